@@ -1,0 +1,18 @@
+"""The one error class: what was asked, what was found, what to do about it."""
+
+
+class NNGraphsError(Exception):
+    """Bad input, told in one message.
+
+    Args:
+        asked: what the caller wanted, e.g. `"open data/digits.h5 as a zoo"`.
+        found: what stood in the way, with numbers, shapes and paths.
+        do: what the user can do about it.
+    """
+
+    def __init__(self, asked: str, *, found: str, do: str):
+        self.asked, self.found, self.do = asked, found, do
+        super().__init__(asked, found, do)
+
+    def __str__(self) -> str:
+        return f"Cannot {self.asked}: {self.found} {self.do}"

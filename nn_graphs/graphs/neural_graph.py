@@ -1,0 +1,156 @@
+"""Neural graphs: one network as a torch-geometric `Data`, or many of one architecture as a stack.
+
+Neurons (channels) are nodes, weights (kernels) are edges from input to output, biases are node
+features (Kofinas et al., ICLR 2024, sec. 3).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch_geometric.data import Data
+
+from nn_graphs.graphs.topology import EdgeListTopology, LayeredTopology
+
+if TYPE_CHECKING:
+    from nn_graphs.graphs.template import GraphTemplate
+
+
+@dataclass(frozen=True)
+class GraphStructure:
+    """Everything about neural graphs but their weights.
+
+    Attributes:
+        edge_index: `[2, num_edges]`; row 0 = source, nearer the input.
+        layer_id: `[num_nodes]`, 0 for inputs, growing towards the outputs.
+        kind_id: `[num_nodes]`: 0 input, 1 hidden, 2 output neuron.
+        neuron_id: `[num_nodes]`: which of its graph's inputs, hidden neurons or outputs it is.
+        activation_id: `[num_nodes]`, position in `nn_graphs.networks.activations.ACTIVATIONS`.
+        activation_parameter: `[num_nodes]`: omega_0 of a sine, slope of a leaky relu.
+        offset: `[num_nodes]`, constant added behind the activation.
+        edge_kind_id: `[num_edges]`: 0 a weight, 1 a constant that no parameter changes.
+    """
+
+    edge_index: Int[Tensor, "2 num_edges"]
+    layer_id: Int[Tensor, "num_nodes"]
+    kind_id: Int[Tensor, "num_nodes"]
+    neuron_id: Int[Tensor, "num_nodes"]
+    activation_id: Int[Tensor, "num_nodes"]
+    activation_parameter: Float[Tensor, "num_nodes"]
+    offset: Float[Tensor, "num_nodes"]
+    edge_kind_id: Int[Tensor, "num_edges"]
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(vars(self))
+
+    def to(self, device: torch.device | str) -> "GraphStructure":
+        return GraphStructure(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+STRUCTURE_FIELDS = tuple(GraphStructure.__dataclass_fields__)
+
+
+class NeuralGraph(Data):
+    """One neural graph, or a torch-geometric batch of them.
+
+    Beside the fields of `GraphStructure` (in a batch, `edge_index` is offset as usual) it has
+
+    - `x [num_nodes, node_dim]`, also `node_features`: the bias of each neuron, 0 where it has none;
+    - `edge_attr [num_edges, edge_dim]`, also `edge_features`: the weight of each edge.
+
+    No field's name contains "index" or "batch" but `edge_index`, so that torch-geometric leaves the
+    ids as they are when it batches graphs.
+
+    Example:
+        The INR 2-3-1 has 6 nodes and 9 edges: nodes 0 and 1 are the inputs, 2 to 4 hidden, 5 the
+        output; `edge_index[:, :6]` runs from 0 and 1 to 2, 3 and 4, the rest from these to 5.
+    """
+
+    @classmethod
+    def make(
+        cls,
+        structure: GraphStructure,
+        *,
+        node_features: Float[Tensor, "num_nodes node_dim"],
+        edge_features: Float[Tensor, "num_edges edge_dim"],
+    ) -> "NeuralGraph":
+        fields = structure.tensors()
+        return cls(
+            x=node_features,
+            edge_attr=edge_features,
+            num_nodes=len(node_features),
+            **fields,
+        )
+
+    @property
+    def node_features(self) -> Float[Tensor, "num_nodes node_dim"]:
+        return self.x
+
+    @property
+    def edge_features(self) -> Float[Tensor, "num_edges edge_dim"]:
+        return self.edge_attr
+
+    @property
+    def structure(self) -> GraphStructure:
+        return GraphStructure(**{name: self[name] for name in STRUCTURE_FIELDS})
+
+    @property
+    def topology(self) -> EdgeListTopology:
+        """Message passing over an edge list, of any mix of architectures."""
+        graph_id = self.batch if "batch" in self and self.batch is not None else None
+        if graph_id is None:
+            graph_id = self.edge_index.new_zeros(self.num_nodes)
+        return EdgeListTopology(self.structure, graph_id)
+
+
+@dataclass(frozen=True)
+class NeuralGraphStack:
+    """`B` neural graphs of one architecture.
+
+    Attributes:
+        template: their architecture.
+        node_features: `[B, num_nodes, node_dim]`.
+        edge_features: `[B, num_edges, edge_dim]`.
+    """
+
+    template: "GraphTemplate"
+    node_features: Float[Tensor, "B num_nodes node_dim"]
+    edge_features: Float[Tensor, "B num_edges edge_dim"]
+
+    def __len__(self) -> int:
+        return len(self.node_features)
+
+    def __getitem__(self, number: int) -> NeuralGraph:
+        """One graph of the stack."""
+        return NeuralGraph.make(
+            self.structure,
+            node_features=self.node_features[number],
+            edge_features=self.edge_features[number],
+        )
+
+    def __iter__(self) -> Iterator[NeuralGraph]:
+        return (self[number] for number in range(len(self)))
+
+    @property
+    def structure(self) -> GraphStructure:
+        return self.template.structure(self.node_features.device)
+
+    @cached_property
+    def topology(self) -> LayeredTopology:
+        """Message passing over blocks of edges, without a gather."""
+        return self.template.topology(self.node_features.device)
+
+    @property
+    def params(self) -> Float[Tensor, "B num_params"]:
+        return self.template.invert(self)
+
+    def to(self, device: torch.device | str, **_ignored) -> "NeuralGraphStack":
+        return replace(
+            self,
+            node_features=self.node_features.to(device, non_blocking=True),
+            edge_features=self.edge_features.to(device, non_blocking=True),
+        )

@@ -1,0 +1,341 @@
+"""Symmetry as data: which changes of the parameters leave the function of a network as it is.
+
+The neurons of every group lie on an axis, a sequence of segments; each segment is moved by one
+permutation, which segments of several groups may share (an additive skip ties the neurons that it
+adds). With a permutation go, where all the activations on it allow it,
+
+- a sign per neuron (odd activations: sine, tanh, none),
+- a positive scale per neuron (positively homogeneous ones: relu, leaky_relu, none),
+- a phase per neuron (sine with a bias): the bias moves by k pi / omega_0, which turns the neuron's
+  output into (-1)^k times itself.
+
+Incoming weights and the bias of a neuron take its factor, outgoing weights the inverse of it
+(Hecht-Nielsen, 1990; Godfrey et al., NeurIPS 2022; Kalogeropoulos et al., NeurIPS 2024).
+"""
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nn_graphs.networks.parameters import ParameterSlot
+
+if TYPE_CHECKING:
+    from nn_graphs.graphs.neural_graph import NeuralGraphStack
+    from nn_graphs.graphs.template import GraphTemplate, NodeGroup
+
+SymmetryKind = Literal["permutation", "sign", "scale", "phase"]
+ALL_KINDS: tuple[SymmetryKind, ...] = ("permutation", "sign", "scale", "phase")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """`length` neighbouring neurons moved by the permutation number `permutation`; None: fixed."""
+
+    permutation: int | None
+    length: int
+
+
+@dataclass(frozen=True)
+class Symmetries:
+    """For every group of a template, the segments of its axis."""
+
+    axes: tuple[tuple[Segment, ...], ...]
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of neurons that each permutation moves."""
+        found = {
+            segment.permutation: segment.length
+            for axis in self.axes
+            for segment in axis
+            if segment.permutation is not None
+        }
+        return tuple(found[number] for number in sorted(found))
+
+
+@dataclass(frozen=True)
+class SymmetryElement:
+    """`N` symmetries of one template, one for each of `N` networks.
+
+    Every tensor is `[N, num_nodes]`, over all neurons of the template.
+
+    Attributes:
+        order: neuron i of the new network is neuron `order[i]` of the old one.
+        factor: factor on the incoming weights and bias of the old neurons.
+        shift: added to the bias of the old neurons, after the factor.
+        turn: +1 or -1: what the shift does to the neurons' outputs.
+    """
+
+    order: Int[Tensor, "N num_nodes"]
+    factor: Float[Tensor, "N num_nodes"]
+    shift: Float[Tensor, "N num_nodes"]
+    turn: Float[Tensor, "N num_nodes"]
+
+    def inverse(self) -> "SymmetryElement":
+        """The symmetries that undo these."""
+        back = self.order.argsort(dim=1)
+        factor, shift, turn = (
+            values.gather(1, self.order) for values in (self.factor, self.shift, self.turn)
+        )
+        return SymmetryElement(back, 1 / factor, -shift / factor, turn)
+
+
+def sample_symmetries(
+    template: "GraphTemplate",
+    num_networks: int,
+    *,
+    kinds: Collection[SymmetryKind] = ALL_KINDS,
+    generator: torch.Generator | None = None,
+    max_log_scale: float = 1.0,
+    max_turns: int = 2,
+    dtype: torch.dtype = torch.float32,
+) -> SymmetryElement:
+    """Random symmetries, independent for each network, on the CPU.
+
+    Args:
+        template: the architecture.
+        num_networks: `N`.
+        kinds: which kinds to draw; those that an activation does not allow are left out for it.
+        generator: source of randomness.
+        max_log_scale: scales are exp(U(-max_log_scale, max_log_scale)).
+        max_turns: phases are k pi / omega_0 with k uniform in -max_turns ... max_turns.
+        dtype: of the factors and shifts.
+    """
+    rules = _NeuronRules(template)
+    order, factor = [], []
+    draws = [
+        _draw_permutation(rules, number, size, num_networks, kinds, generator, max_log_scale)
+        for number, size in enumerate(template.symmetries.sizes)
+    ]
+    for group, axis in zip(template.groups, template.symmetries.axes, strict=True):
+        start = group.start
+        for segment in axis:
+            here = torch.arange(segment.length).expand(num_networks, -1)
+            scale = torch.ones(num_networks, segment.length)
+            if segment.permutation is not None:
+                here, scale = draws[segment.permutation]
+            order.append(start + here)
+            factor.append(scale)
+            start += segment.length
+    turns = torch.zeros(num_networks, template.num_nodes)
+    if "phase" in kinds:
+        drawn = torch.randint(-max_turns, max_turns + 1, turns.shape, generator=generator)
+        turns = torch.where(rules.allows_odd_turns, drawn, 2 * (drawn // 2)) * rules.allows_turns
+    return SymmetryElement(
+        order=torch.cat(order, dim=1),
+        factor=torch.cat(factor, dim=1).to(dtype),
+        shift=(turns * math.pi / rules.omega_0).to(dtype),
+        turn=(1 - 2 * (turns % 2).abs()).to(dtype),
+    )
+
+
+def apply_symmetries(
+    template: "GraphTemplate", params: Float[Tensor, "N num_params"], element: SymmetryElement
+) -> Float[Tensor, "N num_params"]:
+    """Parameters of the networks that compute the same functions after the symmetries."""
+    return apply_to_graphs(template, template.stack(params), element).params
+
+
+def apply_to_graphs(
+    template: "GraphTemplate", graphs: "NeuralGraphStack", element: SymmetryElement
+) -> "NeuralGraphStack":
+    """The same networks after the symmetries, as graphs whose weights and biases have changed."""
+    structure = graphs.structure
+    order, factor, shift, turn = (
+        values.to(graphs.node_features.device)
+        for values in (element.order, element.factor, element.shift, element.turn)
+    )
+    has_bias = _per_node(template, [group.bias is not None for group in template.groups])
+    moved = shift.unsqueeze(-1) * has_bias.to(shift.device).unsqueeze(-1)
+    nodes = graphs.node_features * factor.unsqueeze(-1) + moved
+    source, target = structure.edge_index
+    outgoing = turn / factor
+    change = factor[:, target] * outgoing[:, source]
+    edges = graphs.edge_features * change.unsqueeze(-1)
+    edge_order = _edge_order(template, order)
+    return type(graphs)(
+        template,
+        nodes.gather(1, order.unsqueeze(-1).expand_as(nodes)),
+        edges.gather(1, edge_order.unsqueeze(-1).expand_as(edges)),
+    )
+
+
+def _edge_order(
+    template: "GraphTemplate", order: Int[Tensor, "N num_nodes"]
+) -> Int[Tensor, "N num_edges"]:
+    """Which old edge each edge of the permuted graphs is."""
+    parts = []
+    for block in template.blocks:
+        source, target = template.groups[block.source], template.groups[block.target]
+        old_source = order[:, source.start : source.start + block.num_sources] - source.start
+        old_target = order[:, target.start : target.start + block.num_targets] - target.start
+        if block.is_dense:
+            old = old_target.unsqueeze(2) * block.num_sources + old_source.unsqueeze(1)
+            parts.append(block.start + old.flatten(1))
+        else:
+            parts.append(block.start + old_source)
+    return torch.cat(parts, dim=1)
+
+
+def _draw_permutation(
+    rules: "_NeuronRules",
+    number: int,
+    size: int,
+    num_networks: int,
+    kinds: Collection[SymmetryKind],
+    generator: torch.Generator | None,
+    max_log_scale: float,
+) -> tuple[Int[Tensor, "N size"], Float[Tensor, "N size"]]:
+    """Order and factor of the neurons that share one permutation."""
+    order = torch.arange(size).expand(num_networks, -1)
+    factor = torch.ones(num_networks, size)
+    if "permutation" in kinds:
+        order = torch.rand(num_networks, size, generator=generator).argsort(dim=1)
+    if "sign" in kinds and rules.allows_sign[number]:
+        factor = 2.0 * torch.randint(2, factor.shape, generator=generator) - 1
+    if "scale" in kinds and rules.allows_scale[number]:
+        log_scale = 2 * torch.rand(factor.shape, generator=generator) - 1
+        factor = factor * (max_log_scale * log_scale).exp()
+    return order, factor
+
+
+class _NeuronRules:
+    """What the activations of a template allow, per permutation and per neuron."""
+
+    def __init__(self, template: "GraphTemplate"):
+        num_permutations = len(template.symmetries.sizes)
+        self.allows_sign = [True] * num_permutations
+        self.allows_scale = [True] * num_permutations
+        for group, axis in zip(template.groups, template.symmetries.axes, strict=True):
+            rule, is_centred = group.activation.rule, group.offset == 0
+            for segment in axis:
+                if segment.permutation is not None:
+                    number = segment.permutation
+                    self.allows_sign[number] &= rule.is_odd and is_centred
+                    self.allows_scale[number] &= rule.is_positively_homogeneous and is_centred
+        shared = _shared_slots(template)
+        turns = [_allows_turns(group, shared) for group in template.groups]
+        odd_turns = [
+            group.offset == 0
+            and all(b.is_dense and b.weight not in shared for b in template.blocks_from(number))
+            and group.kind.value != 2
+            for number, group in enumerate(template.groups)
+        ]
+        self.allows_turns = _per_node(template, turns)
+        self.allows_odd_turns = _per_node(template, odd_turns)
+        self.omega_0 = _per_node(
+            template,
+            [
+                g.activation.parameter if g.activation.rule.is_periodic else 1.0
+                for g in template.groups
+            ],
+        )
+
+
+def _allows_turns(group: "NodeGroup", shared: set[ParameterSlot]) -> bool:
+    has_own_bias = group.bias is not None and group.bias not in shared
+    return group.activation.rule.is_periodic and has_own_bias
+
+
+def _shared_slots(template: "GraphTemplate") -> set[ParameterSlot]:
+    """Parameters that stand in several places of the graph."""
+    slots = [block.weight for block in template.blocks] + [group.bias for group in template.groups]
+    return {slot for slot in slots if slot is not None and slots.count(slot) > 1}
+
+
+def _per_node(template: "GraphTemplate", values: Sequence) -> Tensor:
+    widths = torch.tensor([group.width for group in template.groups])
+    return torch.tensor(values).repeat_interleave(widths)
+
+
+@dataclass
+class _Part:
+    """A run of neurons of one group, tied to the part `twin` of another where that is set."""
+
+    length: int
+    is_fixed: bool = False
+    twin: "_Part | None" = None
+    halves: "tuple[_Part, _Part] | None" = field(default=None, repr=False)
+
+    def root(self) -> "_Part":
+        return self.twin.root() if self.twin is not None else self
+
+    def leaves(self) -> "Iterator[_Part]":
+        """The parts into which the root has been cut, in order."""
+        root = self.root()
+        if root.halves is None:
+            yield root
+        else:
+            for half in root.halves:
+                yield from half.leaves()
+
+    def cut(self, length: int) -> None:
+        """Cuts a root that is whole, and so every part tied to it, behind `length` neurons."""
+        first = _Part(length, self.is_fixed)
+        self.halves = (first, _Part(self.length - length, self.is_fixed))
+
+
+class AxisTies:
+    """Finds which neurons must be permuted together, from pairs that must.
+
+    Args:
+        widths: number of neurons of every group.
+    """
+
+    def __init__(self, widths: Sequence[int]):
+        self._axes = [_Part(width) for width in widths]
+
+    def fix(self, group: int) -> None:
+        """Neurons of this group keep their places."""
+        for part in self._axes[group].leaves():
+            part.is_fixed = True
+
+    def tie(self, group: int, other: int, *, length: int) -> None:
+        """Neuron i of one group and neuron i of the other move together, for i < length."""
+        position = 0
+        while position < length:
+            theirs = self._part_at(other, position)
+            mine = self._part_at(group, position)
+            theirs = self._part_at(other, position)  # cutting one may have cut the other
+            if mine is not theirs:
+                shared = min(mine.length, theirs.length, length - position)
+                mine, theirs = self._cut_off(mine, shared), self._cut_off(theirs, shared)
+                mine.is_fixed |= theirs.is_fixed
+                theirs.twin = mine
+            position += mine.length
+
+    def axes(self) -> tuple[tuple[Segment, ...], ...]:
+        """The segments of every group."""
+        numbers: dict[int, int] = {}
+
+        def segment(part: _Part) -> Segment:
+            if part.is_fixed:
+                return Segment(None, part.length)
+            return Segment(numbers.setdefault(id(part), len(numbers)), part.length)
+
+        return tuple(tuple(segment(part) for part in axis.leaves()) for axis in self._axes)
+
+    @staticmethod
+    def _cut_off(part: _Part, length: int) -> _Part:
+        """The first `length` neurons of an uncut part."""
+        if part.length > length:
+            part.cut(length)
+        return next(part.leaves())
+
+    def _part_at(self, group: int, position: int) -> _Part:
+        """The uncut part that starts at a neuron; everything before it is cut there already."""
+        start = 0
+        for part in self._axes[group].leaves():
+            if start == position:
+                return part
+            if start + part.length > position:
+                part.cut(position - start)
+                return self._part_at(group, position)
+            start += part.length
+        raise IndexError(position)

@@ -1,0 +1,44 @@
+"""The one progress bar: every long loop of the library reports through it."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from tqdm.auto import tqdm
+
+
+def progress_bar(total: int, *, unit: str, description: str, done: int = 0) -> "ProgressBar":
+    """A bar from `done` to `total` on standard error.
+
+    Silent where `NN_GRAPHS_PROGRESS=0`; where standard error is no terminal (a log file, a
+    batch job) it writes a line every 30 seconds instead of a moving bar.
+    """
+    return ProgressBar(total, unit=unit, description=description, done=done)
+
+
+class ProgressBar:
+    """A tqdm bar with named figures beside it; use as a context manager."""
+
+    def __init__(self, total: int, *, unit: str, description: str, done: int):
+        is_terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            unit=f" {unit}",
+            desc=description,
+            disable=os.environ.get("NN_GRAPHS_PROGRESS") == "0",
+            mininterval=0.2 if is_terminal else 30.0,
+            dynamic_ncols=is_terminal,
+        )
+
+    def advance(self, steps: int, figures: Mapping[str, str] | None = None) -> None:
+        """Move on by `steps` and show `figures` (name -> formatted value) beside the bar."""
+        if figures:
+            self._bar.set_postfix(figures, refresh=False)
+        self._bar.update(steps)
+
+    def __enter__(self) -> "ProgressBar":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._bar.close()

@@ -1,0 +1,83 @@
+"""Finished parts of a zoo in the making: each written whole or not at all, merged at the end."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nn_graphs.errors import NNGraphsError
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The finished parts of a zoo of `num_networks`, `shard_size` a file, in a folder beside it."""
+
+    folder: Path
+    num_networks: int
+    shard_size: int
+
+    @classmethod
+    def open(cls, path: Path, recipe: Mapping, *, num_networks: int, shard_size: int) -> "Shards":
+        """The shards beside the zoo file `path`, begun with this recipe or empty.
+
+        Shards that are there keep the size that they were begun with.
+
+        Raises:
+            NNGraphsError: they were begun with another recipe.
+        """
+        folder = path.with_name(f"{path.name}.shards")
+        folder.mkdir(parents=True, exist_ok=True)
+        record = folder / "recipe.json"
+        mine = {"recipe": dict(recipe), "shard_size": shard_size}
+        if record.exists():
+            theirs = json.loads(record.read_text())
+            if theirs["recipe"] != json.loads(json.dumps(mine["recipe"])):
+                raise NNGraphsError(
+                    f"go on with the zoo {path}",
+                    found=f"{folder} holds parts of a zoo of another recipe.",
+                    do=f"Repeat the options of the interrupted run, or delete {folder}.",
+                )
+            shard_size = theirs["shard_size"]
+        else:
+            partial_record = record.with_suffix(".partial")
+            partial_record.write_text(json.dumps(mine))
+            os.replace(partial_record, record)
+        return cls(folder, num_networks, shard_size)
+
+    @property
+    def _starts(self) -> range:
+        return range(0, self.num_networks, self.shard_size)
+
+    def _file(self, start: int) -> Path:
+        return self.folder / f"{start:08d}.npz"
+
+    def missing(self) -> list[tuple[int, int]]:
+        """Ranges of networks that are not fitted yet."""
+        return [
+            (start, min(start + self.shard_size, self.num_networks))
+            for start in self._starts
+            if not self._file(start).exists()
+        ]
+
+    @property
+    def num_done(self) -> int:
+        return self.num_networks - sum(stop - start for start, stop in self.missing())
+
+    def write(self, start: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keeps the shard of the networks from number `start` on; first axis = networks."""
+        partial_file = self.folder / f"{start:08d}.partial.npz"
+        np.savez(partial_file, **arrays)
+        os.replace(partial_file, self._file(start))
+
+    def read(self) -> dict[str, np.ndarray]:
+        """All shards together, array by array."""
+        parts = [dict(np.load(self._file(start))) for start in self._starts]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def remove(self) -> None:
+        """Deletes the folder, once the zoo is saved."""
+        shutil.rmtree(self.folder)

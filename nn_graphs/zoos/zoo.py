@@ -1,0 +1,189 @@
+"""A zoo: trained networks of one or many architectures with a table about them, in one file.
+
+Layout of the HDF5 file (format version 1):
+
+    /                      attributes: format = "nn_graphs.zoo", version, metadata (JSON)
+    /specs/<k>/params      float32 [N_k, num_params_k], contiguous and uncompressed, so that it maps
+                           into memory at its offset; attribute spec: the NetworkSpec as JSON
+    /table/<column>        one value per network; the column `spec` says which k, and `row` which
+                           row of /specs/<k>/params, the network is
+
+The file is written beside its final place and renamed when it is complete.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.spec import NetworkSpec
+
+FORMAT, VERSION = "nn_graphs.zoo", 1
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """A population of trained networks.
+
+    Attributes:
+        specs: the distinct architectures.
+        params: per architecture `[N_k, num_params_k]` float32, mapped from the file; writing to it
+            does not change the file.
+        table: one row per network. Columns `spec` and `row` say where its parameters are; others
+            are free, by convention `label`, `split` (train, val or test), `run` (which training run
+            it comes from), `step` (optimizer steps) and `source_id` (what it was trained on).
+        metadata: how the zoo was made, as JSON data.
+    """
+
+    specs: tuple[NetworkSpec, ...]
+    params: tuple[Float[Tensor, "N num_params"], ...]
+    table: pd.DataFrame
+    metadata: Mapping = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @classmethod
+    def single(
+        cls,
+        spec: NetworkSpec,
+        params: Float[Tensor, "N num_params"],
+        table: pd.DataFrame,
+        metadata: Mapping | None = None,
+    ) -> "Zoo":
+        """A zoo of one architecture, whose table rows are in the order of `params`."""
+        located = table.assign(spec=0, row=np.arange(len(table)))
+        return cls((spec,), (params,), located, metadata or {})
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The architecture of a zoo that has only one.
+
+        Raises:
+            NNGraphsError: the zoo has several.
+        """
+        if len(self.specs) != 1:
+            raise NNGraphsError(
+                "take the architecture of the zoo",
+                found=f"it has {len(self.specs)}.",
+                do="Use zoo.specs, and the column `spec` of zoo.table.",
+            )
+        return self.specs[0]
+
+    def indices(self, split: str) -> Int[np.ndarray, "M"]:
+        """Numbers (rows of the table) of the networks of a split."""
+        found = np.flatnonzero(self.table["split"].to_numpy() == split)
+        if not len(found):
+            splits = ", ".join(sorted(set(self.table["split"])))
+            raise NNGraphsError(
+                f"take the split {split!r} of the zoo",
+                found=f"the column `split` has only {splits}.",
+                do="Choose one of these.",
+            )
+        return found
+
+    def take(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Float[Tensor, "B num_params"]:
+        """Parameters of the networks with these numbers, all of one architecture, as a copy."""
+        numbers = np.asarray(indices)
+        kinds = np.unique(self.table["spec"].to_numpy()[numbers])
+        if len(kinds) != 1:
+            raise NNGraphsError(
+                f"stack the parameters of {len(numbers)} networks",
+                found=f"they are of {len(kinds)} architectures.",
+                do="Take networks of one architecture at a time.",
+            )
+        rows = torch.from_numpy(self.table["row"].to_numpy()[numbers])
+        return self.params[int(kinds[0])][rows]
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the zoo to `path`; a file that is there is replaced only when all is written."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        try:
+            with h5py.File(partial, "w") as file:
+                self._write(file)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+    def _write(self, file: h5py.File) -> None:
+        file.attrs.update(format=FORMAT, version=VERSION, metadata=json.dumps(dict(self.metadata)))
+        for number, (spec, params) in enumerate(zip(self.specs, self.params, strict=True)):
+            group = file.create_group(f"specs/{number}")
+            group.attrs["spec"] = spec.to_json()
+            group.create_dataset("params", data=params.numpy())
+        for column, values in self.table.items():
+            data = values.to_numpy()
+            if data.dtype.kind not in "biuf":
+                data = np.char.encode(data.astype(str), "utf-8")
+            file.create_dataset(f"table/{column}", data=data)
+        file["table"].attrs["columns"] = json.dumps(list(self.table.columns))
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Zoo":
+        """Opens a zoo file; parameters are mapped, not read.
+
+        Raises:
+            NNGraphsError: there is no such file, it is truncated, or no zoo of this format.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise _cannot_open(path, "there is no such file.", "Check the path, or make the zoo.")
+        try:
+            with h5py.File(path, "r") as file:
+                return cls._read(file, path)
+        except (OSError, KeyError, ValueError) as error:
+            raise _cannot_open(
+                path,
+                f"it is truncated or no HDF5 file of {path.stat().st_size} bytes ({error}).",
+                "Make or download it again.",
+            ) from error
+
+    @classmethod
+    def _read(cls, file: h5py.File, path: Path) -> "Zoo":
+        found = (file.attrs.get("format"), file.attrs.get("version"))
+        if found != (FORMAT, VERSION):
+            raise _cannot_open(
+                path,
+                f"its format and version are {found[0]!r} and {found[1]!r}, "
+                f"not {FORMAT!r} and {VERSION}.",
+                "Open a file written by Zoo.save.",
+            )
+        groups = [file[f"specs/{number}"] for number in range(len(file["specs"]))]
+        columns = json.loads(file["table"].attrs["columns"])
+        return cls(
+            specs=tuple(NetworkSpec.from_json(group.attrs["spec"]) for group in groups),
+            params=tuple(_map_params(group["params"], path) for group in groups),
+            table=pd.DataFrame({name: _read_column(file[f"table/{name}"]) for name in columns}),
+            metadata=json.loads(file.attrs["metadata"]),
+        )
+
+
+def _map_params(dataset: h5py.Dataset, path: Path) -> Float[Tensor, "N num_params"]:
+    if dataset.size == 0:
+        return torch.empty(dataset.shape)
+    mapped = np.memmap(
+        path, dtype=dataset.dtype, mode="c", offset=dataset.id.get_offset(), shape=dataset.shape
+    )
+    return torch.from_numpy(mapped)
+
+
+def _read_column(dataset: h5py.Dataset) -> np.ndarray:
+    values = dataset[()]
+    return np.char.decode(values, "utf-8").astype(object) if values.dtype.kind == "S" else values
+
+
+def _cannot_open(path: Path, found: str, do: str) -> NNGraphsError:
+    return NNGraphsError(f"open {path} as a zoo", found=found, do=do)
