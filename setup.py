@@ -29,9 +29,9 @@ setup(
         "pooch>=1.8",
         "matplotlib>=3.8",
         "tqdm>=4.66",
-        "rich>=13.7",
         "tensorboard>=2.16",
         "jaxtyping>=0.2.34",
+        "beartype>=0.18",
     ],
     extras_require={
         "scatter": ["torch-scatter>=2.1.2"],
@@ -40,7 +40,6 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-timeout>=2.3",
-            "beartype>=0.18",
             "ruff>=0.12",
             "pre-commit>=3.7",
             "setuptools>=70",

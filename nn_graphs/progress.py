@@ -37,8 +37,12 @@ class ProgressBar:
             self._bar.set_postfix(figures, refresh=False)
         self._bar.update(steps)
 
+    def close(self) -> None:
+        """Leaves the bar as it is and ends its line."""
+        self._bar.close()
+
     def __enter__(self) -> "ProgressBar":
         return self
 
     def __exit__(self, *exception) -> None:
-        self._bar.close()
+        self.close()

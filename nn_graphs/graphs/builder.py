@@ -106,6 +106,7 @@ class _Builder:
         self.parameters = parameters
         self.groups: list[_Group] = []
         self.values: list[_Value] = []
+        self.outputs: list[int] = []  # their groups, in the network's order
         self.num_uses = Counter(source for op in self.operations for source in op.sources)
 
     def build(self) -> GraphTemplate:
@@ -187,6 +188,7 @@ class _Builder:
         if not self._is_own(value):
             value = self._follow(value)
         self.groups[value.group].kind = NeuronKind.OUTPUT
+        self.outputs.append(value.group)
         return value
 
     # Helpers of the rules.
@@ -263,7 +265,9 @@ class _Builder:
     def _topological_order(self) -> list[int]:
         """Inputs first, outputs last, every group behind those it reads, else as built."""
         order: dict[int, None] = {}
-        waiting = sorted(range(len(self.groups)), key=lambda number: self.groups[number].kind.value)
+        others = [number for number in range(len(self.groups)) if number not in self.outputs]
+        waiting = sorted(others, key=lambda number: self.groups[number].kind.value)
+        waiting += self.outputs
         while waiting:
             ready = next(
                 number
@@ -294,6 +298,7 @@ def _symmetries(groups: Sequence[NodeGroup], blocks: Sequence[EdgeBlock]) -> Sym
             ties.fix(number)
     first_use: dict[ParameterSlot, EdgeBlock] = {}
     for block in blocks:
+        ties.cut(block.source, block.num_sources)  # a slice may read the first neurons only
         if block.weight is None:
             ties.tie(block.source, block.target, length=block.num_sources)
         elif block.weight in first_use:

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack, NeuronKind
 from nn_graphs.graphs.topology import EdgeListTopology, LayeredTopology
 from nn_graphs.networks.activations import ACTIVATION_NAMES, ACTIVATIONS
 
@@ -21,6 +22,9 @@ def execute(
     Args:
         graphs: a graph or a batch of any architectures, or a stack of one.
         inputs: points that every network sees; one column per input neuron.
+
+    Raises:
+        NNGraphsError: the points have another number of coordinates than the networks.
     """
     if isinstance(graphs, NeuralGraphStack):
         return _execute_stack(graphs, inputs)
@@ -32,21 +36,22 @@ def network_outputs(
 ) -> Float[Tensor, "B points num_outputs"]:
     """What the networks of a stack put out at the input points."""
     values = execute(graphs, inputs)
-    return values[:, graphs.structure.kind_id == 2].transpose(1, 2)
+    return values[:, graphs.structure.kind_id == NeuronKind.OUTPUT.value].transpose(1, 2)
 
 
 def _execute_stack(graphs: NeuralGraphStack, inputs: Tensor) -> Tensor:
     """One batched matrix product per dense block."""
     topology: LayeredTopology = graphs.topology
+    _check_inputs(inputs, graphs.template.num_neurons(NeuronKind.INPUT))
     edges, biases = graphs.edge_features.squeeze(-1), graphs.node_features
     values: list[Tensor] = []  # per group [B, width, points]
     for number, group in enumerate(topology.groups):
-        if group.kind.value == 0:
+        if group.kind is NeuronKind.INPUT:
             columns = inputs.T[group.first_neuron : group.first_neuron + group.width]
             values.append(columns.expand(len(graphs), -1, -1))
             continue
         total = biases[:, group.start : group.stop].expand(-1, -1, len(inputs))
-        for block in topology.incoming[number]:
+        for block in topology.blocks_into(number):
             weights = edges[:, block.start : block.stop]
             sources = values[block.source][:, : block.num_sources]
             if block.is_dense:
@@ -63,7 +68,8 @@ def _execute_edge_list(graphs: NeuralGraph, inputs: Tensor) -> Tensor:
     """Layer by layer: every edge carries its source's value times its weight to its target."""
     topology: EdgeListTopology = graphs.topology
     structure = topology.structure
-    is_input = structure.kind_id == 0
+    is_input = structure.kind_id == NeuronKind.INPUT.value
+    _check_inputs(inputs, int(structure.neuron_id[is_input].max()) + 1)
     first = torch.where(is_input, structure.neuron_id, 0)
     values = torch.where(is_input.unsqueeze(1), inputs.T[first], 0.0)
     edge_layer = structure.layer_id[topology.target]
@@ -76,6 +82,15 @@ def _execute_edge_list(graphs: NeuralGraph, inputs: Tensor) -> Tensor:
         activated = _activate(total, nodes, graphs) + structure.offset[nodes].unsqueeze(1)
         values = values.index_add(0, nodes, activated)
     return values
+
+
+def _check_inputs(inputs: Tensor, num_inputs: int) -> None:
+    if inputs.shape[1] != num_inputs:
+        raise NNGraphsError(
+            f"run networks of {num_inputs} inputs",
+            found=f"the points have {inputs.shape[1]} coordinates.",
+            do="Pass `[points, num_inputs]`, one column per input neuron of the largest network.",
+        )
 
 
 def _activate(total: Tensor, nodes: Tensor, graphs: NeuralGraph) -> Tensor:

@@ -5,12 +5,13 @@ features (Kofinas et al., ICLR 2024, sec. 3).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from copy import copy
+from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -18,6 +19,14 @@ from nn_graphs.graphs.topology import EdgeListTopology, LayeredTopology
 
 if TYPE_CHECKING:
     from nn_graphs.graphs.template import GraphTemplate
+
+
+class NeuronKind(Enum):
+    """What a neuron is to its network; the value is its `kind_id`."""
+
+    INPUT = 0
+    HIDDEN = 1
+    OUTPUT = 2
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class GraphStructure:
         activation_id: `[num_nodes]`, position in `nn_graphs.networks.activations.ACTIVATIONS`.
         activation_parameter: `[num_nodes]`: omega_0 of a sine, slope of a leaky relu.
         offset: `[num_nodes]`, constant added behind the activation.
+        has_bias: `[num_nodes]`, whether a parameter is this neuron's bias.
         edge_kind_id: `[num_edges]`: 0 a weight, 1 a constant that no parameter changes.
     """
 
@@ -42,13 +52,19 @@ class GraphStructure:
     activation_id: Int[Tensor, "num_nodes"]
     activation_parameter: Float[Tensor, "num_nodes"]
     offset: Float[Tensor, "num_nodes"]
+    has_bias: Bool[Tensor, "num_nodes"]
     edge_kind_id: Int[Tensor, "num_edges"]
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(vars(self))
 
-    def to(self, device: torch.device | str) -> "GraphStructure":
-        return GraphStructure(**{name: value.to(device) for name, value in vars(self).items()})
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "GraphStructure":
+        """On a device, with the floating-point fields in a precision."""
+        moved = {
+            name: value.to(device, dtype if value.is_floating_point() else value.dtype)
+            for name, value in vars(self).items()
+        }
+        return GraphStructure(**moved)
 
 
 STRUCTURE_FIELDS = tuple(GraphStructure.__dataclass_fields__)
@@ -94,6 +110,22 @@ class NeuralGraph(Data):
     def edge_features(self) -> Float[Tensor, "num_edges edge_dim"]:
         return self.edge_attr
 
+    def output_values(
+        self, nodes: Float[Tensor, "num_nodes dim"]
+    ) -> Float[Tensor, "num_outputs dim"]:
+        """Of values on all neurons, those on the output neurons of all graphs."""
+        return nodes[self.kind_id == NeuronKind.OUTPUT.value]
+
+    def with_features(self, node_features: Tensor, edge_features: Tensor) -> "NeuralGraph":
+        """The same graph, or batch, with other biases and weights."""
+        changed = copy(self)
+        changed.x, changed.edge_attr = node_features, edge_features
+        return changed
+
+    @property
+    def num_graphs(self) -> int:
+        return 1
+
     @property
     def structure(self) -> GraphStructure:
         return GraphStructure(**{name: self[name] for name in STRUCTURE_FIELDS})
@@ -124,6 +156,10 @@ class NeuralGraphStack:
     def __len__(self) -> int:
         return len(self.node_features)
 
+    @property
+    def num_graphs(self) -> int:
+        return len(self)
+
     def __getitem__(self, number: int) -> NeuralGraph:
         """One graph of the stack."""
         return NeuralGraph.make(
@@ -137,20 +173,29 @@ class NeuralGraphStack:
 
     @property
     def structure(self) -> GraphStructure:
-        return self.template.structure(self.node_features.device)
+        return self.template.structure(self.node_features.device, self.node_features.dtype)
 
-    @cached_property
+    @property
     def topology(self) -> LayeredTopology:
         """Message passing over blocks of edges, without a gather."""
-        return self.template.topology(self.node_features.device)
+        return self.template.topology(self.node_features.device, self.node_features.dtype)
+
+    def output_values(
+        self, nodes: Float[Tensor, "B num_nodes dim"]
+    ) -> Float[Tensor, "B num_outputs dim"]:
+        """Of values on all neurons, those on the output neurons, which templates put last."""
+        return nodes[:, -self.template.num_neurons(NeuronKind.OUTPUT) :]
+
+    def with_features(self, node_features: Tensor, edge_features: Tensor) -> "NeuralGraphStack":
+        """The same graphs with other biases and weights."""
+        return NeuralGraphStack(self.template, node_features, edge_features)
 
     @property
     def params(self) -> Float[Tensor, "B num_params"]:
         return self.template.invert(self)
 
-    def to(self, device: torch.device | str, **_ignored) -> "NeuralGraphStack":
-        return replace(
-            self,
-            node_features=self.node_features.to(device, non_blocking=True),
-            edge_features=self.edge_features.to(device, non_blocking=True),
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "NeuralGraphStack":
+        return self.with_features(
+            self.node_features.to(device, non_blocking=non_blocking),
+            self.edge_features.to(device, non_blocking=non_blocking),
         )

@@ -8,8 +8,6 @@ their number in the list.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from typing_extensions import Self
-
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterSlot
 
@@ -22,7 +20,7 @@ class _Unary:
     def sources(self) -> tuple[int, ...]:
         return (self.source,)
 
-    def renumbered(self, places: Sequence[int]) -> Self:
+    def renumbered(self, places: Sequence[int]) -> "Operation":
         """The same operation on values whose numbers have changed."""
         return replace(self, source=places[self.source])
 
@@ -35,7 +33,7 @@ class Input:
 
     sources = ()
 
-    def renumbered(self, places: Sequence[int]) -> Self:
+    def renumbered(self, places: Sequence[int]) -> "Operation":
         return self
 
 
@@ -65,7 +63,7 @@ class Add:
     def sources(self) -> tuple[int, ...]:
         return (self.source, self.addend)
 
-    def renumbered(self, places: Sequence[int]) -> Self:
+    def renumbered(self, places: Sequence[int]) -> "Operation":
         return Add(places[self.source], places[self.addend])
 
 

@@ -23,6 +23,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.neural_graph import NeuronKind
 from nn_graphs.networks.parameters import ParameterSlot
 
 if TYPE_CHECKING:
@@ -106,12 +108,18 @@ def sample_symmetries(
         max_log_scale: scales are exp(U(-max_log_scale, max_log_scale)).
         max_turns: phases are k pi / omega_0 with k uniform in -max_turns ... max_turns.
         dtype: of the factors and shifts.
+
+    Raises:
+        NNGraphsError: a kind is unknown.
     """
+    _check_kinds(kinds)
     rules = _NeuronRules(template)
     order, factor = [], []
     draws = [
-        _draw_permutation(rules, number, size, num_networks, kinds, generator, max_log_scale)
-        for number, size in enumerate(template.symmetries.sizes)
+        _draw_permutation(
+            (num_networks, size), allowed & set(kinds), max_log_scale, generator=generator
+        )
+        for size, allowed in zip(template.symmetries.sizes, rules.allowed_kinds, strict=True)
     ]
     for group, axis in zip(template.groups, template.symmetries.axes, strict=True):
         start = group.start
@@ -123,15 +131,16 @@ def sample_symmetries(
             order.append(start + here)
             factor.append(scale)
             start += segment.length
-    turns = torch.zeros(num_networks, template.num_nodes)
+    turns = torch.zeros(num_networks, template.num_nodes, dtype=torch.long)
     if "phase" in kinds:
         drawn = torch.randint(-max_turns, max_turns + 1, turns.shape, generator=generator)
-        turns = torch.where(rules.allows_odd_turns, drawn, 2 * (drawn // 2)) * rules.allows_turns
+        turns = torch.where(rules.allows_odd_turns, drawn, drawn - drawn.fmod(2))
+        turns = turns * rules.allows_turns
     return SymmetryElement(
         order=torch.cat(order, dim=1),
         factor=torch.cat(factor, dim=1).to(dtype),
-        shift=(turns * math.pi / rules.omega_0).to(dtype),
-        turn=(1 - 2 * (turns % 2).abs()).to(dtype),
+        shift=(turns.double() * math.pi / rules.omega_0).to(dtype),
+        turn=(1 - 2 * (turns % 2)).to(dtype),
     )
 
 
@@ -139,7 +148,8 @@ def apply_symmetries(
     template: "GraphTemplate", params: Float[Tensor, "N num_params"], element: SymmetryElement
 ) -> Float[Tensor, "N num_params"]:
     """Parameters of the networks that compute the same functions after the symmetries."""
-    return apply_to_graphs(template, template.stack(params), element).params
+    moved = apply_to_graphs(template, template.stack(params), element).params
+    return torch.where(template.is_shown.to(params.device), moved, params)
 
 
 def apply_to_graphs(
@@ -151,8 +161,7 @@ def apply_to_graphs(
         values.to(graphs.node_features.device)
         for values in (element.order, element.factor, element.shift, element.turn)
     )
-    has_bias = _per_node(template, [group.bias is not None for group in template.groups])
-    moved = shift.unsqueeze(-1) * has_bias.to(shift.device).unsqueeze(-1)
+    moved = (shift * structure.has_bias).unsqueeze(-1)
     nodes = graphs.node_features * factor.unsqueeze(-1) + moved
     source, target = structure.edge_index
     outgoing = turn / factor
@@ -183,24 +192,32 @@ def _edge_order(
     return torch.cat(parts, dim=1)
 
 
+def _check_kinds(kinds: Collection[SymmetryKind]) -> None:
+    unknown = sorted(set(kinds) - set(ALL_KINDS))
+    if unknown:
+        raise NNGraphsError(
+            f"sample symmetries of the kinds {', '.join(sorted(kinds))}",
+            found=f"{', '.join(unknown)} is unknown.",
+            do=f"Choose from {', '.join(ALL_KINDS)}.",
+        )
+
+
 def _draw_permutation(
-    rules: "_NeuronRules",
-    number: int,
-    size: int,
-    num_networks: int,
-    kinds: Collection[SymmetryKind],
-    generator: torch.Generator | None,
+    shape: tuple[int, int],
+    kinds: set[SymmetryKind],
     max_log_scale: float,
+    *,
+    generator: torch.Generator | None,
 ) -> tuple[Int[Tensor, "N size"], Float[Tensor, "N size"]]:
-    """Order and factor of the neurons that share one permutation."""
-    order = torch.arange(size).expand(num_networks, -1)
-    factor = torch.ones(num_networks, size)
+    """Order and factor of the neurons that share one permutation, for `N` networks."""
+    order = torch.arange(shape[1]).expand(shape)
+    factor = torch.ones(shape)
     if "permutation" in kinds:
-        order = torch.rand(num_networks, size, generator=generator).argsort(dim=1)
-    if "sign" in kinds and rules.allows_sign[number]:
-        factor = 2.0 * torch.randint(2, factor.shape, generator=generator) - 1
-    if "scale" in kinds and rules.allows_scale[number]:
-        log_scale = 2 * torch.rand(factor.shape, generator=generator) - 1
+        order = torch.rand(shape, generator=generator).argsort(dim=1)
+    if "sign" in kinds:
+        factor = 2.0 * torch.randint(2, shape, generator=generator) - 1
+    if "scale" in kinds:
+        log_scale = 2 * torch.rand(shape, generator=generator) - 1
         factor = factor * (max_log_scale * log_scale).exp()
     return order, factor
 
@@ -209,22 +226,18 @@ class _NeuronRules:
     """What the activations of a template allow, per permutation and per neuron."""
 
     def __init__(self, template: "GraphTemplate"):
-        num_permutations = len(template.symmetries.sizes)
-        self.allows_sign = [True] * num_permutations
-        self.allows_scale = [True] * num_permutations
+        sizes = template.symmetries.sizes
+        self.allowed_kinds: list[set[SymmetryKind]] = [set(ALL_KINDS) for _ in sizes]
         for group, axis in zip(template.groups, template.symmetries.axes, strict=True):
-            rule, is_centred = group.activation.rule, group.offset == 0
             for segment in axis:
                 if segment.permutation is not None:
-                    number = segment.permutation
-                    self.allows_sign[number] &= rule.is_odd and is_centred
-                    self.allows_scale[number] &= rule.is_positively_homogeneous and is_centred
-        shared = _shared_slots(template)
+                    self.allowed_kinds[segment.permutation] &= _allowed_kinds(group)
+        shared = {slot for slot, places in template.places.items() if len(places) > 1}
         turns = [_allows_turns(group, shared) for group in template.groups]
         odd_turns = [
             group.offset == 0
             and all(b.is_dense and b.weight not in shared for b in template.blocks_from(number))
-            and group.kind.value != 2
+            and group.kind is not NeuronKind.OUTPUT
             for number, group in enumerate(template.groups)
         ]
         self.allows_turns = _per_node(template, turns)
@@ -232,10 +245,20 @@ class _NeuronRules:
         self.omega_0 = _per_node(
             template,
             [
-                g.activation.parameter if g.activation.rule.is_periodic else 1.0
+                float(g.activation.parameter) if g.activation.rule.is_periodic else 1.0
                 for g in template.groups
             ],
         )
+
+
+def _allowed_kinds(group: "NodeGroup") -> set[SymmetryKind]:
+    """What a group's activation allows beside turns, which are drawn per neuron."""
+    allowed: set[SymmetryKind] = {"permutation"}
+    if group.activation.rule.is_odd and group.offset == 0:
+        allowed.add("sign")
+    if group.activation.rule.is_positively_homogeneous and group.offset == 0:
+        allowed.add("scale")
+    return allowed
 
 
 def _allows_turns(group: "NodeGroup", shared: set[ParameterSlot]) -> bool:
@@ -243,15 +266,10 @@ def _allows_turns(group: "NodeGroup", shared: set[ParameterSlot]) -> bool:
     return group.activation.rule.is_periodic and has_own_bias
 
 
-def _shared_slots(template: "GraphTemplate") -> set[ParameterSlot]:
-    """Parameters that stand in several places of the graph."""
-    slots = [block.weight for block in template.blocks] + [group.bias for group in template.groups]
-    return {slot for slot in slots if slot is not None and slots.count(slot) > 1}
-
-
 def _per_node(template: "GraphTemplate", values: Sequence) -> Tensor:
     widths = torch.tensor([group.width for group in template.groups])
-    return torch.tensor(values).repeat_interleave(widths)
+    dtype = torch.float64 if isinstance(values[0], float) else None
+    return torch.tensor(values, dtype=dtype).repeat_interleave(widths)
 
 
 @dataclass
@@ -310,6 +328,10 @@ class AxisTies:
                 theirs.twin = mine
             position += mine.length
 
+    def cut(self, group: int, position: int) -> None:
+        """Neurons before a position keep apart from those behind it."""
+        self._part_at(group, position)
+
     def axes(self) -> tuple[tuple[Segment, ...], ...]:
         """The segments of every group."""
         numbers: dict[int, int] = {}
@@ -328,8 +350,8 @@ class AxisTies:
             part.cut(length)
         return next(part.leaves())
 
-    def _part_at(self, group: int, position: int) -> _Part:
-        """The uncut part that starts at a neuron; everything before it is cut there already."""
+    def _part_at(self, group: int, position: int) -> _Part | None:
+        """The uncut part that starts at a neuron, cut off there if need be; None at the end."""
         start = 0
         for part in self._axes[group].leaves():
             if start == position:
@@ -338,4 +360,4 @@ class AxisTies:
                 part.cut(position - start)
                 return self._part_at(group, position)
             start += part.length
-        raise IndexError(position)
+        return None

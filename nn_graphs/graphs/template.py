@@ -7,28 +7,24 @@ block's features are a contiguous slice of the parameters and back.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.neural_graph import GraphStructure, NeuralGraph, NeuralGraphStack
+from nn_graphs.graphs.neural_graph import (
+    GraphStructure,
+    NeuralGraph,
+    NeuralGraphStack,
+    NeuronKind,
+)
 from nn_graphs.graphs.symmetry import Symmetries
 from nn_graphs.graphs.topology import LayeredTopology
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
-
-
-class NeuronKind(Enum):
-    """What a neuron is to its network; the value is its `kind_id`."""
-
-    INPUT = 0
-    HIDDEN = 1
-    OUTPUT = 2
 
 
 @dataclass(frozen=True)
@@ -97,6 +93,7 @@ class GraphTemplate:
     blocks: tuple[EdgeBlock, ...]
     parameters: ParameterLayout
     symmetries: Symmetries
+    _cache: dict = field(default_factory=dict, init=False, repr=False)  # by device and dtype
 
     @property
     def num_nodes(self) -> int:
@@ -122,6 +119,24 @@ class GraphTemplate:
         """The blocks of edges that leave a group."""
         return [block for block in self.blocks if block.source == group]
 
+    @cached_property
+    def places(self) -> dict[ParameterSlot, list[NodeGroup | EdgeBlock]]:
+        """Where the graph shows each parameter: the groups of a bias, the blocks of a weight."""
+        places: dict[ParameterSlot, list[NodeGroup | EdgeBlock]] = {}
+        for slot, place in [(group.bias, group) for group in self.groups] + [
+            (block.weight, block) for block in self.blocks
+        ]:
+            if slot is not None:
+                places.setdefault(slot, []).append(place)
+        return places
+
+    @property
+    def is_shown(self) -> Bool[Tensor, "num_params"]:
+        """Which parameters the graph shows; a parameter that no output needs is in none."""
+        return torch.cat(
+            [torch.full((slot.size,), slot in self.places) for slot in self.parameters.slots]
+        )
+
     # Parameters -> graph.
 
     def __call__(self, source: Tensor | nn.Module | Mapping[str, Tensor]) -> NeuralGraph:
@@ -131,11 +146,17 @@ class GraphTemplate:
             NNGraphsError: the tensors do not fit this architecture, or hold NaN or infinity.
         """
         params = source if isinstance(source, Tensor) else self.parameters.flatten(source)
-        self._check(params)
+        self._check_shape(params, (self.num_params,))
+        self._check_values(params)
         return self.stack(params.unsqueeze(0))[0]
 
     def stack(self, params: Float[Tensor, "B num_params"]) -> NeuralGraphStack:
-        """The neural graphs of `B` networks; differentiable, and without a look at the values."""
+        """The neural graphs of `B` networks; differentiable, and without a look at the values.
+
+        Raises:
+            NNGraphsError: the vectors are of another length.
+        """
+        self._check_shape(params, (len(params), self.num_params))
         return NeuralGraphStack(self, self._node_features(params), self._edge_features(params))
 
     def _node_features(self, params: Tensor) -> Float[Tensor, "B num_nodes 1"]:
@@ -156,21 +177,21 @@ class GraphTemplate:
         ]
         return torch.cat(parts, dim=1).unsqueeze(-1)
 
-    def _check(self, params: Tensor) -> None:
-        asked = f"make a neural graph of {self.num_params} parameters"
-        if params.shape != (self.num_params,):
+    def _check_shape(self, params: Tensor, shape: tuple[int, ...]) -> None:
+        if params.shape != shape:
             raise NNGraphsError(
-                asked,
+                f"make neural graphs of {self.num_params} parameters each",
                 found=f"the tensor given has the shape {list(params.shape)}.",
                 do="Pass one flat vector, a module or a state dict; for many use template.stack.",
             )
-        num_bad = int((~params.isfinite()).sum())
-        if num_bad:
-            first = int((~params.isfinite()).nonzero()[0])
-            slot = next(s for s in self.parameters.slots if first < s.offset + s.size)
+
+    def _check_values(self, params: Tensor) -> None:
+        bad = (~params.isfinite()).nonzero().flatten().tolist()
+        if bad:
+            slot = next(s for s in self.parameters.slots if bad[0] < s.offset + s.size)
             raise NNGraphsError(
-                asked,
-                found=f"{num_bad} are NaN or infinite, the first in {slot.name}.",
+                f"make a neural graph of {self.num_params} parameters",
+                found=f"{len(bad)} are NaN or infinite, the first in {slot.name}.",
                 do="Leave out networks whose training diverged.",
             )
 
@@ -188,67 +209,76 @@ class GraphTemplate:
         that stands in several places of the graph (tied weights) is read from the first; give
         `base`, the parameters before the graph was edited, and the changes of all places add up.
         Parameters that no place shows are taken from `base`, else they are 0.
+
+        Raises:
+            NNGraphsError: the graphs are of another architecture, or a torch-geometric batch.
         """
-        nodes = graphs.node_features.squeeze(-1)
-        edges = graphs.edge_features.squeeze(-1)
-        shown: dict[ParameterSlot, list[Tensor]] = {}
-        for group in self.groups:
-            if group.bias is not None:
-                values = nodes[..., group.start : group.stop]
-                shown.setdefault(group.bias, []).append(values)
-        for block in self.blocks:
-            if block.weight is not None:
-                values = edges[..., block.start : block.stop]
-                shown.setdefault(block.weight, []).append(values)
-        parts = [self._merge(slot, shown.get(slot, []), base, like=nodes) for slot in self._slots]
+        nodes, edges = graphs.node_features, graphs.edge_features
+        self._check_graphs(nodes, edges)
+        parts = [self._read(slot, nodes, edges, base) for slot in self.parameters.slots]
         return torch.cat(parts, dim=-1)
 
-    @property
-    def _slots(self) -> tuple[ParameterSlot, ...]:
-        return self.parameters.slots
-
-    @staticmethod
-    def _merge(
-        slot: ParameterSlot, places: list[Tensor], base: Tensor | None, *, like: Tensor
-    ) -> Tensor:
+    def _read(
+        self, slot: ParameterSlot, nodes: Tensor, edges: Tensor, base: Tensor | None
+    ) -> Float[Tensor, "*B slot_size"]:
+        """One parameter, from the places that show it."""
+        shown = [
+            (nodes if isinstance(place, NodeGroup) else edges)[..., place.start : place.stop, 0]
+            for place in self.places.get(slot, [])
+        ]
         if base is None:
-            return places[0] if places else like.new_zeros(*like.shape[:-1], slot.size)
+            return shown[0] if shown else nodes.new_zeros(*nodes.shape[:-2], slot.size)
+        if len(shown) == 1:
+            return shown[0]
         before = base[..., slot.offset : slot.offset + slot.size]
-        if len(places) == 1:
-            return places[0]
-        return before + sum(place - before for place in places)
+        return before + sum(values - before for values in shown)
+
+    def _check_graphs(self, nodes: Tensor, edges: Tensor) -> None:
+        found = (*nodes.shape[-2:], *edges.shape[-2:])
+        if found != (self.num_nodes, 1, self.num_edges, 1):
+            raise NNGraphsError(
+                f"read {self.num_params} parameters from graphs of {self.num_nodes} nodes and "
+                f"{self.num_edges} edges with one feature each",
+                found=f"there are {list(nodes.shape)} node features and {list(edges.shape)} "
+                "edge features.",
+                do="Use the architecture's own template, and one graph of a batch at a time "
+                "(batch.to_data_list()) or a stack.",
+            )
 
     # Structure.
 
-    def structure(self, device: torch.device | str = "cpu") -> GraphStructure:
-        """Ids and edges of the graphs, on a device."""
-        return self._on_device(device)[0]
+    def structure(
+        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> GraphStructure:
+        """Ids and edges of the graphs, on a device; constants are in float32 or, if asked, 64."""
+        return self._cached(device, dtype)[0]
 
-    def topology(self, device: torch.device | str = "cpu") -> LayeredTopology:
+    def topology(
+        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> LayeredTopology:
         """Message passing over the blocks of this template."""
-        return self._on_device(device)[1]
+        return self._cached(device, dtype)[1]
 
-    def _on_device(self, device: torch.device | str) -> tuple[GraphStructure, LayeredTopology]:
-        key = torch.device(device)
+    def _cached(
+        self, device: torch.device | str, dtype: torch.dtype
+    ) -> tuple[GraphStructure, LayeredTopology]:
+        key = (torch.device(device), torch.promote_types(dtype, torch.float32))
         if key not in self._cache:
-            structure = _make_structure(self.groups, self.blocks).to(key)
+            structure = _make_structure(self.groups, self.blocks).to(*key)
             topology = LayeredTopology(self.groups, self.blocks, structure)
             self._cache[key] = (structure, topology)
         return self._cache[key]
 
-    @cached_property
-    def _cache(self) -> dict[torch.device, tuple[GraphStructure, LayeredTopology]]:
-        return {}
-
     def __getstate__(self) -> dict:
-        return {name: value for name, value in vars(self).items() if name != "_cache"}
+        return {**vars(self), "_cache": {}}
 
 
 def _make_structure(groups: tuple[NodeGroup, ...], blocks: tuple[EdgeBlock, ...]) -> GraphStructure:
+    """The structure on the CPU, its constants in float64."""
     widths = torch.tensor([group.width for group in groups])
 
-    def per_node(values: list) -> Tensor:
-        return torch.tensor(values).repeat_interleave(widths)
+    def per_node(values: list, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.tensor(values, dtype=dtype).repeat_interleave(widths)
 
     return GraphStructure(
         edge_index=torch.cat([_block_edges(block, groups) for block in blocks], dim=1),
@@ -256,8 +286,9 @@ def _make_structure(groups: tuple[NodeGroup, ...], blocks: tuple[EdgeBlock, ...]
         kind_id=per_node([group.kind.value for group in groups]),
         neuron_id=torch.cat([group.first_neuron + torch.arange(group.width) for group in groups]),
         activation_id=per_node([group.activation.activation_id for group in groups]),
-        activation_parameter=per_node([float(group.activation.parameter) for group in groups]),
-        offset=per_node([float(group.offset) for group in groups]),
+        activation_parameter=per_node([g.activation.parameter for g in groups], torch.float64),
+        offset=per_node([group.offset for group in groups], torch.float64),
+        has_bias=per_node([group.bias is not None for group in groups]),
         edge_kind_id=torch.cat(
             [torch.full((block.num_edges,), int(not block.is_dense)) for block in blocks]
         ),

@@ -4,6 +4,7 @@ The exported program is a flat list of ATen operations, whatever the module's ne
 known one has a rule that writes it in the builder's language; a new operation is one more rule.
 """
 
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 
@@ -70,15 +71,27 @@ def _evaluation_mode(module: nn.Module):
 
 
 def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
+    """The module as a list of ATen operations, none of which writes into its inputs."""
     try:
-        return torch.export.export(module, inputs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch warns of its own internals
+            program = torch.export.export(module, inputs)
+            return program.run_decompositions({}) if _writes_in_place(program) else program
     except Exception as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error))
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        reason = lines[0].rstrip(".") if lines else type(error).__name__
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in inputs)
         raise NNGraphsError(
-            f"trace a {type(module).__name__}",
-            found=f"torch.export says: {reason}",
+            f"trace a {type(module).__name__} on example inputs of the shapes {shapes}",
+            found=f"torch.export says: {reason}.",
             do="The forward pass must run on the example inputs and not branch on their values.",
         ) from error
+
+
+def _writes_in_place(program: ExportedProgram) -> bool:
+    """Whether an operation changes a value that others may have seen before."""
+    targets = [node.target for node in program.graph.nodes]
+    return any(isinstance(t, torch._ops.OpOverload) and t._schema.is_mutable for t in targets)
 
 
 class _Tracer:
@@ -88,9 +101,10 @@ class _Tracer:
         self.program, self.parameters = program, parameters
         signature = program.graph_signature
         self.tensor_names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-        self.constants = {**program.constants, **program.state_dict}
+        self.stored_names = {n for slot in parameters.slots for n in (slot.name, *slot.aliases)}
+        self.constants = {**program.state_dict, **program.constants}
         self.constant_names = {
-            **self.tensor_names,
+            **signature.inputs_to_buffers,
             **signature.inputs_to_lifted_tensor_constants,
         }
         self._operations: list[Operation] = []
@@ -101,24 +115,20 @@ class _Tracer:
             if node.op == "placeholder":
                 self._add_placeholder(node)
             elif node.op == "output":
-                for output in _flatten_outputs(node.args[0]):
+                for output in node.args[0]:
                     self.emit(Output(self.number(output, node)))
             elif node.target in RULES:
                 number = RULES[node.target](self, node)
                 if number is not None:
                     self._numbers[node] = number
-            elif not self._is_constant(node):
+            else:
                 raise self.unknown(node, f"the operation {node.target} is unknown.")
         return self._operations
 
     def _add_placeholder(self, node: Node) -> None:
-        if node.name not in self.constant_names:
+        if node.name in self.program.graph_signature.user_inputs:
             width = node.meta["val"].shape[-1]
             self._numbers[node] = self.emit(Input(width))
-
-    def _is_constant(self, node: Node) -> bool:
-        """Whether a node computes with constants alone (torch puts in copies of them)."""
-        return node.target in (aten.lift_fresh_copy.default, aten.detach_.default)
 
     # For the rules.
 
@@ -133,43 +143,38 @@ class _Tracer:
     def number(self, argument, node: Node) -> int:
         """The number of the operation that made a value."""
         if not self.is_value(argument):
-            raise self.unknown(node, f"{node.target} acts on {argument}, a tensor of its own.")
+            found = f"{node.target} acts on {argument}, which is no value of a neuron."
+            raise self.unknown(node, found)
         return self._numbers[argument]
 
     def slot(self, argument: Node | None, node: Node) -> ParameterSlot | None:
         """Where a parameter lies in the flat vector."""
         if argument is None:
             return None
-        if argument.name not in self.tensor_names:
-            raise self.unknown(node, f"{node.target} has computed weights ({argument}).")
-        return self.parameters.slot(self.tensor_names[argument.name])
+        name = self.tensor_names.get(argument.name)
+        if name not in self.stored_names:
+            raise self.unknown(node, f"the weights {argument} of {node.target} are no parameter.")
+        return self.parameters.slot(name)
 
     def scalar(self, argument, node: Node) -> float:
-        """A number, or a tensor of one element that is no output of another operation."""
+        """A number, or a constant tensor of one element; trained ones are no constants."""
         if isinstance(argument, int | float):
             return float(argument)
-        while argument.op == "call_function" and self._is_constant(argument):
+        while argument.target in COPIES:
             argument = argument.args[0]
         tensor = self.constants.get(self.constant_names.get(argument.name))
         if tensor is None or tensor.numel() != 1:
-            raise self.unknown(node, f"{node.target} has a second factor that is no number.")
+            raise self.unknown(node, f"{node.target} takes {argument}, which is no number.")
         return float(tensor)
 
     def unknown(self, node: Node, found: str) -> NNGraphsError:
         frames = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
-        place = frames[-1] if frames and frames[-1] else "the module itself"
+        place = f"the submodule {frames[-1]}" if frames and frames[-1] else "the module itself"
         return NNGraphsError(
             f"make a neural graph of {place}",
             found=found,
             do=f"Known operations: {', '.join(traceable_operations())}.",
         )
-
-
-def _flatten_outputs(outputs) -> list[Node]:
-    if isinstance(outputs, Node):
-        return [outputs]
-    values = outputs.values() if isinstance(outputs, dict) else outputs
-    return [node for value in values if value is not None for node in _flatten_outputs(value)]
 
 
 # The rules: one per ATen operation, `(tracer, node) -> number of the value`.
@@ -210,6 +215,9 @@ def _signed_sum(sign: float) -> Callable[[_Tracer, Node], int]:
         if not tracer.is_value(right):
             constant = factor * tracer.scalar(right, node)
             return tracer.emit(Shift(tracer.number(left, node), constant))
+        if tracer.is_value(left) and _num_channels(left) != _num_channels(right):
+            found = f"it adds {_num_channels(right)} channels to {_num_channels(left)}."
+            raise tracer.unknown(node, found)
         number = tracer.number(right, node)
         addend = number if factor == 1 else tracer.emit(Scale(number, factor))
         if not tracer.is_value(left):
@@ -227,7 +235,7 @@ def _reversed_difference(tracer: _Tracer, node: Node) -> int:
 
 
 def _product(tracer: _Tracer, node: Node) -> int:
-    value, factor = node.args if tracer.is_value(node.args[0]) else reversed(node.args)
+    value, factor = sorted(node.args, key=tracer.is_value, reverse=True)
     if tracer.is_value(factor):
         raise tracer.unknown(node, "it multiplies two values of the network.")
     return tracer.emit(Scale(tracer.number(value, node), tracer.scalar(factor, node)))
@@ -244,56 +252,56 @@ def _negative(tracer: _Tracer, node: Node) -> int:
     return tracer.emit(Scale(tracer.number(node.args[0], node), -1.0))
 
 
-def _same(tracer: _Tracer, node: Node) -> int:
+def _same(tracer: _Tracer, node: Node) -> int | None:
     """Operations that change no channel; reshapes are among them while the last axis stays."""
     source = node.args[0]
+    if not tracer.is_value(source) and node.target in COPIES:
+        return None
     number = tracer.number(source, node)
-    if node.meta["val"].shape[-1] != source.meta["val"].shape[-1]:
+    if _num_channels(node) != _num_channels(source):
         raise tracer.unknown(node, f"{node.target} changes the number of channels.")
     return number
 
 
 def _first_channels(tracer: _Tracer, node: Node) -> int:
     """`x[..., :width]`."""
-    source, axis, start, *rest = (*node.args, *(0, 0)[len(node.args) - 1 :])
+    source, axis, start, _, step = (*node.args, *(0, 0, None, 1)[len(node.args) - 1 :])
     number, shape = tracer.number(source, node), source.meta["val"].shape
-    width = node.meta["val"].shape[-1]
-    if axis % len(shape) != len(shape) - 1:
+    if node.meta["val"].shape == shape:
         return number
-    if start not in (0, None) or (len(rest) > 1 and rest[1] != 1):
-        raise tracer.unknown(node, "it takes a slice that does not begin with the first channel.")
-    return number if width == shape[-1] else tracer.emit(Resize(number, width))
+    if axis % len(shape) != len(shape) - 1 or start not in (0, None) or step != 1:
+        raise tracer.unknown(node, "it takes another slice than the first channels.")
+    return tracer.emit(Resize(number, _num_channels(node)))
 
 
 def _zero_padding(tracer: _Tracer, node: Node) -> int:
     source, padding, *rest = node.args
-    is_zero = not rest or rest[0] == 0
+    is_zero = set(rest) <= {"constant", 0, None}
     if not is_zero or padding[0] != 0 or any(padding[2:]):
         raise tracer.unknown(node, "it pads otherwise than with zeros behind the channels.")
-    number = tracer.number(source, node)
-    return tracer.emit(Resize(number, node.meta["val"].shape[-1]))
+    return tracer.emit(Resize(tracer.number(source, node), _num_channels(node)))
 
 
 def _nothing(tracer: _Tracer, node: Node) -> None:
     return None
 
 
+def _num_channels(node: Node) -> int:
+    shape = node.meta["val"].shape
+    return shape[-1] if shape else 1
+
+
+COPIES = (aten.alias.default, aten.clone.default, aten.detach.default)
 RULES: dict[Callable, Callable[[_Tracer, Node], int | None]] = {
     aten.linear.default: _linear,
     aten.sin.default: _activation("sine"),
     aten.relu.default: _activation("relu"),
-    aten.relu_.default: _activation("relu"),
     aten.silu.default: _activation("silu"),
-    aten.silu_.default: _activation("silu"),
     aten.tanh.default: _activation("tanh"),
-    aten.tanh_.default: _activation("tanh"),
     aten.sigmoid.default: _activation("sigmoid"),
-    aten.sigmoid_.default: _activation("sigmoid"),
     aten.leaky_relu.default: _leaky_relu,
-    aten.leaky_relu_.default: _leaky_relu,
     aten.gelu.default: _gelu,
     aten.add.Tensor: _signed_sum(1.0),
-    aten.add_.Tensor: _signed_sum(1.0),
     aten.sub.Tensor: _signed_sum(-1.0),
     aten.rsub.Scalar: _reversed_difference,
     aten.mul.Tensor: _product,
@@ -310,6 +318,7 @@ RULES: dict[Callable, Callable[[_Tracer, Node], int | None]] = {
     aten.view.default: _same,
     aten.reshape.default: _same,
     aten.flatten.using_ints: _same,
+    aten.unflatten.int: _same,
     aten.squeeze.dim: _same,
     aten.unsqueeze.default: _same,
     aten.slice.Tensor: _first_channels,

@@ -35,7 +35,9 @@ class ActivationRule:
 
 def leaky_relu(values: Tensor, slope: Tensor | float) -> Tensor:
     """`max(z, 0) + slope * min(z, 0)`, for a slope that may differ from neuron to neuron."""
-    return values.clamp_min(0) + slope * values.clamp_max(0)
+    if isinstance(slope, float):
+        return F.leaky_relu(values, slope)
+    return torch.where(values > 0, values, slope * values)
 
 
 ACTIVATIONS: dict[str, ActivationRule] = {

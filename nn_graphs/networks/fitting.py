@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nn_graphs.errors import NNGraphsError
+
 logger = logging.getLogger(__name__)
 
 LossFn = Callable[[Tensor, Tensor], Tensor]
@@ -70,14 +72,28 @@ def fit_networks(
         chunk_size: networks that are trained together.
         is_compiled: compile the step; where that fails, it runs eagerly with a warning.
         on_done: called with the losses of networks as they get done.
+
+    Raises:
+        NNGraphsError: the chunk size is not positive.
     """
+    if chunk_size < 1:
+        raise NNGraphsError(
+            f"fit {len(params)} networks",
+            found=f"the chunk size is {chunk_size}.",
+            do="Train at least one network at a time.",
+        )
     stack = _Stack(
         params, data, num_steps=num_steps, chunk_size=chunk_size, optimizer=optimizer or Adam()
     )
-    step = _make_step(loss_fn, stack.optimizer, stop_loss=stop_loss, num_steps=num_steps)
+    step = _make_step(
+        loss_fn,
+        stack.optimizer,
+        stop_loss=params.new_tensor(stop_loss),
+        num_steps=params.new_tensor(num_steps),
+    )
     run = CompiledIfPossible(step) if is_compiled else step
     while stack.is_busy:
-        for _ in range(stack.steps_to_next_check):
+        for _ in range(stack.advance_to_next_check()):
             run(*stack.slots)
         done_losses = stack.harvest()
         if on_done is not None and len(done_losses):
@@ -98,7 +114,8 @@ class CompiledIfPossible:
         except Exception as error:
             if self._function is self._eager or not _is_compiler_failure(error):
                 raise
-            logger.warning("Cannot compile (%s); going on without.", str(error).split("\n")[0])
+            cause = " ".join(str(error).split("\n\n")[0].split())  # the first paragraph
+            logger.warning("Cannot compile (%s); going on without.", cause)
             self._function = self._eager
             return self._eager(*args)
 
@@ -161,8 +178,8 @@ class _Stack:
     def is_busy(self) -> bool:
         return bool((self._occupant >= 0).any())
 
-    @property
-    def steps_to_next_check(self) -> int:
+    def advance_to_next_check(self) -> int:
+        """Ages all networks up to the next look at them; returns by how many steps."""
         oldest = int(self._age[self._occupant >= 0].max())
         steps = min(CHECK_EVERY, self.num_steps + 1 - oldest)  # +1: the loss after the last step
         self._age += steps
@@ -197,8 +214,13 @@ class _Stack:
         self.slots.is_active[slots] = True
 
 
-def _make_step(loss_fn: LossFn, optimizer: Adam, *, stop_loss: float, num_steps: int) -> Callable:
-    """One step of a stack, written into its state."""
+def _make_step(
+    loss_fn: LossFn, optimizer: Adam, *, stop_loss: Float[Tensor, ""], num_steps: Float[Tensor, ""]
+) -> Callable:
+    """One step of a stack, written into its state.
+
+    The two limits are tensors so that runs that differ in them share one compiled step.
+    """
     (decay_1, decay_2), eps = optimizer.betas, optimizer.eps
 
     def total_loss(params: Tensor, data: Tensor):
@@ -213,9 +235,10 @@ def _make_step(loss_fn: LossFn, optimizer: Adam, *, stop_loss: float, num_steps:
         count = steps + 1
         new_first = first + (1 - decay_1) * (gradient - first)
         new_second = second + (1 - decay_2) * (gradient * gradient - second)
-        rate = torch.where(goes_on, learning_rate / (1 - decay_1**count), 0.0)
+        rate = learning_rate / (1 - decay_1**count)
         root = (new_second / (1 - decay_2**count).unsqueeze(1)).sqrt()
-        params.sub_(rate.unsqueeze(1) * new_first / (root + eps))
+        moved = params - rate.unsqueeze(1) * new_first / (root + eps)
+        params.copy_(torch.where(goes_on.unsqueeze(1), moved, params))
         first.copy_(new_first)
         second.copy_(new_second)
         losses.copy_(new_losses)

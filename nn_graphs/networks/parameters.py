@@ -81,7 +81,17 @@ class ParameterLayout:
         return flat.unflatten(-1, slot.shape) if slot.shape else flat.squeeze(-1)
 
     def unflatten(self, params: Float[Tensor, "*batch num_params"]) -> dict[str, Tensor]:
-        """`params` as a state dict of views, aliases included."""
+        """`params` as a state dict of views, aliases included.
+
+        Raises:
+            NNGraphsError: the vectors are of another length.
+        """
+        if params.shape[-1] != self.num_params:
+            raise NNGraphsError(
+                f"divide flat vectors into the {len(self.slots)} tensors of an architecture",
+                found=f"they are {params.shape[-1]} long instead of {self.num_params}.",
+                do="Use the parameters of networks of this architecture.",
+            )
         return {
             name: self.view(params, slot)
             for slot in self.slots
@@ -112,7 +122,7 @@ class ParameterLayout:
         faults += [
             f"{name}: not in the architecture"
             for name, value in state.items()
-            if name not in known and value.is_floating_point()
+            if name not in known and isinstance(value, Tensor) and value.is_floating_point()
         ]
         if faults:
             raise NNGraphsError(

@@ -31,7 +31,7 @@ FORMAT, VERSION = "nn_graphs.zoo", 1
 SPLITS = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Zoo:
     """A population of trained networks.
 
@@ -46,9 +46,19 @@ class Zoo:
     """
 
     specs: tuple[NetworkSpec, ...]
-    params: tuple[Float[Tensor, "N num_params"], ...]
+    params: tuple[Float[Tensor, "_ _"], ...]  # [N_k, num_params_k], each of its own shape
     table: pd.DataFrame
     metadata: Mapping = field(default_factory=dict)
+
+    def __post_init__(self):
+        for number, (spec, params) in enumerate(zip(self.specs, self.params, strict=True)):
+            if params.shape[1] != spec.num_params:
+                raise NNGraphsError(
+                    f"make a zoo of {len(self.table)} networks",
+                    found=f"architecture {number} has {spec.num_params} parameters, "
+                    f"its networks have {params.shape[1]}.",
+                    do="Give params [N, num_params] in the order of spec.parameters.",
+                )
 
     def __len__(self) -> int:
         return len(self.table)
@@ -61,7 +71,17 @@ class Zoo:
         table: pd.DataFrame,
         metadata: Mapping | None = None,
     ) -> "Zoo":
-        """A zoo of one architecture, whose table rows are in the order of `params`."""
+        """A zoo of one architecture, whose table rows are in the order of `params`.
+
+        Raises:
+            NNGraphsError: there are more or fewer rows than networks.
+        """
+        if len(table) != len(params):
+            raise NNGraphsError(
+                f"make a zoo of {len(params)} networks",
+                found=f"its table has {len(table)} rows.",
+                do="Give one row per network.",
+            )
         located = table.assign(spec=0, row=np.arange(len(table)))
         return cls((spec,), (params,), located, metadata or {})
 
@@ -81,21 +101,30 @@ class Zoo:
         return self.specs[0]
 
     def indices(self, split: str) -> Int[np.ndarray, "M"]:
-        """Numbers (rows of the table) of the networks of a split."""
-        found = np.flatnonzero(self.table["split"].to_numpy() == split)
+        """Numbers (rows of the table) of the networks of a split.
+
+        Raises:
+            NNGraphsError: no network is of this split.
+        """
+        splits = self.table.get("split", pd.Series(dtype=object))
+        found = np.flatnonzero(splits.to_numpy() == split)
         if not len(found):
-            splits = ", ".join(sorted(set(self.table["split"])))
+            known = ", ".join(sorted(set(splits))) or "none"
             raise NNGraphsError(
                 f"take the split {split!r} of the zoo",
-                found=f"the column `split` has only {splits}.",
+                found=f"the splits in its column `split` are: {known}.",
                 do="Choose one of these.",
             )
         return found
 
     def take(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> Float[Tensor, "B num_params"]:
-        """Parameters of the networks with these numbers, all of one architecture, as a copy."""
+        """Parameters of the networks with these numbers, all of one architecture, as a copy.
+
+        Raises:
+            NNGraphsError: they are of several architectures, or none is asked for.
+        """
         numbers = np.asarray(indices)
-        kinds = np.unique(self.table["spec"].to_numpy()[numbers])
+        kinds = np.unique(self.table["spec"].to_numpy()[numbers]) if len(numbers) else ()
         if len(kinds) != 1:
             raise NNGraphsError(
                 f"stack the parameters of {len(numbers)} networks",
@@ -105,8 +134,17 @@ class Zoo:
         rows = torch.from_numpy(self.table["row"].to_numpy()[numbers])
         return self.params[int(kinds[0])][rows]
 
+    def select(self, indices: Sequence[int] | Int[np.ndarray, "M"]) -> "Zoo":
+        """The zoo of these networks alone, in this order; parameters are not copied."""
+        table = self.table.iloc[np.asarray(indices)].reset_index(drop=True)
+        return Zoo(self.specs, self.params, table, self.metadata)
+
     def save(self, path: str | Path) -> Path:
-        """Writes the zoo to `path`; a file that is there is replaced only when all is written."""
+        """Writes the zoo to `path`; a file that is there is replaced only when all is written.
+
+        Raises:
+            NNGraphsError: a column of the table holds neither numbers nor strings.
+        """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
@@ -123,12 +161,9 @@ class Zoo:
         for number, (spec, params) in enumerate(zip(self.specs, self.params, strict=True)):
             group = file.create_group(f"specs/{number}")
             group.attrs["spec"] = spec.to_json()
-            group.create_dataset("params", data=params.numpy())
+            group.create_dataset("params", data=params.detach().cpu().numpy())
         for column, values in self.table.items():
-            data = values.to_numpy()
-            if data.dtype.kind not in "biuf":
-                data = np.char.encode(data.astype(str), "utf-8")
-            file.create_dataset(f"table/{column}", data=data)
+            file.create_dataset(f"table/{column}", data=_encode_column(column, values))
         file["table"].attrs["columns"] = json.dumps(list(self.table.columns))
 
     @classmethod
@@ -157,9 +192,8 @@ class Zoo:
         if found != (FORMAT, VERSION):
             raise _cannot_open(
                 path,
-                f"its format and version are {found[0]!r} and {found[1]!r}, "
-                f"not {FORMAT!r} and {VERSION}.",
-                "Open a file written by Zoo.save.",
+                f"its format is {found[0]}, version {found[1]}; not {FORMAT}, version {VERSION}.",
+                "Open a file written by Zoo.save; for a newer version, upgrade nn_graphs.",
             )
         groups = [file[f"specs/{number}"] for number in range(len(file["specs"]))]
         columns = json.loads(file["table"].attrs["columns"])
@@ -178,6 +212,20 @@ def _map_params(dataset: h5py.Dataset, path: Path) -> Float[Tensor, "N num_param
         path, dtype=dataset.dtype, mode="c", offset=dataset.id.get_offset(), shape=dataset.shape
     )
     return torch.from_numpy(mapped)
+
+
+def _encode_column(name: str, values: pd.Series) -> np.ndarray:
+    data = values.to_numpy()
+    if data.dtype.kind in "biuf":
+        return data
+    strange = [value for value in data if not isinstance(value, str)]
+    if strange:
+        raise NNGraphsError(
+            f"save the column {name!r} of a zoo's table",
+            found=f"it is no column of numbers, and the value {strange[0]!r} in it is no string.",
+            do="Use numbers, booleans or strings, for instance '' where a string is missing.",
+        )
+    return np.char.encode(data.astype(str), "utf-8")
 
 
 def _read_column(dataset: h5py.Dataset) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Fit zoos of INRs: one small network per image, many images at once, resumable by shard."""
 
 import dataclasses
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ class INRRecipe:
 
     dataset: str = "digits"
     preset: str = "dws"
-    hidden_widths: tuple[int, ...] = (32, 32)
+    hidden_widths: Sequence[int] = (32, 32)
     num_steps: int = 1000
     learning_rate: float = 5e-4
     target_psnr: float = 40.0
@@ -55,6 +56,9 @@ class INRRecipe:
     num_test: int | None = None
     num_inits: int = 1
     seed: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "hidden_widths", tuple(self.hidden_widths))
 
     def make_spec(self, images: ImageDataset) -> NetworkSpec:
         channels = images.images.shape[-1]
@@ -207,3 +211,29 @@ def _fit_shard(
         "psnr": preset.psnr(fitted.losses).cpu().numpy(),
         "step": fitted.num_steps.cpu().numpy(),
     }
+
+
+def open_or_make_inr_zoo(
+    recipe: INRRecipe,
+    path: str | Path,
+    *,
+    data_root: Path | None = None,
+    device: str | torch.device = "cpu",
+) -> Zoo:
+    """The zoo at `path`, which is made first where it is missing.
+
+    Raises:
+        NNGraphsError: the zoo that is there was made by another recipe.
+    """
+    if not Path(path).exists():
+        return make_inr_zoo(recipe, path, data_root=data_root, device=device)
+    zoo = Zoo.open(path)
+    wanted = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    found = zoo.metadata.get("recipe")
+    if found != wanted:
+        raise NNGraphsError(
+            f"use {path} for this recipe",
+            found=f"it was made by {found}, not {wanted}.",
+            do="Give another path, or delete the file.",
+        )
+    return zoo

@@ -35,10 +35,11 @@ class Shards:
         mine = {"recipe": dict(recipe), "shard_size": shard_size}
         if record.exists():
             theirs = json.loads(record.read_text())
-            if theirs["recipe"] != json.loads(json.dumps(mine["recipe"])):
+            differences = _differences(theirs["recipe"], json.loads(json.dumps(mine["recipe"])))
+            if differences:
                 raise NNGraphsError(
                     f"go on with the zoo {path}",
-                    found=f"{folder} holds parts of a zoo of another recipe.",
+                    found=f"{folder} holds parts of a zoo of another recipe ({differences}).",
                     do=f"Repeat the options of the interrupted run, or delete {folder}.",
                 )
             shard_size = theirs["shard_size"]
@@ -75,9 +76,22 @@ class Shards:
 
     def read(self) -> dict[str, np.ndarray]:
         """All shards together, array by array."""
-        parts = [dict(np.load(self._file(start))) for start in self._starts]
+        parts = [_read_shard(self._file(start)) for start in self._starts]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def remove(self) -> None:
         """Deletes the folder, once the zoo is saved."""
         shutil.rmtree(self.folder)
+
+
+def _differences(theirs: Mapping, mine: Mapping) -> str:
+    return ", ".join(
+        f"{name} was {theirs.get(name)!r}, now {mine.get(name)!r}"
+        for name in sorted({*theirs, *mine})
+        if theirs.get(name) != mine.get(name)
+    )
+
+
+def _read_shard(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as arrays:
+        return dict(arrays)

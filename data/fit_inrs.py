@@ -1,0 +1,53 @@
+"""Fit a zoo of INRs, one small network per image.
+
+    python data/fit_inrs.py --dataset mnist --num-train 10000 --preset dws --output data/mnist.h5
+
+Interrupted, the same command goes on from the last finished shard.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from nn_graphs.datasets import DATASETS
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.inr import PRESETS
+from nn_graphs.zoos.makers.inr import INRRecipe, open_or_make_inr_zoo
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = INRRecipe()
+    parser.add_argument("--dataset", choices=sorted(DATASETS), default=default.dataset)
+    parser.add_argument("--preset", choices=list(PRESETS), default=default.preset)
+    parser.add_argument("--num-train", type=int, help="training images (default: all)")
+    parser.add_argument("--num-val", type=int, default=default.num_val)
+    parser.add_argument("--num-test", type=int, help="test images (default: all)")
+    parser.add_argument("--num-inits", type=int, default=1, help="INRs per training image")
+    parser.add_argument("--hidden-widths", type=int, nargs="+", default=default.hidden_widths)
+    parser.add_argument("--num-steps", type=int, default=default.num_steps)
+    parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
+    parser.add_argument("--target-psnr", type=float, default=default.target_psnr, help="in dB")
+    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--output", type=Path, required=True, help="the zoo file to write")
+    parser.add_argument("--data-root", type=Path, help="default: $NN_GRAPHS_DATA, else data/")
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = vars(parse_arguments())
+    output, root = options.pop("output"), options.pop("data_root")
+    device = options.pop("device")
+    recipe = INRRecipe(**{**options, "hidden_widths": tuple(options["hidden_widths"])})
+    try:
+        zoo = open_or_make_inr_zoo(recipe, output, data_root=root, device=device)
+    except NNGraphsError as error:
+        sys.exit(f"error: {error}")
+    print(f"{output}: {len(zoo)} INRs, mean PSNR {zoo.table['psnr'].mean():.1f} dB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Speed rows: both sides of a question measured in one run, and their ratio."""
+
+import csv
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+
+from nn_graphs.results import commit, now, versions
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results.csv"
+
+
+@dataclass(frozen=True)
+class SpeedRow:
+    """One line of `experiments/benchmarks/results.csv`.
+
+    Attributes:
+        question: what is measured.
+        setting: sizes.
+        unit: of the next two, e.g. "fits/s" or "s".
+        plain: the plain way.
+        ours: this library.
+        ratio: how many times as fast ours is.
+        remark: what else was measured, e.g. that both sides reach the same quality.
+        device, versions, commit, command, date: how to measure it again.
+    """
+
+    question: str
+    setting: str
+    unit: str
+    plain: float
+    ours: float
+    ratio: float
+    remark: str
+    device: str
+    versions: str
+    commit: str
+    command: str
+    date: str
+
+
+def record(
+    question: str, *, setting: str, unit: str, plain: float, ours: float, remark: str = ""
+) -> None:
+    """Prints a row and appends it to the result file; units ending in "/s" are rates."""
+    is_rate = unit.endswith("/s")
+    row = SpeedRow(
+        question=question,
+        setting=setting,
+        unit=unit,
+        plain=float(f"{plain:.4g}"),
+        ours=float(f"{ours:.4g}"),
+        ratio=float(f"{(ours / plain if is_rate else plain / ours):.3g}"),
+        remark=remark,
+        device=device_name(),
+        versions=versions(),
+        commit=commit(RESULTS.parent),
+        command=shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        date=now(),
+    )
+    columns = [field.name for field in fields(SpeedRow)]
+    with RESULTS.open("a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if file.tell() == 0:
+            writer.writerow(columns)
+        writer.writerow([getattr(row, column) for column in columns])
+    print(f"{question} ({setting}): plain {row.plain} {unit}, ours {row.ours} {unit}")
+    print(f"  {row.ratio} times as fast. {remark}")
+
+
+def seconds(function: Callable[[], object], *, repeats: int = 5) -> float:
+    """Median time of a call, after one that is not counted."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def device_name() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} cpu, {torch.get_num_threads()} threads"

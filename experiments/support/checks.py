@@ -1,0 +1,63 @@
+"""Checks a whole config against the signatures it will be bound to, before anything is built."""
+
+import inspect
+import typing
+from collections.abc import Iterator
+
+from beartype import BeartypeConf
+from beartype.door import is_bearable
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from nn_graphs.errors import NNGraphsError
+
+INT_IS_FLOAT = BeartypeConf(is_pep484_tower=True)
+
+
+def check_config(config: DictConfig) -> int:
+    """Makes sure that every `_target_` exists and takes what the config gives it.
+
+    Returns:
+        The number of targets that were checked.
+
+    Raises:
+        NNGraphsError: with all faults together.
+    """
+    content = OmegaConf.to_container(config, resolve=True)
+    targets = list(_targets(content, ""))
+    faults = [fault for path, node in targets for fault in _faults(path, node)]
+    if faults:
+        raise NNGraphsError(
+            "use this configuration",
+            found=f"{len(faults)} value(s) do not fit:\n  " + "\n  ".join(faults) + "\n",
+            do="Correct them; `python main.py --cfg job` prints the whole configuration.",
+        )
+    return len(targets)
+
+
+def _targets(node, path: str) -> Iterator[tuple[str, dict]]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path, node
+        for key, value in node.items():
+            yield from _targets(value, f"{path}.{key}".lstrip("."))
+
+
+def _faults(path: str, node: dict) -> Iterator[str]:
+    target = get_object(node["_target_"])
+    function = target.__init__ if inspect.isclass(target) else target
+    parameters = inspect.signature(target).parameters
+    hints = typing.get_type_hints(function)
+    for key, value in node.items():
+        if key.startswith("_"):
+            continue
+        if key not in parameters:
+            yield f"{path}.{key}: unknown; {node['_target_']} takes {', '.join(parameters)}"
+        elif not (isinstance(value, dict) and "_target_" in value):
+            found = tuple(value) if isinstance(value, list) else value
+            if not is_bearable(found, hints[key], conf=INT_IS_FLOAT):
+                yield f"{path}.{key}: {value!r} is not {_readable(parameters[key].annotation)}"
+
+
+def _readable(annotation) -> str:
+    return annotation.__name__ if inspect.isclass(annotation) else str(annotation)

@@ -1,0 +1,42 @@
+"""Models that configs put together: an encoder with its head, for a task."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from torch import nn
+
+from nn_graphs.encoders.flat_mlp import FlatMLP
+from nn_graphs.encoders.heads import GraphHead, GraphModel
+from nn_graphs.encoders.pooling import Pooling, PoolingMethod
+from nn_graphs.tasks.task import Task
+
+
+def make_classifier(
+    task: Task,
+    *,
+    encoder: Callable[..., nn.Module],
+    hidden_dims: Sequence[int],
+    pooling: PoolingMethod,
+    pooled_layer: Literal["last", "all"] | int,
+) -> GraphModel:
+    """An encoder (as yet without templates and statistics), pooling and an MLP."""
+    encoder = encoder(task.templates, task.statistics())
+    pool = Pooling(
+        pooling,
+        layer=pooled_layer,
+        dims=task.dims,
+        node_dim=encoder.node_dim,
+        edge_dim=encoder.edge_dim,
+    )
+    return GraphModel(encoder, GraphHead(pool, hidden_dims=hidden_dims, out_dim=task.out_dim))
+
+
+def make_flat_mlp(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> FlatMLP:
+    """The baseline on flattened parameters."""
+    return FlatMLP(
+        task.templates[0],
+        task.statistics(),
+        hidden_dims=hidden_dims,
+        dropout=dropout,
+        out_dim=task.out_dim,
+    )

@@ -1,0 +1,85 @@
+"""What a run shows at its end: figures in its folder, and a table of all results so far."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import torch
+from support.launch import Run
+
+from nn_graphs.datasets import load_images
+from nn_graphs.networks.inr import inr_preset
+from nn_graphs.networks.stacked import stacked_forward
+from nn_graphs.plotting import (
+    plot_confusion,
+    plot_learning_curves,
+    plot_renderings,
+    plot_scores,
+    save_figure,
+)
+from nn_graphs.results import read_results, summarize
+from nn_graphs.tasks.inr_classification import INRClassification
+from nn_graphs.training import Outcome
+from nn_graphs.zoos.zoo import Zoo
+
+logger = logging.getLogger(__name__)
+NUM_SHOWN = 10
+
+
+def report_inr_classification(run: Run, task: INRClassification, outcome: Outcome) -> None:
+    """Learning curves, confusion matrix and renderings; then the scores of all models so far."""
+    name = f"{run.config.encoder.name} on {run.config.zoo.name}"
+    metrics = pd.read_csv(run.folder / "csv" / "metrics.csv")
+    curves = plot_learning_curves(metrics, metric=task.metric, title=name)
+    save_figure(curves, run.folder / "learning_curves.png")
+    arrays = np.load(run.folder / "test_outputs.npz")
+    images = load_images(task.zoo.metadata["recipe"]["dataset"])
+    confusion = plot_confusion(
+        arrays["outputs"].argmax(axis=1),
+        arrays["labels"],
+        class_names=images.class_names,
+        title=f"{name}: {outcome.test['accuracy']:.1f}% on test",
+    )
+    save_figure(confusion, run.folder / "confusion.png")
+    save_figure(_renderings(task.zoo), run.folder / "renderings.png")
+    logger.info(
+        "%s: accuracy %.1f%% on val, %.1f%% on test (%d parameters, %.1f minutes)",
+        name,
+        outcome.val["accuracy"],
+        outcome.test["accuracy"],
+        outcome.num_params,
+        outcome.minutes,
+    )
+    report_scores(run, "test/accuracy")
+    logger.info("Figures: %s", run.folder)
+
+
+def report_scores(run: Run, metric: str) -> None:
+    """A table and a bar chart of one metric over all recorded models on this run's zoo."""
+    results = read_results(run.config.results)
+    results = results[(results["zoo"] == run.config.zoo.name) & (results["metric"] == metric)]
+    columns = ["model", "mean", "std", "count", "params", "minutes"]
+    table = summarize(results)[columns].to_string(index=False, float_format="%.2f", na_rep="-")
+    logger.info("%s on %s so far:\n%s", metric, run.config.zoo.name, table)
+    scores = {model: rows["value"].tolist() for model, rows in results.groupby("model")}
+    figure = plot_scores(scores, ylabel=f"{metric} (%)", title=run.config.zoo.name)
+    save_figure(figure, run.folder.parent / f"scores_{run.config.zoo.name}.png")
+
+
+def _renderings(zoo: Zoo):
+    """The first test images of a zoo, each beside what its INR draws."""
+    recipe = zoo.metadata["recipe"]
+    preset, images = inr_preset(recipe["preset"]), load_images(recipe["dataset"])
+    numbers = zoo.indices("test")[:NUM_SHOWN]
+    sources = zoo.table["source_id"].to_numpy()[numbers]
+    height, width = images.images.shape[1:3]
+    with torch.no_grad():
+        outputs = stacked_forward(zoo.spec, zoo.take(numbers), preset.coordinates(height, width))
+    drawn = preset.to_pixels(outputs).unflatten(1, (height, width)).numpy()
+    titles = [
+        f"{images.class_names[label]}\n{psnr:.0f} dB"
+        for label, psnr in zip(
+            images.labels[sources], zoo.table["psnr"].to_numpy()[numbers], strict=True
+        )
+    ]
+    return plot_renderings(images.pixels(sources), drawn, titles=titles, caption="test images")

@@ -1,0 +1,191 @@
+"""The input stage of the encoders: weights and biases of neural graphs to vectors.
+
+Kofinas et al., ICLR 2024, sec. 3 and app. C: random Fourier features of the (normalised) values, a
+learned embedding of a neuron's position, and probe features, the activations of the networks at
+learned inputs.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
+from nn_graphs.graphs.execution import execute
+from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
+from nn_graphs.graphs.template import NeuronKind
+from nn_graphs.graphs.topology import EdgeValues, Topology
+from nn_graphs.networks.activations import ACTIVATION_NAMES
+
+Graphs = NeuralGraph | NeuralGraphStack
+NUM_FREQUENCIES = 128
+
+
+@dataclass(frozen=True)
+class EncodedGraphs:
+    """What an encoder makes of neural graphs.
+
+    Attributes:
+        graphs: the graphs themselves, one layered stack or an edge-list batch.
+        nodes: `[*B, num_nodes, node_dim]`.
+        edges: `[*B, num_edges, edge_dim]`, in the order of `graphs.edge_features`.
+        graph: `[num_graphs, node_dim]`, of encoders that give graphs a vector of their own.
+    """
+
+    graphs: Graphs
+    nodes: Float[Tensor, "*B num_nodes node_dim"]
+    edges: Float[Tensor, "*B num_edges edge_dim"]
+    graph: Float[Tensor, "num_graphs node_dim"] | None = None
+
+
+class FourierFeatures(nn.Module):
+    """`[cos(2 pi B x), sin(2 pi B x)]` with a fixed `B ~ N(0, sigma^2)` (Tancik et al., 2020)."""
+
+    def __init__(self, in_dim: int, *, sigma: float):
+        super().__init__()
+        self.register_buffer("frequencies", torch.randn(NUM_FREQUENCIES, in_dim) * sigma)
+
+    def forward(self, values: Float[Tensor, "*B in_dim"]) -> Float[Tensor, "*B features"]:
+        phases = values @ (2 * math.pi * self.frequencies).T
+        return torch.cat([phases.cos(), phases.sin()], dim=-1)
+
+
+def value_embedding(in_dim: int, out_dim: int, *, sigma: float | None) -> nn.Sequential:
+    """A linear map of values, or of their Fourier features where `sigma` is given."""
+    if sigma is None:
+        return nn.Sequential(nn.Linear(in_dim, out_dim))
+    features = FourierFeatures(in_dim, sigma=sigma)
+    return nn.Sequential(features, nn.Linear(2 * NUM_FREQUENCIES, out_dim))
+
+
+class ProbeFeatures(nn.Module):
+    """Activations of all neurons at learned inputs, shared by all networks."""
+
+    def __init__(self, dims: GraphDims, *, num_probes: int, out_dim: int):
+        super().__init__()
+        self.dims = dims
+        self.probes = nn.Parameter(torch.empty(num_probes, dims.num_inputs).uniform_(-1, 1))
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.Linear(num_probes, out_dim), nn.LayerNorm(out_dim))
+            for _ in range(dims.num_layers)
+        )
+
+    def forward(self, graphs: Graphs) -> Float[Tensor, "*B num_nodes out_dim"]:
+        probes = self.probes[:, : _num_inputs(graphs)]
+        activations = execute(graphs, probes)  # [*B, num_nodes, num_probes]
+        rows = self.dims.layer_row(graphs.structure)
+        total = 0.0
+        for row, projection in enumerate(self.projections):
+            is_here = (rows == row).unsqueeze(-1)
+            total = total + torch.where(is_here, projection(activations), 0.0)
+        return total
+
+
+def _num_inputs(graphs: Graphs) -> int:
+    """Input neurons of the networks, or of the one that has most."""
+    if isinstance(graphs, NeuralGraphStack):
+        return graphs.template.num_neurons(NeuronKind.INPUT)
+    is_input = graphs.kind_id == NeuronKind.INPUT.value
+    return int(graphs.neuron_id[is_input].max()) + 1
+
+
+class GraphFeatures(nn.Module):
+    """Initial vectors of neurons and directed edges.
+
+    Args:
+        dims: sizes of the graphs.
+        statistics: what weights and biases are normalised by.
+        node_dim, edge_dim: sizes of the vectors.
+        fourier_sigma: deviation of the Fourier frequencies; None: plain linear maps.
+        has_reverse_features: describe an edge from i to j by the weights [i to j, j to i, both].
+        weights_on: the messages that carry a weight as their own, those along edges ("forward"),
+            or, as in the published transformer, those against them ("backward").
+        num_probes: learned probe inputs; 0: none.
+        has_activation_embedding: add a learned vector of each hidden neuron's activation.
+    """
+
+    def __init__(
+        self,
+        dims: GraphDims,
+        statistics: WeightStatistics,
+        *,
+        node_dim: int,
+        edge_dim: int,
+        fourier_sigma: float | None,
+        has_reverse_features: bool,
+        weights_on: Literal["forward", "backward"],
+        num_probes: int,
+        has_activation_embedding: bool,
+    ):
+        super().__init__()
+        self.dims, self.weights_on = dims, weights_on
+        self.has_reverse_features = has_reverse_features
+        for name, value in vars(statistics).items():
+            self.register_buffer(name, value.clone())
+        self.bias_embedding = value_embedding(1, node_dim, sigma=fourier_sigma)
+        channels = 3 if has_reverse_features else 1
+        self.weight_embedding = value_embedding(channels, edge_dim, sigma=fourier_sigma)
+        self.node_in = nn.Linear(node_dim, node_dim)
+        self.edge_in = nn.Linear(edge_dim, edge_dim)
+        self.positions = nn.Parameter(torch.randn(dims.num_positions, node_dim))
+        self.probe_features = (
+            ProbeFeatures(dims, num_probes=num_probes, out_dim=node_dim) if num_probes else None
+        )
+        self.activation_embedding = (
+            nn.Embedding(len(ACTIVATION_NAMES), node_dim) if has_activation_embedding else None
+        )
+
+    def forward(self, graphs: Graphs, topology: Topology) -> tuple[Tensor, EdgeValues]:
+        """Vectors of neurons `[*B, num_nodes, node_dim]` and of the topology's directed edges."""
+        return self.nodes(graphs), self.edges(graphs, topology)
+
+    def nodes(self, graphs: Graphs) -> Float[Tensor, "*B num_nodes node_dim"]:
+        structure = graphs.structure
+        nodes = self.bias_embedding(self._normalised_biases(graphs))
+        if self.probe_features is not None:
+            nodes = nodes + self.probe_features(graphs)
+        nodes = self.node_in(nodes) + self.positions[self.dims.position_row(structure)]
+        if self.activation_embedding is not None:
+            is_hidden = (structure.kind_id == NeuronKind.HIDDEN.value).unsqueeze(-1)
+            nodes = nodes + self.activation_embedding(structure.activation_id) * is_hidden
+        return nodes
+
+    def edges(self, graphs: Graphs, topology: Topology) -> EdgeValues:
+        weights = self._normalised_weights(graphs)
+        none = torch.zeros_like(weights)
+        own, mirrored = weights, none
+        if self.has_reverse_features:
+            own = torch.cat([weights, none, weights], dim=-1)
+            mirrored = torch.cat([none, weights, weights], dim=-1)
+        fill = self._embed_edges(own.new_zeros(own.shape[-1]))
+        own = self._embed_edges(own)
+        if not topology.is_bidirectional:
+            return topology.join(own, None, fill=fill)
+        is_constant = not self.has_reverse_features
+        mirrored = fill.expand_as(own) if is_constant else self._embed_edges(mirrored)
+        halves = (own, mirrored) if self.weights_on == "forward" else (mirrored, own)
+        return topology.join(*halves, fill=fill)
+
+    def own_edges(self, edges: EdgeValues, topology: Topology) -> Tensor:
+        """Of the vectors of directed edges, those of the messages that carry the weights."""
+        forward, backward = topology.split(edges)
+        return forward if self.weights_on == "forward" else backward
+
+    def _embed_edges(self, values: Tensor) -> Tensor:
+        return self.edge_in(self.weight_embedding(values))
+
+    def _normalised_biases(self, graphs: Graphs) -> Float[Tensor, "*B num_nodes 1"]:
+        structure = graphs.structure
+        rows = self.dims.layer_row(structure)
+        normalised = (graphs.node_features - self.bias_mean[rows, None]) / self.bias_std[rows, None]
+        return torch.where(structure.has_bias.unsqueeze(-1), normalised, 0.0)
+
+    def _normalised_weights(self, graphs: Graphs) -> Float[Tensor, "*B num_edges 1"]:
+        structure = graphs.structure
+        rows = self.dims.layer_row(structure)[structure.edge_index[1]]
+        weights = graphs.edge_features
+        normalised = (weights - self.weight_mean[rows, None]) / self.weight_std[rows, None]
+        return torch.where((structure.edge_kind_id == 0).unsqueeze(-1), normalised, weights)

@@ -1,0 +1,176 @@
+"""NG-GNN: principal neighbourhood aggregation with FiLM-modulated messages and edge updates.
+
+Kofinas et al., ICLR 2024, sec. 4 (on PNA, Corso et al., NeurIPS 2020, and FiLM, Brockschmidt,
+ICML 2020). Two differences from the public code: normalisation is per graph (theirs takes the mean
+over the whole mini-batch), and degrees are counted in the directions that messages really take.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nn_graphs.encoders.features import EncodedGraphs, GraphFeatures, Graphs
+from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
+from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.topology import EdgeValues, Topology, on_edges
+
+STD_EPS = 1e-5
+
+
+class NGGNN(nn.Module):
+    """The NG-GNN encoder.
+
+    Args:
+        templates: the architectures of the training networks; their sizes and degrees are used.
+        statistics: what weights and biases are normalised by; None: nothing.
+        dim: size of node and edge vectors.
+        num_layers: message passing layers; edges are updated after all but the last.
+        dropout: behind every layer but the last.
+        fourier_sigma: deviation of the Fourier frequencies; None: plain linear maps.
+        is_bidirectional: messages also run against the edges, and edges carry reverse features.
+        num_probes: probe features; 0: none.
+        has_activation_embedding: tell neurons their activation function.
+    """
+
+    def __init__(
+        self,
+        templates: Sequence[GraphTemplate],
+        statistics: WeightStatistics | None = None,
+        *,
+        dim: int = 32,
+        num_layers: int = 4,
+        dropout: float = 0.2,
+        fourier_sigma: float | None = 3.0,
+        is_bidirectional: bool = True,
+        num_probes: int = 0,
+        has_activation_embedding: bool = False,
+    ):
+        super().__init__()
+        dims = GraphDims.of(templates)
+        self.node_dim = self.edge_dim = dim
+        self.is_bidirectional = is_bidirectional
+        self.features = GraphFeatures(
+            dims,
+            statistics or WeightStatistics.identity(dims),
+            node_dim=dim,
+            edge_dim=dim,
+            fourier_sigma=fourier_sigma,
+            has_reverse_features=is_bidirectional,
+            weights_on="forward",
+            num_probes=num_probes,
+            has_activation_embedding=has_activation_embedding,
+        )
+        mean_log_degree = _mean_log_degree(templates, is_bidirectional=is_bidirectional)
+        self.layers = nn.ModuleList(
+            PNALayer(dim, mean_log_degree=mean_log_degree) for _ in range(num_layers)
+        )
+        self.norms = nn.ModuleList(GraphLayerNorm(dim) for _ in range(num_layers - 1))
+        self.edge_updates = nn.ModuleList(EdgeUpdate(dim) for _ in range(num_layers - 1))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, graphs: Graphs) -> EncodedGraphs:
+        topology = graphs.topology.bidirectional if self.is_bidirectional else graphs.topology
+        nodes, edges = self.features(graphs, topology)
+        *layers, last = self.layers
+        for layer, norm, edge_update in zip(layers, self.norms, self.edge_updates, strict=True):
+            nodes = layer(topology, nodes, edges)
+            nodes = self.dropout(F.silu(norm(topology, nodes)))
+            edges = edge_update(topology, nodes, edges)
+        nodes = last(topology, nodes, edges)
+        return EncodedGraphs(graphs, nodes, self.features.own_edges(edges, topology))
+
+
+class PNALayer(nn.Module):
+    """One layer: modulated messages, mean, min, max and std of them, each also scaled by degree."""
+
+    def __init__(self, dim: int, *, mean_log_degree: float):
+        super().__init__()
+        self.mean_log_degree = mean_log_degree
+        self.message = nn.Linear(2 * dim, dim)
+        self.modulation = nn.Linear(dim, 2 * dim)
+        self.update = nn.Linear(9 * dim, dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        topology: Topology,
+        nodes: Float[Tensor, "*B num_nodes dim"],
+        edges: EdgeValues,
+    ) -> Float[Tensor, "*B num_nodes dim"]:
+        target_weight, source_weight = self.message.weight.chunk(2, dim=1)
+        to_target = F.linear(nodes, target_weight, self.message.bias)
+        from_source = F.linear(nodes, source_weight)
+        messages = on_edges(
+            self._message, topology.targets(to_target), topology.sources(from_source), edges
+        )
+        collected = self._aggregate(topology, messages)
+        return self.out(self.update(torch.cat([nodes, *collected], dim=-1)))
+
+    def _message(self, to_target: Tensor, from_source: Tensor, edges: Tensor) -> Tensor:
+        scale, shift = self.modulation(edges).chunk(2, dim=-1)
+        return torch.addcmul(shift, scale, to_target + from_source)
+
+    def _aggregate(self, topology: Topology, messages: EdgeValues) -> list[Tensor]:
+        mean = topology.reduce_mean(messages)
+        parts = [
+            mean,
+            topology.reduce_min(messages),
+            topology.reduce_max(messages),
+            topology.reduce_std(messages, mean=mean, eps=STD_EPS),
+        ]
+        degree = topology.in_degree.to(mean.dtype)
+        amplification = (degree + 1).log() / self.mean_log_degree
+        return parts + [part * amplification for part in parts]
+
+
+class GraphLayerNorm(nn.Module):
+    """Normalises over all neurons and channels of a graph, then scales and shifts each channel."""
+
+    def __init__(self, dim: int, *, eps: float = 1e-5):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
+        self.eps = eps
+
+    def forward(
+        self, topology: Topology, nodes: Float[Tensor, "*B num_nodes dim"]
+    ) -> Float[Tensor, "*B num_nodes dim"]:
+        centred = nodes - topology.graph_mean(nodes.mean(-1, keepdim=True))
+        variance = topology.graph_mean(centred.square().mean(-1, keepdim=True))
+        return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
+
+
+class EdgeUpdate(nn.Module):
+    """`W_1 SiLU(W_e e + W_s x_source + W_t x_target)`."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.from_edge, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.from_source, self.from_target = nn.Linear(dim, dim), nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        topology: Topology,
+        nodes: Float[Tensor, "*B num_nodes dim"],
+        edges: EdgeValues,
+    ) -> EdgeValues:
+        from_source = topology.sources(self.from_source(nodes))
+        from_target = topology.targets(self.from_target(nodes))
+        return on_edges(self._update, edges, from_source, from_target)
+
+    def _update(self, edges: Tensor, from_source: Tensor, from_target: Tensor) -> Tensor:
+        return self.out(F.silu(self.from_edge(edges) + (from_source + from_target)))
+
+
+def _mean_log_degree(templates: Sequence[GraphTemplate], *, is_bidirectional: bool) -> float:
+    """Mean of log(degree + 1) over the neurons of the training architectures."""
+    total = count = 0.0
+    for template in templates:
+        topology = template.topology()
+        topology = topology.bidirectional if is_bidirectional else topology
+        total += (topology.in_degree.double() + 1).log().sum().item()
+        count += template.num_nodes
+    return max(total / count, math.log(2) * 1e-3)

@@ -1,0 +1,121 @@
+"""Heads: from encoded neural graphs to outputs per graph, or to new parameters."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nn_graphs.encoders.features import EncodedGraphs, Graphs
+from nn_graphs.encoders.pooling import Pooling
+from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
+
+
+class GraphModel(nn.Module):
+    """An encoder with a head behind it: neural graphs in, the head's outputs out."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module):
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, graphs: Graphs):
+        return self.head(self.encoder(graphs))
+
+
+class GraphHead(nn.Module):
+    """Outputs per graph, e.g. class logits: pooling, then linear layers with relu between.
+
+    Args:
+        pooling: how a graph's vectors become one.
+        hidden_dims: sizes of the hidden layers.
+        out_dim: number of outputs.
+    """
+
+    def __init__(self, pooling: Pooling, *, hidden_dims: Sequence[int], out_dim: int):
+        super().__init__()
+        self.pooling = pooling
+        sizes = [pooling.out_dim, *hidden_dims]
+        layers: list[nn.Module] = []
+        for in_dim, hidden_dim in pairwise(sizes):
+            layers += [nn.Linear(in_dim, hidden_dim), nn.ReLU()]
+        self.mlp = nn.Sequential(*layers, nn.Linear(sizes[-1], out_dim))
+
+    def forward(self, encoded: EncodedGraphs) -> Float[Tensor, "B out_dim"]:
+        return self.mlp(self.pooling(encoded))
+
+
+class NodeHead(nn.Module):
+    """Outputs per neuron, `[*B, num_nodes, out_dim]`: linear, relu, linear."""
+
+    def __init__(self, node_dim: int, *, out_dim: int = 1):
+        super().__init__()
+        self.mlp = _two_layers(node_dim, out_dim)
+
+    def forward(self, encoded: EncodedGraphs) -> Float[Tensor, "*B num_nodes out_dim"]:
+        return self.mlp(encoded.nodes)
+
+
+class EdgeHead(nn.Module):
+    """Outputs per weight, `[*B, num_edges, out_dim]`: linear, relu, linear."""
+
+    def __init__(self, edge_dim: int, *, out_dim: int = 1):
+        super().__init__()
+        self.mlp = _two_layers(edge_dim, out_dim)
+
+    def forward(self, encoded: EncodedGraphs) -> Float[Tensor, "*B num_edges out_dim"]:
+        return self.mlp(encoded.edges)
+
+
+class ParameterHead(nn.Module):
+    """New parameters for every network, equivariantly: its graph with other weights and biases.
+
+    Each bias is read from the vector of its own neuron and each weight from that of its own edge
+    (the public code reads biases from the neuron two places before), times a learned factor per
+    layer that starts at 0.01. What no parameter sets, a constant edge or a missing bias, stays.
+
+    Args:
+        node_dim, edge_dim: sizes of the encoder's vectors.
+        dims: sizes of the graphs.
+        statistics: outputs are in units of these deviations; None: in units of 1.
+        is_residual: put out the change of the parameters, rather than the parameters.
+    """
+
+    def __init__(
+        self,
+        node_dim: int,
+        edge_dim: int,
+        *,
+        dims: GraphDims,
+        statistics: WeightStatistics | None = None,
+        is_residual: bool = True,
+    ):
+        super().__init__()
+        self.dims, self.is_residual = dims, is_residual
+        self.node_head, self.edge_head = NodeHead(node_dim), EdgeHead(edge_dim)
+        self.bias_factor = nn.Parameter(torch.full((dims.num_layers - 1,), 0.01))
+        self.weight_factor = nn.Parameter(torch.full((dims.num_layers - 1,), 0.01))
+        statistics = statistics or WeightStatistics.identity(dims)
+        self.register_buffer("bias_std", statistics.bias_std.clone())
+        self.register_buffer("weight_std", statistics.weight_std.clone())
+
+    def forward(self, encoded: EncodedGraphs) -> Graphs:
+        graphs = encoded.graphs
+        structure = graphs.structure
+        rows = self.dims.layer_row(structure)
+        node_scale = (self.bias_factor[(rows - 1).clamp_min(0)] * self.bias_std[rows])[:, None]
+        targets = rows[structure.edge_index[1]]
+        edge_scale = (self.weight_factor[targets - 1] * self.weight_std[targets])[:, None]
+        nodes = self.node_head(encoded) * node_scale
+        edges = self.edge_head(encoded) * edge_scale
+        if self.is_residual:
+            nodes, edges = graphs.node_features + nodes, graphs.edge_features + edges
+        is_weight = (structure.edge_kind_id == 0)[:, None]
+        return graphs.with_features(
+            torch.where(structure.has_bias[:, None], nodes, graphs.node_features),
+            torch.where(is_weight, edges, graphs.edge_features),
+        )
+
+
+def _two_layers(dim: int, out_dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, out_dim))

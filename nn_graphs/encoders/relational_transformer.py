@@ -1,0 +1,269 @@
+"""NG-T: the relational transformer on neural graphs.
+
+Diao & Loynd, ICLR 2023, as modified by Kofinas et al., ICLR 2024, sec. 4: queries, keys and values
+of a pair of neurons are sums of parts from the neurons and from the edge between them, values are
+also modulated by the edge.
+
+`attention="all_pairs"` is the published function: every neuron attends to all neurons of its graph,
+itself included, whether an edge joins them or not; graphs of different size are masked (the public
+code attends to padding). `attention="edges"` attends along real edges only, in both directions.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nn_graphs.encoders.features import EncodedGraphs, GraphFeatures, Graphs
+from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.topology import EdgeValues, Topology, on_edges
+
+
+class NGT(nn.Module):
+    """The NG-T encoder.
+
+    Args:
+        templates: the architectures of the training networks; their sizes are used.
+        statistics: what weights and biases are normalised by; None: nothing.
+        attention: "all_pairs" or "edges", see the module.
+        node_dim, edge_dim: sizes of node and edge vectors.
+        attention_dim: size of queries, keys and values of all heads together.
+        node_hidden_dim, edge_hidden_dim: hidden sizes of the update networks.
+        num_layers, num_heads: of the transformer.
+        dropout: behind attention and behind the update networks.
+        fourier_sigma: deviation of the Fourier frequencies; None: plain linear maps.
+        has_reverse_features: describe pairs by the weights in both directions.
+        has_last_edge_update: update edges in the last layer too; heads that read edges need it.
+        has_cls_token: give every graph one more node, with a learned vector, whose last vector is
+            that of the graph; for "all_pairs" only.
+        num_probes: probe features; 0: none.
+        has_activation_embedding: tell neurons their activation function.
+
+    Raises:
+        NNGraphsError: an unknown attention, a token without all pairs, heads of unequal size.
+    """
+
+    def __init__(
+        self,
+        templates: Sequence[GraphTemplate],
+        statistics: WeightStatistics | None = None,
+        *,
+        attention: Literal["all_pairs", "edges"] = "all_pairs",
+        node_dim: int = 64,
+        edge_dim: int = 32,
+        attention_dim: int = 128,
+        node_hidden_dim: int = 128,
+        edge_hidden_dim: int = 64,
+        num_layers: int = 4,
+        num_heads: int = 8,
+        dropout: float = 0.2,
+        fourier_sigma: float | None = 1.0,
+        has_reverse_features: bool = False,
+        has_last_edge_update: bool = False,
+        has_cls_token: bool = False,
+        num_probes: int = 0,
+        has_activation_embedding: bool = False,
+    ):
+        super().__init__()
+        _check(attention, has_cls_token=has_cls_token, dim=attention_dim, num_heads=num_heads)
+        dims = GraphDims.of(templates)
+        self.attention = attention
+        self.node_dim, self.edge_dim = node_dim, edge_dim
+        self.features = GraphFeatures(
+            dims,
+            statistics or WeightStatistics.identity(dims),
+            node_dim=node_dim,
+            edge_dim=edge_dim,
+            fourier_sigma=fourier_sigma,
+            has_reverse_features=has_reverse_features,
+            weights_on="backward",
+            num_probes=num_probes,
+            has_activation_embedding=has_activation_embedding,
+        )
+        self.node_updates = nn.ModuleList(
+            NodeUpdate(
+                node_dim,
+                edge_dim,
+                attention_dim=attention_dim,
+                hidden_dim=node_hidden_dim,
+                num_heads=num_heads,
+                dropout=dropout,
+            )
+            for _ in range(num_layers)
+        )
+        self.edge_updates = nn.ModuleList(
+            EdgeUpdate(node_dim, edge_dim, hidden_dim=edge_hidden_dim, dropout=dropout)
+            for _ in range(num_layers if has_last_edge_update else num_layers - 1)
+        )
+
+        self.cls_token = nn.Parameter(torch.randn(node_dim)) if has_cls_token else None
+
+    def forward(self, graphs: Graphs) -> EncodedGraphs:
+        base, has_token = graphs.topology, self.cls_token is not None
+        topology = base.bidirectional
+        if self.attention == "all_pairs":
+            topology = base.complete(graphs.num_graphs, has_virtual_node=has_token)
+        nodes, edges = self.features(graphs, topology)
+        nodes = topology.unflatten(base.flatten(nodes)[0])
+        if has_token:
+            nodes = torch.cat([self.cls_token.expand(len(nodes), 1, -1), nodes[:, 1:]], dim=1)
+        for number, node_update in enumerate(self.node_updates):
+            nodes = node_update(topology, nodes, edges)
+            if number < len(self.edge_updates):
+                edges = self.edge_updates[number](topology, nodes, edges)
+        graph = nodes[:, 0] if has_token else None
+        nodes = base.unflatten(topology.flatten(nodes)[0])
+        own = self.features.own_edges(edges, topology)
+        own = own.reshape(*graphs.edge_features.shape[:-1], self.edge_dim)
+        return EncodedGraphs(graphs, nodes, own, graph)
+
+
+def _check(attention: str, *, has_cls_token: bool, dim: int, num_heads: int) -> None:
+    asked = f"build an NG-T with attention={attention!r}"
+    if attention not in ("all_pairs", "edges"):
+        raise NNGraphsError(asked, found="it is unknown.", do="Use 'all_pairs' or 'edges'.")
+    if has_cls_token and attention != "all_pairs":
+        raise NNGraphsError(
+            f"{asked} and a cls token",
+            found="no edge joins the token to the neurons.",
+            do="Use attention='all_pairs', or another pooling.",
+        )
+    if dim % num_heads:
+        raise NNGraphsError(
+            f"divide {dim} channels of attention among {num_heads} heads",
+            found=f"{dim % num_heads} are left over.",
+            do="Use an attention_dim that is a multiple of num_heads.",
+        )
+
+
+class RelationalAttention(nn.Module):
+    """Attention with q_ij = q_i + A e_ij, k_ij = k_j + C e_ij, v_ij = v_j * S e_ij + B e_ij."""
+
+    def __init__(self, node_dim: int, edge_dim: int, *, attention_dim: int, num_heads: int):
+        super().__init__()
+        self.num_heads, self.scale = num_heads, attention_dim**-0.5
+        self.from_node = _linear(node_dim, 3 * attention_dim, bias=False)
+        self.from_edge = _linear(edge_dim, 4 * attention_dim, bias=False)
+        self.out = _linear(attention_dim, node_dim)
+
+    def forward(
+        self,
+        topology: Topology,
+        nodes: Float[Tensor, "*B num_nodes node_dim"],
+        edges: EdgeValues,
+    ) -> Float[Tensor, "*B num_nodes node_dim"]:
+        query, key, value = self.from_node(nodes).chunk(3, dim=-1)
+        query_key, value_factor = self.from_edge.weight.chunk(2)
+        scores = on_edges(
+            partial(self._scores, query_key), topology.targets(query), topology.sources(key), edges
+        )
+        weighted = on_edges(
+            partial(self._weighted_values, value_factor),
+            topology.softmax(scores),
+            topology.sources(value),
+            edges,
+        )
+        return self.out(topology.reduce_sum(weighted))
+
+    def _scores(self, weight: Tensor, query: Tensor, key: Tensor, edges: Tensor) -> Tensor:
+        """`[..., num_heads]` from queries and keys `[..., attention_dim]` and edges."""
+        edge_query, edge_key = F.linear(edges, weight).chunk(2, dim=-1)
+        products = (query + edge_query) * (key + edge_key)
+        return self.scale * products.unflatten(-1, (self.num_heads, -1)).sum(-1)
+
+    def _weighted_values(
+        self, weight: Tensor, attention: Tensor, value: Tensor, edges: Tensor
+    ) -> Tensor:
+        """`[..., attention_dim]` from attention `[..., num_heads]`, values and edges."""
+        edge_value, edge_factor = F.linear(edges, weight).chunk(2, dim=-1)
+        values = torch.addcmul(edge_value, value, edge_factor).unflatten(-1, (self.num_heads, -1))
+        return (attention.unsqueeze(-1) * values).flatten(-2)
+
+
+class NodeUpdate(nn.Module):
+    """Attention and a feed-forward network, each with a skip and a layer norm behind it."""
+
+    def __init__(
+        self,
+        node_dim: int,
+        edge_dim: int,
+        *,
+        attention_dim: int,
+        hidden_dim: int,
+        num_heads: int,
+        dropout: float,
+    ):
+        super().__init__()
+        self.attention = RelationalAttention(
+            node_dim, edge_dim, attention_dim=attention_dim, num_heads=num_heads
+        )
+        self.attended = _linear(node_dim, node_dim)
+        self.feed_forward = _feed_forward(node_dim, hidden_dim)
+        self.norms = nn.ModuleList(nn.LayerNorm(node_dim) for _ in range(2))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        topology: Topology,
+        nodes: Float[Tensor, "*B num_nodes node_dim"],
+        edges: EdgeValues,
+    ) -> Float[Tensor, "*B num_nodes node_dim"]:
+        attended = self.attended(self.attention(topology, nodes, edges))
+        nodes = self.norms[0](nodes + self.dropout(attended))
+        return self.norms[1](nodes + self.dropout(self.feed_forward(nodes)))
+
+
+class EdgeUpdate(nn.Module):
+    """An edge from both its directions and both its ends, then a feed-forward network."""
+
+    def __init__(self, node_dim: int, edge_dim: int, *, hidden_dim: int, dropout: float):
+        super().__init__()
+        self.from_edges = _linear(2 * edge_dim, hidden_dim)
+        self.from_target = _linear(node_dim, hidden_dim)
+        self.from_source = _linear(node_dim, hidden_dim)
+        self.mixed = _linear(hidden_dim, edge_dim)
+        self.feed_forward = _feed_forward(edge_dim, hidden_dim)
+        self.norms = nn.ModuleList(nn.LayerNorm(edge_dim) for _ in range(2))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        topology: Topology,
+        nodes: Float[Tensor, "*B num_nodes node_dim"],
+        edges: EdgeValues,
+    ) -> EdgeValues:
+        return on_edges(
+            self._update,
+            edges,
+            topology.opposite(edges),
+            topology.targets(self.from_target(nodes)),
+            topology.sources(self.from_source(nodes)),
+        )
+
+    def _update(
+        self, edges: Tensor, opposite: Tensor, from_target: Tensor, from_source: Tensor
+    ) -> Tensor:
+        both = torch.cat([edges, opposite], dim=-1)
+        hidden = self.from_edges(both) + (from_target + from_source)
+        edges = self.norms[0](edges + self.dropout(self.mixed(F.gelu(hidden))))
+        return self.norms[1](edges + self.dropout(self.feed_forward(edges)))
+
+
+def _feed_forward(dim: int, hidden_dim: int) -> nn.Sequential:
+    first = _linear(dim, hidden_dim, bias=False)
+    return nn.Sequential(first, nn.GELU(), _linear(hidden_dim, dim))
+
+
+def _linear(in_dim: int, out_dim: int, *, bias: bool = True) -> nn.Linear:
+    """A linear map with Xavier-uniform weights and zero biases, as published."""
+    linear = nn.Linear(in_dim, out_dim, bias=bias)
+    nn.init.xavier_uniform_(linear.weight)
+    if bias:
+        nn.init.zeros_(linear.bias)
+    return linear

@@ -1,0 +1,141 @@
+"""Statistics that normalise weights and biases: one mean and deviation per layer, never per weight.
+
+A mean per weight would break the permutation symmetry (it is what the public code calls
+`normalize: True`); they come from training networks alone and are stored with the model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nn_graphs.graphs.neural_graph import GraphStructure, NeuralGraphStack
+from nn_graphs.graphs.template import GraphTemplate, NeuronKind
+
+CONSTANT = 1e-12  # values whose variance is this share of their mean square do not vary
+
+
+@dataclass(frozen=True)
+class GraphDims:
+    """Sizes that an encoder is built for; of several architectures, the largest.
+
+    Attributes:
+        num_inputs: input neurons.
+        num_hidden_layers: groups of hidden neurons.
+        num_outputs: output neurons.
+    """
+
+    num_inputs: int
+    num_hidden_layers: int
+    num_outputs: int
+
+    @classmethod
+    def of(cls, templates: Sequence[GraphTemplate]) -> "GraphDims":
+        return cls(
+            num_inputs=max(t.num_neurons(NeuronKind.INPUT) for t in templates),
+            num_hidden_layers=max(t.num_hidden_groups for t in templates),
+            num_outputs=max(t.num_neurons(NeuronKind.OUTPUT) for t in templates),
+        )
+
+    @property
+    def num_layers(self) -> int:
+        """Rows of a table by layer: the inputs, the hidden layers, the outputs."""
+        return self.num_hidden_layers + 2
+
+    @property
+    def num_positions(self) -> int:
+        """Rows of a table by position: every input, every hidden layer, every output."""
+        return self.num_inputs + self.num_hidden_layers + self.num_outputs
+
+    def layer_row(self, structure: GraphStructure) -> Int[Tensor, "num_nodes"]:
+        """Each neuron's row in a table by layer: hidden layers count from the front."""
+        is_output = structure.kind_id == NeuronKind.OUTPUT.value
+        hidden = structure.layer_id.clamp_max(self.num_layers - 2)
+        return torch.where(is_output, self.num_layers - 1, hidden)
+
+    def position_row(self, structure: GraphStructure) -> Int[Tensor, "num_nodes"]:
+        """Each neuron's row in a table by position."""
+        is_input = structure.kind_id == NeuronKind.INPUT.value
+        is_output = structure.kind_id == NeuronKind.OUTPUT.value
+        hidden = self.num_inputs + self.layer_row(structure) - 1
+        output = self.num_inputs + self.num_hidden_layers + structure.neuron_id
+        return torch.where(is_input, structure.neuron_id, torch.where(is_output, output, hidden))
+
+
+@dataclass(frozen=True)
+class WeightStatistics:
+    """Mean and standard deviation of the biases of each layer and of the weights into it.
+
+    Every tensor is `[num_layers]`; the row of the inputs is mean 0, deviation 1.
+    """
+
+    bias_mean: Float[Tensor, "num_layers"]
+    bias_std: Float[Tensor, "num_layers"]
+    weight_mean: Float[Tensor, "num_layers"]
+    weight_std: Float[Tensor, "num_layers"]
+
+    @classmethod
+    def identity(cls, dims: GraphDims) -> "WeightStatistics":
+        """Statistics that leave weights as they are."""
+        zeros, ones = torch.zeros(dims.num_layers), torch.ones(dims.num_layers)
+        return cls(zeros, ones, zeros.clone(), ones.clone())
+
+    @classmethod
+    def measure(
+        cls,
+        dims: GraphDims,
+        populations: Sequence[tuple[GraphTemplate, Float[Tensor, "_ _"]]],
+    ) -> "WeightStatistics":
+        """Statistics of training networks: architectures, each with its `[N, num_params]`."""
+        biases, weights = _Moments(dims.num_layers), _Moments(dims.num_layers)
+        for template, params in populations:
+            structure = template.structure(params.device)
+            rows = dims.layer_row(structure)
+            is_weight = structure.edge_kind_id == 0
+            graphs = template.stack(params)
+            biases.add(
+                graphs.node_features.squeeze(-1)[:, structure.has_bias], rows[structure.has_bias]
+            )
+            targets = rows[structure.edge_index[1]]
+            weights.add(graphs.edge_features.squeeze(-1)[:, is_weight], targets[is_weight])
+        return cls(*biases.mean_and_std(), *weights.mean_and_std())
+
+    def per_parameter(
+        self, template: GraphTemplate, dims: GraphDims
+    ) -> tuple[Float[Tensor, "num_params"], Float[Tensor, "num_params"]]:
+        """Mean and deviation of every entry of the flat parameter vector."""
+        structure = template.structure()
+        rows = dims.layer_row(structure)
+        targets = rows[structure.edge_index[1]]
+        spread = [
+            NeuralGraphStack(template, bias[rows].view(1, -1, 1), weight[targets].view(1, -1, 1))
+            for bias, weight in (
+                (self.bias_mean, self.weight_mean),
+                (self.bias_std, self.weight_std),
+            )
+        ]
+        mean, std = (stack.params[0] for stack in spread)
+        return mean, torch.where(std > 0, std, 1.0)
+
+
+class _Moments:
+    """Sums of values and of their squares, by row."""
+
+    def __init__(self, num_rows: int):
+        self.count, self.total, self.squares = torch.zeros(3, num_rows, dtype=torch.float64)
+
+    def add(self, values: Float[Tensor, "N places"], rows: Int[Tensor, "places"]) -> None:
+        doubled, rows = values.double().cpu(), rows.cpu()
+        self.count.index_add_(0, rows, torch.full_like(rows, len(values), dtype=torch.float64))
+        self.total.index_add_(0, rows, doubled.sum(0))
+        self.squares.index_add_(0, rows, doubled.square().sum(0))
+
+    def mean_and_std(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation; 1 where all values are the same, up to rounding."""
+        count = self.count.clamp_min(1)
+        mean, square = self.total / count, self.squares / count
+        variance = square - mean.square()
+        is_constant = variance <= CONSTANT * square
+        return mean.float(), torch.where(is_constant, 1.0, variance).sqrt().float()

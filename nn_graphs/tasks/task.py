@@ -1,0 +1,104 @@
+"""What a task is: labelled networks in three splits, a loss, a metric, and one look at the test."""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.zoos.batches import GraphDataset, check_finite, make_templates
+from nn_graphs.zoos.zoo import SPLITS, Zoo
+
+Split = Literal["train", "val", "test"]
+
+
+class Task(ABC):
+    """Predict something of the networks of a zoo.
+
+    Models are chosen by `metric` on the split val. The split test is handed out once in the life of
+    a task, by `open_test`.
+
+    Attributes:
+        name: of the task, as in result rows.
+        metric: of the outputs, chosen on val; larger is better.
+        out_dim: number of outputs that a model must have.
+    """
+
+    name: str
+    metric: str
+    out_dim: int
+
+    def __init__(self, zoo: Zoo):
+        check_finite(zoo)
+        self.zoo, self.templates = zoo, make_templates(zoo)
+        self.dims = GraphDims.of(self.templates)
+        self._indices = {split: zoo.indices(split) for split in SPLITS}
+        self._check_sources()
+        self._is_test_open = False
+
+    @abstractmethod
+    def labels(self) -> Tensor:
+        """The label of every network of the zoo."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The training loss, a scalar."""
+
+    @abstractmethod
+    def metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        """Metrics of all outputs of a split, by name; `metric` is one of them."""
+
+    def dataset(self, split: Literal["train", "val"]) -> GraphDataset:
+        """The networks of a split that may be used for training or choosing."""
+        if split not in ("train", "val"):
+            raise NNGraphsError(
+                f"use the split {split!r} for training",
+                found="only train and val are for that.",
+                do="Score the test split once, at the end, with open_test().",
+            )
+        return self._dataset(split)
+
+    def open_test(self) -> GraphDataset:
+        """The test split, once.
+
+        Raises:
+            NNGraphsError: it was opened before.
+        """
+        if self._is_test_open:
+            raise NNGraphsError(
+                f"score {self.name} on its test split",
+                found="this task's test split was scored before.",
+                do="Choose models on val; a new task object starts a new experiment.",
+            )
+        self._is_test_open = True
+        return self._dataset("test")
+
+    def statistics(self) -> WeightStatistics:
+        """Statistics of the training networks' weights, per layer."""
+        numbers = self._indices["train"]
+        kinds = self.zoo.table["spec"].to_numpy()[numbers]
+        populations = [
+            (template, self.zoo.take(numbers[kinds == kind]))
+            for kind, template in enumerate(self.templates)
+            if (kinds == kind).any()
+        ]
+        return WeightStatistics.measure(self.dims, populations)
+
+    def _dataset(self, split: Split) -> GraphDataset:
+        indices = self._indices[split]
+        labels = self.labels()[torch.from_numpy(indices)]
+        return GraphDataset(self.zoo, indices, labels=labels, templates=self.templates)
+
+    def _check_sources(self) -> None:
+        """No training run, nor what it was trained on where that is known, lies in two splits."""
+        for column in ("run", "source_id"):
+            if column in self.zoo.table:
+                splits = self.zoo.table.groupby(column)["split"].nunique()
+                if (splits > 1).any():
+                    raise NNGraphsError(
+                        f"split the zoo for {self.name}",
+                        found=f"{column} {splits.idxmax()} lies in {splits.max()} splits.",
+                        do="Give all networks of it the same split.",
+                    )

@@ -1,0 +1,341 @@
+"""Training of a model on a task with Lightning: the best epoch on val is scored on test, once.
+
+A run lives in a folder: checkpoints, logs, and at the end `outcome.json`. Started again on the same
+folder, an interrupted run goes on behind its last epoch and ends with the result that it would have
+had; a finished one returns its outcome.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from nn_graphs.progress import progress_bar
+from nn_graphs.tasks.task import Task
+from nn_graphs.zoos.batches import GraphDataset, LabelledGraphs
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a model is trained; the defaults are the published ones (Kofinas et al., 2024, app. E).
+
+    Attributes:
+        num_epochs: passes over the training split.
+        batch_size: networks per step.
+        learning_rate, weight_decay: of AdamW with amsgrad.
+        warmup_steps: the learning rate grows linearly over these, then stays.
+        gradient_clip: largest norm of the gradient; 0: no limit.
+        patience: epochs without a better val metric after which training stops; None: never.
+        max_minutes: training stops after the epoch in which these have passed; None: never.
+        accelerator, devices, strategy, precision: as Lightning's Trainer takes them.
+        has_wandb: log to Weights & Biases too (pip install wandb).
+        seed: of the order of networks and of dropout; initial values are drawn by the caller.
+    """
+
+    num_epochs: int = 200
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 5e-4
+    warmup_steps: int = 1000
+    gradient_clip: float = 10.0
+    patience: int | None = None
+    max_minutes: float | None = None
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    strategy: str = "auto"
+    precision: str = "32-true"
+    has_wandb: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run found.
+
+    Attributes:
+        val: metrics on the split val, of the best epoch.
+        test: metrics on the split test, of the same model.
+        best_epoch: counted from 0.
+        num_params: trainable parameters of the model.
+        minutes: of training, all parts of an interrupted run together.
+        device: what it ran on.
+    """
+
+    val: dict[str, float]
+    test: dict[str, float]
+    best_epoch: int
+    num_params: int
+    minutes: float
+    device: str
+
+
+def train_and_test(
+    model: nn.Module, task: Task, settings: TrainingSettings, folder: str | Path
+) -> Outcome:
+    """Trains a model, chooses its best epoch on val, and scores that one on test.
+
+    Beside the outcome, `folder` gets `metrics.csv` (one row per epoch), TensorBoard logs,
+    checkpoints, and `test_outputs.npz` (outputs and labels of the test split).
+    """
+    folder = Path(folder)
+    finished = folder / "outcome.json"
+    if finished.exists():
+        logger.info("%s is finished; its outcome is read.", folder)
+        return Outcome(**json.loads(finished.read_text()))
+    L.seed_everything(settings.seed, verbose=False)
+    module = SupervisedModule(model, task, settings)
+    best = ModelCheckpoint(
+        folder / "checkpoints", "best", monitor=f"val/{task.metric}", mode="max", save_last=True
+    )
+    trainer = _make_trainer(task, settings, folder, best)
+    last = folder / "checkpoints" / "last.ckpt"
+    trainer.fit(
+        module,
+        _loader(task.dataset("train"), settings, is_shuffled=True),
+        _loader(task.dataset("val"), settings),
+        ckpt_path=last if last.exists() else None,
+        weights_only=False,
+    )
+    checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=False)
+    module.load_state_dict(checkpoint["state_dict"])
+    trainer.test(module, _loader(task.open_test(), settings), verbose=False)
+    np.savez(folder / "test_outputs.npz", **module.test_arrays)
+    outcome = Outcome(
+        val=checkpoint["val_metrics"],
+        test=module.split_metrics["test"],
+        best_epoch=checkpoint["epoch"],
+        num_params=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        minutes=module.minutes,
+        device=_device_name(trainer),
+    )
+    _write_json(finished, dataclasses.asdict(outcome))
+    return outcome
+
+
+class SupervisedModule(L.LightningModule):
+    """A model on a task, as Lightning trains it."""
+
+    def __init__(self, model: nn.Module, task: Task, settings: TrainingSettings):
+        super().__init__()
+        self.model, self.task, self.settings = model, task, settings
+        self.split_metrics: dict[str, dict[str, float]] = {}
+        self.test_arrays: dict[str, np.ndarray] = {}
+        self.minutes = 0.0
+        self._collected: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, graphs: Any) -> Tensor:
+        return self.model(graphs)
+
+    def training_step(self, batch: LabelledGraphs, batch_number: int) -> Tensor:
+        graphs, labels = batch
+        loss = self.task.loss(self.model(graphs), labels)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch: LabelledGraphs, batch_number: int) -> None:
+        self._collect(batch)
+
+    def test_step(self, batch: LabelledGraphs, batch_number: int) -> None:
+        self._collect(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._score("val")
+
+    def on_test_epoch_end(self) -> None:
+        outputs, labels = self._score("test")
+        self.test_arrays = {"outputs": outputs.numpy(), "labels": labels.numpy()}
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        settings = self.settings
+        optimizer = torch.optim.AdamW(
+            self.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            amsgrad=True,
+        )
+        warmup = max(settings.warmup_steps, 1)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: min((step + 1) / warmup, 1.0)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    # An interrupted run goes on with the random numbers that it would have drawn.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["val_metrics"] = self.split_metrics.get("val", {})
+        checkpoint["minutes"] = self.minutes
+        checkpoint["random_states"] = {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all(),
+            "numpy": np.random.get_state(),  # noqa: NPY002 (torch-geometric draws from it)
+            "python": random.getstate(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._resumed = checkpoint
+        self.minutes = checkpoint["minutes"]
+
+    def on_train_epoch_start(self) -> None:
+        resumed = self.__dict__.pop("_resumed", None)
+        if resumed is not None:
+            states = resumed["random_states"]
+            torch.set_rng_state(states["torch"])
+            torch.cuda.set_rng_state_all(states["cuda"])
+            np.random.set_state(states["numpy"])  # noqa: NPY002
+            random.setstate(states["python"])
+        self._epoch_start = time.monotonic()
+
+    def on_train_epoch_end(self) -> None:
+        self.minutes += (time.monotonic() - self._epoch_start) / 60
+        limit = self.settings.max_minutes
+        if limit is not None and self.minutes >= limit:
+            self.trainer.should_stop = True
+
+    def _collect(self, batch: LabelledGraphs) -> None:
+        graphs, labels = batch
+        self._collected.append((self.model(graphs).float(), labels))
+
+    def _score(self, split: Literal["val", "test"]) -> tuple[Tensor, Tensor]:
+        """Metrics over a whole split; in distributed runs, over all processes' parts of it."""
+        outputs, labels = (torch.cat(values) for values in zip(*self._collected, strict=True))
+        self._collected.clear()
+        if self.trainer.world_size > 1:
+            outputs, labels = (self.all_gather(v).flatten(0, 1) for v in (outputs, labels))
+        metrics = self.task.metrics(outputs, labels)
+        self.split_metrics[split] = metrics
+        self.log_dict(
+            {f"{split}/{name}": value for name, value in metrics.items()},
+            prog_bar=split == "val",
+        )
+        return outputs.cpu(), labels.cpu()
+
+
+class StepBar(L.Callback):
+    """One progress bar over all steps of a training, with the last validation beside it."""
+
+    def on_train_start(self, trainer: L.Trainer, module: SupervisedModule) -> None:
+        if trainer.is_global_zero:
+            self._bar = progress_bar(
+                trainer.max_epochs * trainer.num_training_batches,
+                unit="steps",
+                description="training",
+                done=trainer.global_step,
+            )
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: SupervisedModule, *_) -> None:
+        if trainer.is_global_zero:
+            figures = {"epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}"}
+            for name, value in module.split_metrics.get("val", {}).items():
+                figures[f"val {name}"] = f"{value:.4g}"
+            self._bar.advance(1, figures)
+
+    def on_train_end(self, trainer: L.Trainer, module: SupervisedModule) -> None:
+        if trainer.is_global_zero:
+            self._bar.close()
+
+    def on_exception(self, trainer: L.Trainer, module: SupervisedModule, error: Exception) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.close()
+
+
+class EpochSampler(Sampler[int]):
+    """A random order that depends on the seed and the epoch alone."""
+
+    def __init__(self, num_items: int, *, seed: int):
+        self.num_items, self.seed, self.epoch = num_items, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_items
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_items)
+        return iter(order.tolist())
+
+
+def _loader(
+    dataset: GraphDataset, settings: TrainingSettings, *, is_shuffled: bool = False
+) -> DataLoader:
+    sampler = EpochSampler(len(dataset), seed=settings.seed) if is_shuffled else None
+    return DataLoader(
+        dataset,
+        batch_size=settings.batch_size,
+        sampler=sampler,
+        collate_fn=_already_a_batch,
+        generator=torch.Generator(),  # else it takes numbers from the stream of dropout
+    )
+
+
+def _already_a_batch(batch: LabelledGraphs) -> LabelledGraphs:
+    return batch
+
+
+def _make_trainer(
+    task: Task, settings: TrainingSettings, folder: Path, best: ModelCheckpoint
+) -> L.Trainer:
+    callbacks: list[L.Callback] = [best, StepBar()]
+    if settings.patience is not None:
+        callbacks.append(
+            EarlyStopping(f"val/{task.metric}", patience=settings.patience, mode="max")
+        )
+    return L.Trainer(
+        max_epochs=settings.num_epochs,
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        strategy=settings.strategy,
+        precision=settings.precision,
+        gradient_clip_val=settings.gradient_clip or None,
+        callbacks=callbacks,
+        logger=_make_loggers(settings, folder),
+        default_root_dir=folder,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _make_loggers(settings: TrainingSettings, folder: Path) -> list[Logger]:
+    loggers: list[Logger] = [
+        CSVLogger(folder, name="", version="csv"),
+        TensorBoardLogger(folder, name="", version="tensorboard"),
+    ]
+    if settings.has_wandb:
+        from lightning.pytorch.loggers import WandbLogger
+
+        loggers.append(WandbLogger(project="nn_graphs", name=folder.name, save_dir=folder))
+    return loggers
+
+
+def _device_name(trainer: L.Trainer) -> str:
+    if trainer.strategy.root_device.type == "cuda":
+        return torch.cuda.get_device_name(trainer.strategy.root_device)
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def _write_json(path: Path, content: dict) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2))
+    os.replace(partial, path)

@@ -1,0 +1,85 @@
+"""Batches of neural graphs from a zoo: an index into its parameters, no file is read."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import Dataset
+from torch_geometric.data import Batch
+
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.builder import template_from_spec
+from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
+from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.zoos.zoo import Zoo
+
+LabelledGraphs = tuple[NeuralGraph | NeuralGraphStack, Tensor]
+
+
+class GraphDataset(Dataset):
+    """Some networks of a zoo with their labels, read a batch at a time.
+
+    Batches of one architecture are stacks; of a zoo with several, torch-geometric batches.
+
+    Args:
+        zoo: the networks.
+        indices: which of them.
+        labels: one per index.
+        templates: the templates of the zoo's architectures, see `make_templates`.
+    """
+
+    def __init__(
+        self,
+        zoo: Zoo,
+        indices: Int[np.ndarray, "N"],
+        *,
+        labels: Tensor,
+        templates: Sequence[GraphTemplate],
+    ):
+        self.zoo, self.indices, self.labels = zoo, indices, labels
+        self.templates = templates
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitems__(self, places: list[int]) -> LabelledGraphs:
+        """The graphs at these places, and their labels."""
+        numbers = self.indices[places]
+        if len(self.templates) == 1:
+            graphs = self.templates[0].stack(self.zoo.take(numbers))
+        else:
+            graphs = Batch.from_data_list([self._graph(number) for number in numbers])
+        return graphs, self.labels[places]
+
+    def __getitem__(self, place: int) -> LabelledGraphs:
+        return self.__getitems__([place])
+
+    def _graph(self, number: int) -> NeuralGraph:
+        template = self.templates[self.zoo.table["spec"].iloc[number]]
+        return template.stack(self.zoo.take([number]))[0]
+
+
+def make_templates(zoo: Zoo) -> list[GraphTemplate]:
+    """The graph templates of a zoo's architectures."""
+    return [template_from_spec(spec) for spec in zoo.specs]
+
+
+def check_finite(zoo: Zoo) -> None:
+    """Makes sure that no network of a zoo has weights that are NaN or infinite.
+
+    Raises:
+        NNGraphsError: some have.
+    """
+    spec, row = zoo.table["spec"].to_numpy(), zoo.table["row"].to_numpy()
+    for kind, params in enumerate(zoo.params):
+        is_bad = ~torch.isfinite(params).all(dim=1).numpy()
+        numbers = np.flatnonzero((spec == kind) & is_bad[row.clip(max=len(is_bad) - 1)])
+        if len(numbers):
+            raise NNGraphsError(
+                f"use a zoo of {len(zoo)} networks",
+                found=f"{len(numbers)} have weights that are NaN or infinite, "
+                f"the first is number {numbers[0]}.",
+                do="Drop them: Zoo.select(numbers of the others).",
+            )

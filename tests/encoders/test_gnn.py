@@ -1,0 +1,143 @@
+"""NG-GNN equals its plain twin, and has the published sizes."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from nn_graphs.encoders.gnn import NGGNN, GraphLayerNorm, PNALayer
+from nn_graphs.encoders.heads import GraphHead, ParameterHead
+from nn_graphs.encoders.pooling import Pooling
+from nn_graphs.encoders.statistics import GraphDims
+from tests.encoders import reference
+from tests.encoders.cases import (
+    as_reference,
+    classifier,
+    editor,
+    fill_by_formula,
+    formula,
+    inr,
+    make_encoder,
+    networks,
+    randomise,
+    reference_state,
+)
+
+TEMPLATE = inr(2, 4, 3, 2)
+DIMS = GraphDims.of([TEMPLATE])
+OPTIONS = {
+    "gnn": {},
+    "gnn_forward": {"is_bidirectional": False},
+    "gnn_plain_values": {},
+    "gnn_probes": {},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_equals_the_reference(name):
+    encoder = make_encoder(name, [TEMPLATE])
+    randomise(encoder)
+    classes, edits = classifier(encoder, DIMS), editor(encoder, DIMS)
+    params = networks(TEMPLATE, 2)
+    stack = TEMPLATE.stack(params)
+    encoded, logits, edited = encoder(stack), classes(stack), edits(stack)
+    for number in range(2):
+        network = as_reference(TEMPLATE, params[number])
+        nodes, edges = reference.ng_gnn(network, reference_state(encoder), **OPTIONS[name])
+        assert_equal(encoded.nodes[number], torch.stack(nodes))
+        expected = [edges[i, j] for i, j in TEMPLATE.structure().edge_index.T.tolist()]
+        assert_equal(encoded.edges[number], torch.stack(expected))
+        head = reference_state(classes.head)
+        assert_equal(logits[number], reference.class_logits(network, head, nodes))
+        head = reference_state(edits.head)
+        weights, biases = reference.new_parameters(network, head, nodes, edges)
+        found = as_reference(TEMPLATE, edited.params[number])
+        for one, other in zip(found.weights + found.biases, weights + biases, strict=True):
+            assert_equal(one, other)
+
+
+# Put out by tests/encoders/reference.py, with all parameters from `cases.formula`.
+GOLDEN_LOGITS = [-0.7670571157269142, -0.9125488729942847, -1.0983908062360708, 0.04164887871821542]
+GOLDEN_WEIGHTS = [0.10599250979295813, -0.3281471211479205, 0.3400131400705152, 0.6018716028280328]
+
+
+def test_golden_numbers():
+    encoder = NGGNN([TEMPLATE], dim=8, num_layers=3, dropout=0.0).double()
+    classes, edits = classifier(encoder, DIMS), editor(encoder, DIMS)
+    fill_by_formula(classes)
+    fill_by_formula(edits.head)
+    encoder.features.weight_std.copy_(torch.tensor([1.0, 0.5, 2.0, 0.7]))
+    stack = TEMPLATE.stack(formula((1, TEMPLATE.num_params), 0))
+    network = as_reference(TEMPLATE, stack.params[0])
+    nodes, edges = reference.ng_gnn(network, reference_state(encoder))
+    weights, _ = reference.new_parameters(network, reference_state(edits.head), nodes, edges)
+    logits = reference.class_logits(network, reference_state(classes.head), nodes)
+    for found in (logits, classes(stack)[0]):
+        assert_equal(found, torch.tensor(GOLDEN_LOGITS, dtype=torch.float64))
+    edited = as_reference(TEMPLATE, edits(stack).params[0]).weights[1]
+    for found in (weights[1], edited):
+        golden = torch.tensor(GOLDEN_WEIGHTS, dtype=torch.float64)
+        assert_equal(found.flatten()[:4], golden)
+
+
+@pytest.mark.parametrize(("num_probes", "expected"), [(0, 92_010), (64, 100_714)])
+def test_published_size_of_the_mnist_classifier(num_probes, expected):
+    template = inr(2, 32, 32, 1)
+    dims = GraphDims.of([template])
+    encoder = NGGNN([template], num_probes=num_probes)
+    pooling = Pooling("cat", dims=dims, node_dim=encoder.node_dim, edge_dim=encoder.edge_dim)
+    head = GraphHead(pooling, hidden_dims=[32, 32], out_dim=10)
+    assert num_parameters(encoder, head) == expected
+
+
+def test_published_size_for_style_editing():
+    template = inr(2, 32, 32, 1)
+    encoder = NGGNN([template], dim=128, fourier_sigma=None)
+    head = ParameterHead(128, 128, dims=GraphDims.of([template]))
+    assert num_parameters(encoder, head) == 1_186_696
+
+
+def test_norm_is_over_all_channels_of_one_graph():
+    norm = GraphLayerNorm(3).double()
+    nodes = torch.randn(2, TEMPLATE.num_nodes, 3, dtype=torch.float64) * 5 + 2
+    normalised = norm(TEMPLATE.topology(), nodes)
+    assert_equal(normalised.mean((1, 2)), torch.zeros(2, dtype=torch.float64))
+    variance = nodes.var((1, 2), unbiased=False)
+    assert_equal(normalised.var((1, 2), unbiased=False), variance / (variance + 1e-5))
+
+
+def test_degrees_are_those_of_the_messages():
+    both = [2 * [4], 4 * [5], 3 * [6], 2 * [3]]
+    forward = [2 * [0], 4 * [2], 3 * [4], 2 * [3]]
+    for is_bidirectional, degrees in ((True, both), (False, forward)):
+        encoder = NGGNN([TEMPLATE], is_bidirectional=is_bidirectional)
+        logs = [math.log(d + 1) for layer in degrees for d in layer]
+        found = encoder.layers[0].mean_log_degree
+        assert found == pytest.approx(sum(logs) / len(logs), rel=1e-12)
+
+
+def test_inputs_of_a_forward_graph_collect_nothing():
+    layer = PNALayer(4, mean_log_degree=1.0).double()
+    topology = TEMPLATE.topology()
+    nodes = torch.randn(1, TEMPLATE.num_nodes, 4, dtype=torch.float64)
+    vectors = torch.randn(1, TEMPLATE.num_edges, 4, dtype=torch.float64)
+    edges = topology.join(vectors, None, fill=torch.zeros(4))
+    alone = torch.cat([nodes[0, :2], torch.zeros(2, 32, dtype=torch.float64)], dim=1)
+    assert_equal(layer(topology, nodes, edges)[0, :2], layer.out(layer.update(alone)))
+
+
+def test_equal_messages_have_finite_gradients():
+    encoder = make_encoder("gnn_plain_values", [TEMPLATE])
+    params = torch.zeros(1, TEMPLATE.num_params, dtype=torch.float64, requires_grad=True)
+    encoder(TEMPLATE.stack(params)).nodes.sum().backward()
+    assert params.grad.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in encoder.parameters() if p.grad is not None)
+
+
+def num_parameters(*modules: nn.Module) -> int:
+    return sum(p.numel() for module in modules for p in module.parameters())
+
+
+def assert_equal(found, expected):
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)

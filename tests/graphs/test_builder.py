@@ -1,0 +1,178 @@
+"""The builder: what operations become, and that both front ends write the same network."""
+
+import pytest
+import torch
+
+from nn_graphs.graphs.builder import build_template, spec_operations, template_from_spec
+from nn_graphs.graphs.execution import network_outputs
+from nn_graphs.graphs.neural_graph import NeuronKind
+from nn_graphs.graphs.operations import Activate, Add, Input, Linear, Output, Resize, Scale, Shift
+from nn_graphs.graphs.trace import trace
+from nn_graphs.networks.activations import Activation
+from nn_graphs.networks.parameters import ParameterLayout
+from nn_graphs.networks.spec import LayerSpec, NetworkSpec
+from nn_graphs.networks.stacked import stacked_forward
+from tests.graphs.architectures import SPECS
+
+RELU, SINE = Activation("relu"), Activation("sine", 2.0)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_tracing_the_module_gives_the_template_of_the_spec(name):
+    spec = SPECS[name]
+    template, traced = (
+        template_from_spec(spec),
+        trace(spec.make_module(), torch.zeros(3, spec.in_width)),
+    )
+    assert template.groups == traced.groups
+    assert template.blocks == traced.blocks
+    assert template.symmetries == traced.symmetries
+    assert template.parameters == traced.parameters
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_graph_computes_what_the_spec_says(name):
+    spec = SPECS[name]
+    generator = torch.Generator().manual_seed(0)
+    params = torch.randn(3, spec.num_params, generator=generator, dtype=torch.float64)
+    points = torch.randn(5, spec.in_width, generator=generator, dtype=torch.float64)
+    template = template_from_spec(spec)
+    outputs = network_outputs(template.stack(params), points)
+    torch.testing.assert_close(
+        outputs, stacked_forward(spec, params, points), rtol=1e-12, atol=1e-12
+    )
+    assert torch.equal(template.invert(template.stack(params)), params)
+
+
+def test_the_random_specs_hold_what_they_should():
+    layers = [layer for spec in SPECS.values() for layer in spec.layers]
+    assert {layer.activation.name for layer in layers} >= {"none", "relu", "sine", "leaky_relu"}
+    assert any(not layer.has_bias for layer in layers)
+    assert any(layer.offset for layer in layers)
+    assert max(len(layer.skips) for layer in layers) > 1
+    widths = {
+        (spec.layer_layout[skip] > layer.width) - (spec.layer_layout[skip] < layer.width)
+        for spec in SPECS.values()
+        for layer in spec.layers
+        for skip in layer.skips
+    }
+    assert widths == {-1, 0, 1}  # from fewer, as many and more channels
+
+
+def test_a_chain_is_one_group_a_layer():
+    spec = NetworkSpec.mlp((2, 32, 32, 1), activation=SINE, offset=0.5)
+    template = template_from_spec(spec)
+    assert (template.num_nodes, template.num_edges) == (67, 1120)
+    assert [group.width for group in template.groups] == [2, 32, 32, 1]
+    assert [group.activation for group in template.groups[1:]] == [SINE, SINE, Activation()]
+    assert template.groups[-1].offset == 0.5
+    assert all(block.is_dense for block in template.blocks)
+
+
+def test_a_spec_is_written_as_operations():
+    spec = NetworkSpec(
+        2, (LayerSpec(3, RELU), LayerSpec(2, skips=(0,), has_bias=False, offset=1.0))
+    )
+    slots = spec.parameters.slots
+    assert spec_operations(spec) == [
+        Input(2),
+        Linear(0, slots[0], slots[1]),
+        Activate(1, RELU),
+        Linear(2, slots[2], None),
+        Add(3, 0),
+        Shift(4, 1.0),
+        Output(5),
+    ]
+
+
+LAYOUT = ParameterLayout.from_shapes({"W": (4, 3), "b": (4,), "V": (2, 4), "c": (2,), "U": (4, 4)})
+W, B, V, C, U = LAYOUT.slots
+
+
+def groups_of(*operations) -> list[tuple]:
+    template = build_template(operations, LAYOUT)
+    return [(group.width, group.kind.name, group.activation.name) for group in template.groups]
+
+
+INPUT, OUTPUT = (3, "INPUT", "none"), (2, "OUTPUT", "none")
+
+
+@pytest.mark.parametrize(
+    ("operations", "hidden"),
+    [
+        ([Linear(0, W, B), Activate(1, RELU)], ["relu"]),
+        ([Linear(0, W, B), Activate(1, RELU), Activate(2, SINE)], ["relu", "sine"]),
+        ([Linear(0, W, B), Shift(1, 1.0), Activate(2, RELU)], ["none", "relu"]),
+        ([Linear(0, W, B), Activate(1, RELU), Shift(2, 1.0)], ["relu"]),
+        ([Linear(0, W, B), Scale(1, 2.0), Activate(2, RELU)], ["none", "relu"]),
+        ([Linear(0, W, B), Scale(1, 2.0), Activate(2, SINE)], ["sine"]),
+        ([Linear(0, W, B), Linear(0, W, B), Add(1, 2), Activate(3, RELU)], ["none", "relu"]),
+        ([Linear(0, W, B), Add(1, 1), Activate(2, RELU)], ["none", "relu"]),
+        ([Linear(0, W, B), Activate(1, RELU), Linear(2, U, B), Add(2, 3)], ["relu", "none"]),
+    ],
+)
+def test_what_becomes_a_group(operations, hidden):
+    last = len(operations)
+    found = groups_of(Input(3), *operations, Linear(last, V, C), Output(last + 1))
+    assert found == [INPUT, *((4, "HIDDEN", name) for name in hidden), OUTPUT]
+
+
+def test_factors_become_constants_of_edges_or_of_a_sine():
+    operations = [Input(3), Linear(0, W, B), Scale(1, -2.0), Activate(2, RELU), Output(3)]
+    template = build_template(operations, LAYOUT)
+    assert [block.constant for block in template.blocks] == [1.0, -2.0]
+    operations = [
+        Input(3),
+        Linear(0, W, B),
+        Scale(1, 3.0),
+        Scale(2, 5.0),
+        Activate(3, SINE),
+        Output(4),
+    ]
+    assert build_template(operations, LAYOUT).groups[1].activation == Activation("sine", 30.0)
+
+
+def test_outputs_and_inputs_keep_the_network_s_order():
+    operations = [
+        Input(3),
+        Input(4),
+        Linear(0, W, B),
+        Linear(1, V, C),
+        Output(3),
+        Output(2),
+    ]
+    template = build_template(operations, LAYOUT)
+    assert [group.width for group in template.groups] == [3, 4, 2, 4]
+    assert [group.first_neuron for group in template.groups] == [0, 3, 0, 2]
+    assert template.num_neurons(NeuronKind.INPUT) == 7
+    assert template.num_neurons(NeuronKind.OUTPUT) == 6
+    assert template.num_hidden_groups == 0
+
+
+def test_what_no_output_needs_is_left_out():
+    operations = [Input(3), Linear(0, W, B), Linear(0, W, None), Linear(2, V, C), Output(3)]
+    template = build_template(operations, LAYOUT)
+    assert [group.width for group in template.groups] == [3, 4, 2]
+    assert B not in template.places
+
+
+def test_a_slice_reads_the_first_neurons_only():
+    narrow = ParameterLayout.from_shapes({"W": (4, 3), "V": (2, 2)})
+    first, second = narrow.slots
+    operations = [
+        Input(3),
+        Linear(0, first, None),
+        Resize(1, 2),
+        Linear(2, second, None),
+        Output(3),
+    ]
+    template = build_template(operations, narrow)
+    assert template.blocks[1].num_sources == 2
+    assert template.structure().edge_index[0, 12:].tolist() == [3, 4, 3, 4]
+
+
+def test_a_linear_map_must_fit_its_input(raises_saying):
+    with raises_saying(
+        asked="apply V [2, 4]", found="its input has 3 channels", do="channels of one earlier value"
+    ):
+        build_template([Input(3), Linear(0, V, C), Output(1)], LAYOUT)

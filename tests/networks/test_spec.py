@@ -1,0 +1,79 @@
+"""NetworkSpec: data that is hashable, goes through JSON, and builds the module it describes."""
+
+import pytest
+import torch
+
+from nn_graphs.networks.activations import Activation
+from nn_graphs.networks.parameters import ParameterLayout
+from nn_graphs.networks.spec import LayerSpec, NetworkSpec
+
+RELU, SINE = Activation("relu"), Activation("sine", 30.0)
+SPEC = NetworkSpec(
+    3,
+    (
+        LayerSpec(4, RELU),
+        LayerSpec(4, SINE, has_bias=False, skips=(0, 1)),
+        LayerSpec(2, Activation("leaky_relu", 0.2), skips=(1,), offset=0.5),
+    ),
+)
+
+
+def test_mlp_is_a_chain_without_activation_at_the_end():
+    spec = NetworkSpec.mlp((2, 32, 16, 1), activation=SINE, offset=0.5)
+    assert spec.layer_layout == (2, 32, 16, 1)
+    assert spec.layers == (LayerSpec(32, SINE), LayerSpec(16, SINE), LayerSpec(1, offset=0.5))
+    assert spec.num_params == 2 * 32 + 32 + 32 * 16 + 16 + 16 + 1
+
+
+def test_json_round_trip():
+    again = NetworkSpec.from_json(SPEC.to_json())
+    assert again == SPEC
+    assert hash(again) == hash(SPEC)
+    assert again.to_json() == SPEC.to_json()
+
+
+def test_specs_are_keys():
+    others = [
+        NetworkSpec(3, SPEC.layers[:2]),
+        NetworkSpec(3, (*SPEC.layers[:2], LayerSpec(2, RELU))),
+        NetworkSpec.from_json(SPEC.to_json()),
+    ]
+    assert len({SPEC, *others}) == 3
+    assert SPEC.parameters is SPEC.parameters  # kept, and no part of the key
+    assert {SPEC: "found"}[others[2]] == "found"
+
+
+def test_layout_is_that_of_the_module():
+    assert SPEC.parameters == ParameterLayout.from_module(SPEC.make_module())
+    assert [slot.name for slot in SPEC.parameters.slots] == [
+        "layers.0.weight",
+        "layers.0.bias",
+        "layers.1.weight",
+        "layers.2.weight",
+        "layers.2.bias",
+    ]
+
+
+def test_module_computes_the_formula():
+    module, inputs = SPEC.make_module().double(), torch.randn(7, 3, dtype=torch.float64)
+    first, second, third = module.layers
+    h_1 = torch.relu(inputs @ first.weight.T + first.bias)
+    padded = torch.cat([inputs, torch.zeros(7, 1)], dim=1)
+    h_2 = torch.sin(30 * (h_1 @ second.weight.T + padded + h_1))
+    total = h_2 @ third.weight.T + third.bias + h_1[:, :2]
+    expected = torch.nn.functional.leaky_relu(total, 0.2) + 0.5
+    torch.testing.assert_close(module(inputs), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_module_takes_any_batch():
+    module, inputs = SPEC.make_module(), torch.randn(2, 5, 3)
+    assert module(inputs).shape == (2, 5, 2)
+    torch.testing.assert_close(module(inputs)[1, 4], module(inputs[1, 4]))
+
+
+@pytest.mark.parametrize("skip", [2, 3, -1])
+def test_skip_that_does_not_come_from_before(raises_saying, skip):
+    layers = (LayerSpec(4), LayerSpec(4, skips=(0, skip)), LayerSpec(4))
+    asked = f"layer 2 has a skip from layer {skip}"
+    with raises_saying(asked=asked, found="layers 0 to 1", do="Number layers from 1"):
+        NetworkSpec(3, layers)

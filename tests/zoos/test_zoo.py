@@ -1,0 +1,217 @@
+"""A zoo file gives back every bit, is mapped rather than read, and is never half written."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from nn_graphs.networks.activations import Activation
+from nn_graphs.networks.spec import LayerSpec, NetworkSpec
+from nn_graphs.zoos.zoo import Zoo
+
+SMALL = NetworkSpec.mlp((2, 3, 1), activation=Activation("sine", 30.0), offset=0.5)
+SKIP = NetworkSpec(2, (LayerSpec(4, Activation("relu")), LayerSpec(4, skips=(1,))))
+
+
+def make_single(num_networks: int = 6) -> Zoo:
+    table = pd.DataFrame(
+        {
+            "label": np.arange(num_networks) % 10,
+            "split": (["train"] * 3 + ["val", "test", "test"])[:num_networks],
+            "psnr": np.linspace(0.1, 30, num_networks, dtype=np.float32),
+            "is_good": np.arange(num_networks) % 2 == 0,
+            "name": ["", "plain", "größer", "図", "two words", "🙂"][:num_networks],
+        }
+    )
+    params = torch.randn(num_networks, SMALL.num_params)
+    params[:1, :3] = torch.tensor([torch.nan, -0.0, torch.inf])
+    return Zoo.single(SMALL, params, table, {"maker": "tést", "seed": 3, "size": [28, 28]})
+
+
+def make_mixed() -> Zoo:
+    """Five networks of two architectures, interleaved."""
+    table = pd.DataFrame({"spec": [1, 0, 0, 1, 1], "row": [2, 0, 1, 0, 1], "label": range(5)})
+    params = torch.randn(2, SMALL.num_params), torch.randn(3, SKIP.num_params)
+    return Zoo((SMALL, SKIP), params, table)
+
+
+def bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.view(torch.int32)
+
+
+@pytest.mark.parametrize("make_zoo", [make_single, make_mixed])
+def test_round_trip_keeps_every_bit(make_zoo, tmp_path):
+    zoo = make_zoo()
+    path = zoo.save(tmp_path / "new" / "folder" / "zoo.h5")
+    again = Zoo.open(path)
+    assert len(again) == len(zoo)
+    assert again.specs == zoo.specs
+    assert again.metadata == zoo.metadata
+    pd.testing.assert_frame_equal(again.table, zoo.table, check_exact=True)
+    for ours, theirs in zip(again.params, zoo.params, strict=True):
+        assert torch.equal(bits(ours), bits(theirs))
+
+
+def test_saving_what_was_opened_gives_the_same_again(tmp_path):
+    first = make_single().save(tmp_path / "first.h5")
+    second = Zoo.open(first).save(tmp_path / "second.h5")
+    again = Zoo.open(first).save(first)  # over the file that is mapped
+    for path in (second, again):
+        assert torch.equal(bits(Zoo.open(path).params[0]), bits(Zoo.open(first).params[0]))
+        pd.testing.assert_frame_equal(Zoo.open(path).table, Zoo.open(first).table)
+
+
+def test_zoo_without_networks(tmp_path):
+    zoo = make_single(0)
+    again = Zoo.open(zoo.save(tmp_path / "empty.h5"))
+    assert len(again) == 0
+    assert again.params[0].shape == (0, SMALL.num_params)
+    assert list(again.table) == list(zoo.table)
+
+
+def test_index_of_the_table_does_not_matter(tmp_path):
+    zoo = make_single()
+    shuffled = Zoo.single(SMALL, zoo.params[0], zoo.table.set_index(pd.Index(range(60, 66))))
+    assert shuffled.indices("test").tolist() == [4, 5]
+    assert torch.equal(shuffled.take([5]), zoo.take([5]))
+    assert Zoo.open(shuffled.save(tmp_path / "zoo.h5")).indices("val").tolist() == [3]
+
+
+def test_parameters_are_mapped_not_read(tmp_path, monkeypatch):
+    path = make_single().save(tmp_path / "zoo.h5")
+    read, getitem = [], h5py.Dataset.__getitem__
+    monkeypatch.setattr(
+        h5py.Dataset,
+        "__getitem__",
+        lambda dataset, key: (read.append(dataset.name), getitem(dataset, key))[1],
+    )
+    zoo = Zoo.open(path)
+    assert "/table/label" in read
+    assert "/specs/0/params" not in read
+    with h5py.File(path, "r+") as file:
+        file["specs/0/params"][2] = 7.0
+    assert torch.equal(zoo.params[0][2], torch.full((SMALL.num_params,), 7.0))
+
+
+def test_writing_to_parameters_does_not_change_the_file(tmp_path):
+    path = make_single().save(tmp_path / "zoo.h5")
+    content, zoo = path.read_bytes(), Zoo.open(path)
+    zoo.params[0].zero_()
+    assert zoo.params[0].abs().max() == 0
+    del zoo
+    assert path.read_bytes() == content
+
+
+def test_take_is_a_copy_in_the_order_asked_for():
+    zoo = make_mixed()
+    taken = zoo.take(np.array([4, 0, 3, 4]))
+    assert torch.equal(taken, zoo.params[1][[1, 2, 0, 1]])
+    taken.zero_()
+    assert zoo.params[1].abs().min() > 0
+    assert torch.equal(zoo.take([2, 1]), zoo.params[0][[1, 0]])
+
+
+@pytest.mark.parametrize(("numbers", "count"), [([0, 1], 2), ([], 0)])
+def test_take_of_several_architectures_or_none(raises_saying, numbers, count):
+    found = f"of {count} architectures"
+    with raises_saying(asked=f"{count} networks", found=found, do="one architecture at a time"):
+        make_mixed().take(numbers)
+
+
+def test_indices_of_a_split(raises_saying):
+    zoo = make_single()
+    assert zoo.indices("train").tolist() == [0, 1, 2]
+    assert zoo.indices("test").tolist() == [4, 5]
+    with raises_saying(asked="'valid'", found="are: test, train, val", do="one of these"):
+        zoo.indices("valid")
+    with raises_saying(asked="'train'", found="are: none", do="one of these"):
+        make_mixed().indices("train")
+
+
+def test_spec_of_a_zoo_with_one_architecture(raises_saying):
+    assert make_single().spec == SMALL
+    with raises_saying(asked="the architecture", found="it has 2", do="zoo.specs"):
+        _ = make_mixed().spec
+
+
+def test_parameters_and_table_must_fit(raises_saying):
+    zoo = make_single()
+    with raises_saying(asked="zoo of 6", found="table has 5 rows", do="one row per network"):
+        Zoo.single(SMALL, zoo.params[0], zoo.table[:5])
+    found = f"architecture 0 has {SKIP.num_params} parameters, its networks have 13"
+    with raises_saying(asked="zoo of 6", found=found, do="params [N, num_params]"):
+        Zoo.single(SKIP, zoo.params[0], zoo.table)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"), [(["a", None], "nan"), ([3, "b"], "3"), ([{}, {}], "{}")]
+)
+def test_column_that_would_not_come_back_leaves_the_old_file(
+    tmp_path, raises_saying, values, found
+):
+    path = make_single().save(tmp_path / "zoo.h5")
+    content = path.read_bytes()
+    broken = Zoo.single(SMALL, torch.randn(2, SMALL.num_params), pd.DataFrame({"kind": values}))
+    with raises_saying(asked="column 'kind'", found=f"value {found} in it", do="numbers, bool"):
+        broken.save(path)  # fails in the middle, the parameters being written
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_killed_write_leaves_no_file(tmp_path, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_single().save(tmp_path / "zoo.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_file(tmp_path, raises_saying):
+    path = tmp_path / "zoo.h5"
+    with raises_saying(asked=f"open {path}", found="no such file", do="Check the path"):
+        Zoo.open(path)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 0.5, -1])
+def test_truncated_file(tmp_path, raises_saying, kept):
+    path = make_single().save(tmp_path / "zoo.h5")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept) if isinstance(kept, float) else kept])
+    found = f"truncated or no HDF5 file of {path.stat().st_size} bytes"
+    with raises_saying(asked=f"open {path}", found=found, do="download it again"):
+        Zoo.open(path)
+
+
+def test_file_that_is_no_hdf5(tmp_path, raises_saying):
+    path = tmp_path / "zoo.h5"
+    path.write_text("networks" * 500)
+    with raises_saying(asked=f"open {path}", found="no HDF5 file", do="download it again"):
+        Zoo.open(path)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "found"),
+    [
+        ({"format": "others.zoo", "version": 1}, "format is others.zoo, version 1"),
+        ({"format": "nn_graphs.zoo", "version": 2}, "format is nn_graphs.zoo, version 2"),
+        ({}, "format is None"),
+    ],
+    ids=["another format", "newer version", "any HDF5 file"],
+)
+def test_file_of_another_format(tmp_path, raises_saying, attributes, found):
+    path = make_single().save(tmp_path / "zoo.h5")
+    with h5py.File(path, "r+") as file:
+        del file.attrs["format"], file.attrs["version"]
+        file.attrs.update(attributes)
+    with raises_saying(asked=f"open {path}", found=found, do="upgrade nn_graphs"):
+        Zoo.open(path)
+
+
+def test_tiny_zoo_is_complete(tiny_zoo):
+    assert tiny_zoo.spec.layer_layout == (2, 8, 8, 1)
+    assert tiny_zoo.table["split"].value_counts().to_dict() == {"train": 48, "val": 8, "test": 8}
+    assert set(tiny_zoo.table["label"][:48]) == set(range(10))
+    assert tiny_zoo.params[0].isfinite().all()
