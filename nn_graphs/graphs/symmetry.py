@@ -293,10 +293,15 @@ class _Part:
             for half in root.halves:
                 yield from half.leaves()
 
+    def first(self, length: int) -> "_Part":
+        """The first `length` neurons of a root that is whole."""
+        if self.length > length:
+            self.cut(length)
+        return next(self.leaves())
+
     def cut(self, length: int) -> None:
         """Cuts a root that is whole, and so every part tied to it, behind `length` neurons."""
-        first = _Part(length, self.is_fixed)
-        self.halves = (first, _Part(self.length - length, self.is_fixed))
+        self.halves = (_Part(length), _Part(self.length - length))
 
 
 class AxisTies:
@@ -308,14 +313,34 @@ class AxisTies:
 
     def __init__(self, widths: Sequence[int]):
         self._axes = [_Part(width) for width in widths]
+        self._ties: list[tuple[int, int, int]] = []
+        self._cuts: list[tuple[int, int]] = []
+        self._fixed: list[int] = []
 
     def fix(self, group: int) -> None:
         """Neurons of this group keep their places."""
-        for part in self._axes[group].leaves():
-            part.is_fixed = True
+        self._fixed.append(group)
 
     def tie(self, group: int, other: int, *, length: int) -> None:
         """Neuron i of one group and neuron i of the other move together, for i < length."""
+        self._ties.append((length, group, other))
+
+    def cut(self, group: int, position: int) -> None:
+        """Neurons before a position keep apart from those behind it."""
+        self._cuts.append((group, position))
+
+    def axes(self) -> tuple[tuple[Segment, ...], ...]:
+        """The segments of every group, as long as they can be."""
+        for length, group, other in sorted(self._ties, reverse=True):  # a shorter one may be idle
+            self._join(group, other, length)
+        for group, position in self._cuts:
+            self._part_at(group, position)
+        for group in self._fixed:
+            for part in self._axes[group].leaves():
+                part.is_fixed = True
+        return self._segments()
+
+    def _join(self, group: int, other: int, length: int) -> None:
         position = 0
         while position < length:
             theirs = self._part_at(other, position)
@@ -323,17 +348,11 @@ class AxisTies:
             theirs = self._part_at(other, position)  # cutting one may have cut the other
             if mine is not theirs:
                 shared = min(mine.length, theirs.length, length - position)
-                mine, theirs = self._cut_off(mine, shared), self._cut_off(theirs, shared)
-                mine.is_fixed |= theirs.is_fixed
+                mine, theirs = mine.first(shared), theirs.first(shared)
                 theirs.twin = mine
             position += mine.length
 
-    def cut(self, group: int, position: int) -> None:
-        """Neurons before a position keep apart from those behind it."""
-        self._part_at(group, position)
-
-    def axes(self) -> tuple[tuple[Segment, ...], ...]:
-        """The segments of every group."""
+    def _segments(self) -> tuple[tuple[Segment, ...], ...]:
         numbers: dict[int, int] = {}
 
         def segment(part: _Part) -> Segment:
@@ -342,13 +361,6 @@ class AxisTies:
             return Segment(numbers.setdefault(id(part), len(numbers)), part.length)
 
         return tuple(tuple(segment(part) for part in axis.leaves()) for axis in self._axes)
-
-    @staticmethod
-    def _cut_off(part: _Part, length: int) -> _Part:
-        """The first `length` neurons of an uncut part."""
-        if part.length > length:
-            part.cut(length)
-        return next(part.leaves())
 
     def _part_at(self, group: int, position: int) -> _Part | None:
         """The uncut part that starts at a neuron, cut off there if need be; None at the end."""
