@@ -46,6 +46,8 @@ def main() -> None:
         zoo = open_or_make_inr_zoo(recipe, output, data_root=root, device=device)
     except NNGraphsError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on from here")
     print(f"{output}: {len(zoo)} INRs, mean PSNR {zoo.table['psnr'].mean():.1f} dB")
 
 

@@ -1,5 +1,7 @@
 """The one error class: what was asked, what was found, what to do about it."""
 
+from functools import partial
+
 
 class NNGraphsError(Exception):
     """Bad input, told in one message.
@@ -16,3 +18,7 @@ class NNGraphsError(Exception):
 
     def __str__(self) -> str:
         return f"Cannot {self.asked}: {self.found} {self.do}"
+
+    def __reduce__(self):
+        """Errors pass from process to process as they are."""
+        return partial(type(self), found=self.found, do=self.do), (self.asked,)

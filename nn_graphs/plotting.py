@@ -40,13 +40,14 @@ def plot_learning_curves(metrics: pd.DataFrame, *, metric: str, title: str = "")
         metric: name of the metric that models are chosen by.
         title: of the figure.
     """
-    epochs = metrics.groupby("epoch").first()
+    epochs = metrics.set_index("epoch")
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3))
         loss_axes, metric_axes = figure.subplots(1, 2)
+        marker = "." if len(epochs) == 1 else None  # a line needs two
         for column, label in (("train/loss", "train"), ("val/loss", "val")):
             if column in epochs:
-                loss_axes.plot(epochs[column].dropna(), label=label)
+                loss_axes.plot(epochs[column].dropna(), marker=marker, label=label)
         loss_axes.set(xlabel="epoch", ylabel="loss", title=title)
         loss_axes.legend()
         scores = epochs[f"val/{metric}"].dropna()

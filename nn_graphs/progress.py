@@ -10,8 +10,8 @@ from tqdm.auto import tqdm
 def progress_bar(total: int, *, unit: str, description: str, done: int = 0) -> "ProgressBar":
     """A bar from `done` to `total` on standard error.
 
-    Silent where `NN_GRAPHS_PROGRESS=0`; where standard error is no terminal (a log file, a
-    batch job) it writes a line every 30 seconds instead of a moving bar.
+    Silent where `NN_GRAPHS_PROGRESS=0`; where standard error is neither a terminal nor a notebook
+    (a log file, a batch job) it writes a line every 30 seconds instead of a moving bar.
     """
     return ProgressBar(total, unit=unit, description=description, done=done)
 
@@ -20,15 +20,16 @@ class ProgressBar:
     """A tqdm bar with named figures beside it; use as a context manager."""
 
     def __init__(self, total: int, *, unit: str, description: str, done: int):
-        is_terminal = sys.stderr.isatty()
+        moves = sys.stderr.isatty() or "ipykernel" in sys.modules
         self._bar = tqdm(
             total=total,
             initial=done,
             unit=f" {unit}",
             desc=description,
             disable=os.environ.get("NN_GRAPHS_PROGRESS") == "0",
-            mininterval=0.2 if is_terminal else 30.0,
-            dynamic_ncols=is_terminal,
+            file=None if moves else _Lines(),
+            mininterval=0.2 if moves else 30.0,
+            dynamic_ncols=moves,
         )
 
     def advance(self, steps: int, figures: Mapping[str, str] | None = None) -> None:
@@ -46,3 +47,14 @@ class ProgressBar:
 
     def __exit__(self, *exception) -> None:
         self.close()
+
+
+class _Lines:
+    """Standard error, with every state of a bar on a line of its own."""
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            sys.stderr.write(f"{text.strip()}\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()

@@ -1,12 +1,16 @@
 """Result rows: one line per metric of a finished run, with all that is needed to repeat it."""
 
 import csv
+import io
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,6 +23,8 @@ class ResultRow:
 
     Attributes:
         task, model, zoo: their names.
+        options: what was set otherwise than by default, but for the seed: rows that differ in
+            nothing but the seed are summarized together.
         seed: of the run.
         metric: with its split, e.g. "test/accuracy".
         value: of the metric.
@@ -34,6 +40,7 @@ class ResultRow:
     task: str
     model: str
     zoo: str
+    options: str
     seed: int
     metric: str
     value: float
@@ -47,17 +54,25 @@ class ResultRow:
 
 
 COLUMNS = tuple(field.name for field in fields(ResultRow))
+GROUP = ("task", "zoo", "model", "options", "metric")
 
 
-def append_results(path: str | Path, rows: list[ResultRow]) -> None:
-    """Adds rows to a result file; they are written at once, also beside other processes."""
-    path = Path(path)
+def append_rows(path: str | Path, rows: Sequence[Any]) -> None:
+    """Adds dataclass objects of one kind to a CSV file, its columns their fields.
+
+    Each call writes its rows at once, so that several processes may add to one file.
+
+    Raises:
+        NNGraphsError: the file has other columns.
+    """
+    path, columns = Path(path), tuple(field.name for field in fields(rows[0]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if file.tell() == 0:
-            writer.writerow(COLUMNS)
-        writer.writerows([[getattr(row, column) for column in COLUMNS] for row in rows])
+    _begin_file(path, columns)
+    with path.open(newline="") as file:
+        _check_columns(path, tuple(next(csv.reader(file), ())), columns)
+    lines = _as_csv([[getattr(row, column) for column in columns] for row in rows])
+    with path.open("ab", buffering=0) as file:
+        file.write(lines)
 
 
 def read_results(path: str | Path) -> pd.DataFrame:
@@ -71,23 +86,22 @@ def read_results(path: str | Path) -> pd.DataFrame:
         raise NNGraphsError(
             f"read the results in {path}", found="there is no such file.", do="Run the experiment."
         )
-    table = pd.read_csv(path, dtype={"commit": str})
-    if tuple(table.columns) != COLUMNS:
-        raise NNGraphsError(
-            f"read the results in {path}",
-            found=f"its columns are {', '.join(table.columns)}.",
-            do=f"They must be {', '.join(COLUMNS)}.",
-        )
+    table = pd.read_csv(path, converters=dict.fromkeys(("options", "commit"), str))
+    _check_columns(path, tuple(table.columns), COLUMNS)
     return table
 
 
-def summarize(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean, standard deviation and number of seeds per task, zoo, model and metric.
+def latest_results(table: pd.DataFrame) -> pd.DataFrame:
+    """Of rows that differ only in when they were made, the last one."""
+    return table.drop_duplicates([*GROUP, "seed"], keep="last")
 
-    Of rows that the same command made, the last one counts.
+
+def summarize(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, standard deviation and number of seeds per task, zoo, model, options and metric.
+
+    A seed counts once: of its rows, the last.
     """
-    latest = table.drop_duplicates(["task", "zoo", "model", "metric", "command"], keep="last")
-    groups = latest.groupby(["task", "zoo", "model", "metric"])
+    groups = latest_results(table).groupby(list(GROUP))
     summary = groups["value"].agg(["mean", "std", "count"])
     return summary.join(groups[["params", "minutes"]].mean()).reset_index()
 
@@ -118,6 +132,36 @@ def commit(folder: str | Path) -> str:
 def now() -> str:
     """The date of a result row."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M")
+
+
+def _begin_file(path: Path, columns: Sequence[str]) -> None:
+    """Makes a file with nothing but a header appear at once, unless there is one."""
+    if path.exists():
+        return
+    header = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    header.write_bytes(_as_csv([columns]))
+    try:
+        os.link(header, path)
+    except OSError:  # another process was faster, or the file system has no hard links
+        if not path.exists():
+            os.replace(header, path)
+    finally:
+        header.unlink(missing_ok=True)
+
+
+def _check_columns(path: Path, found: Sequence[str], expected: Sequence[str]) -> None:
+    if tuple(found) != tuple(expected):
+        raise NNGraphsError(
+            f"use the results in {path}",
+            found=f"its columns are {', '.join(found)}; not {', '.join(expected)}.",
+            do="Move the file away, or give another path.",
+        )
+
+
+def _as_csv(rows: Sequence[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
 
 
 def _version(name: str) -> str:

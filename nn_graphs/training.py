@@ -10,25 +10,37 @@ import json
 import logging
 import os
 import random
+import shutil
 import time
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import numpy as np
+import pandas as pd
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
+from nn_graphs.errors import NNGraphsError
 from nn_graphs.progress import progress_bar
 from nn_graphs.tasks.task import Task
 from nn_graphs.zoos.batches import GraphDataset, LabelledGraphs
 
 logger = logging.getLogger(__name__)
+FILES = ("checkpoints", "tensorboard", "wandb", "metrics.csv", "test_outputs.npz", "outcome.json")
+ADVICE = (  # of Lightning's, that does not hold here
+    ".*does not have many workers",  # a batch is one index into memory
+    "Checkpoint directory .* exists and is not empty",  # an interrupted run goes on
+    ".*LeafSpec",  # Lightning asks torch in a way that it gives up
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,8 @@ class TrainingSettings:
         gradient_clip: largest norm of the gradient; 0: no limit.
         patience: epochs without a better val metric after which training stops; None: never.
         max_minutes: training stops after the epoch in which these have passed; None: never.
-        accelerator, devices, strategy, precision: as Lightning's Trainer takes them.
+        accelerator, devices, strategy, precision: as Lightning's Trainer takes them; with several
+            devices, `batch_size` is that of each.
         has_wandb: log to Weights & Biases too (pip install wandb).
         seed: of the order of networks and of dropout; initial values are drawn by the caller.
     """
@@ -57,11 +70,20 @@ class TrainingSettings:
     patience: int | None = None
     max_minutes: float | None = None
     accelerator: str = "auto"
-    devices: int | str = "auto"
+    devices: int | str = 1
     strategy: str = "auto"
     precision: str = "32-true"
     has_wandb: bool = False
     seed: int = 0
+
+    def __post_init__(self):
+        for name in ("num_epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise NNGraphsError(
+                    "train a model",
+                    found=f"{name} is {getattr(self, name)}.",
+                    do="Give at least 1.",
+                )
 
 
 @dataclass(frozen=True)
@@ -92,6 +114,10 @@ def train_and_test(
 
     Beside the outcome, `folder` gets `metrics.csv` (one row per epoch), TensorBoard logs,
     checkpoints, and `test_outputs.npz` (outputs and labels of the test split).
+
+    Raises:
+        NNGraphsError: a checkpoint in the folder cannot be read.
+        KeyboardInterrupt: the user interrupted the training.
     """
     folder = Path(folder)
     finished = folder / "outcome.json"
@@ -99,41 +125,44 @@ def train_and_test(
         logger.info("%s is finished; its outcome is read.", folder)
         return Outcome(**json.loads(finished.read_text()))
     L.seed_everything(settings.seed, verbose=False)
-    module = SupervisedModule(model, task, settings)
-    best = ModelCheckpoint(
-        folder / "checkpoints", "best", monitor=f"val/{task.metric}", mode="max", save_last=True
-    )
-    trainer = _make_trainer(task, settings, folder, best)
-    last = folder / "checkpoints" / "last.ckpt"
-    trainer.fit(
-        module,
-        _loader(task.dataset("train"), settings, is_shuffled=True),
-        _loader(task.dataset("val"), settings),
-        ckpt_path=last if last.exists() else None,
-        weights_only=False,
-    )
-    checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=False)
-    module.load_state_dict(checkpoint["state_dict"])
-    trainer.test(module, _loader(task.open_test(), settings), verbose=False)
-    np.savez(folder / "test_outputs.npz", **module.test_arrays)
+    module = SupervisedModule(model, task, settings, folder)
+    with _without_advice():
+        trainer = _make_trainer(task, settings, folder)
+        _fit(trainer, module)
+        best = _read_checkpoint(Path(trainer.checkpoint_callback.best_model_path))
+        module.load_state_dict(best["state_dict"])
+        trainer.test(module, _loader(task.open_test(), settings), verbose=False)
     outcome = Outcome(
-        val=checkpoint["val_metrics"],
+        val=best["val_metrics"],
         test=module.split_metrics["test"],
-        best_epoch=checkpoint["epoch"],
+        best_epoch=best["epoch"],
         num_params=sum(p.numel() for p in model.parameters() if p.requires_grad),
         minutes=module.minutes,
         device=_device_name(trainer),
     )
-    _write_json(finished, dataclasses.asdict(outcome))
+    if trainer.is_global_zero:
+        np.savez(folder / "test_outputs.npz", **module.test_arrays)
+        _write_json(finished, dataclasses.asdict(outcome))
     return outcome
+
+
+def forget_run(folder: str | Path) -> None:
+    """Deletes what `train_and_test` wrote into a folder, and nothing else."""
+    for name in FILES:
+        path = Path(folder) / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 class SupervisedModule(L.LightningModule):
     """A model on a task, as Lightning trains it."""
 
-    def __init__(self, model: nn.Module, task: Task, settings: TrainingSettings):
+    def __init__(self, model: nn.Module, task: Task, settings: TrainingSettings, folder: Path):
         super().__init__()
-        self.model, self.task, self.settings = model, task, settings
+        self.model, self.task, self.settings, self.folder = model, task, settings, folder
+        self.history: list[dict[str, float]] = []
         self.split_metrics: dict[str, dict[str, float]] = {}
         self.test_arrays: dict[str, np.ndarray] = {}
         self.minutes = 0.0
@@ -145,7 +174,14 @@ class SupervisedModule(L.LightningModule):
     def training_step(self, batch: LabelledGraphs, batch_number: int) -> Tensor:
         graphs, labels = batch
         loss = self.task.loss(self.model(graphs), labels)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        self.log(
+            "train/loss",
+            loss,
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(labels),
+            sync_dist=True,
+        )
         return loss
 
     def validation_step(self, batch: LabelledGraphs, batch_number: int) -> None:
@@ -178,11 +214,13 @@ class SupervisedModule(L.LightningModule):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    # An interrupted run goes on with the random numbers that it would have drawn.
+    # An interrupted run goes on with the random numbers that it would have drawn, unless it had
+    # stopped before its last epoch.
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["val_metrics"] = self.split_metrics.get("val", {})
-        checkpoint["minutes"] = self.minutes
+        checkpoint["minutes"], checkpoint["history"] = self.minutes, self.history
+        checkpoint["is_stopped"] = self.trainer.should_stop
         checkpoint["random_states"] = {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all(),
@@ -192,7 +230,8 @@ class SupervisedModule(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed = checkpoint
-        self.minutes = checkpoint["minutes"]
+        self.minutes, self.history = checkpoint["minutes"], checkpoint["history"]
+        self.trainer.should_stop = checkpoint["is_stopped"]
 
     def on_train_epoch_start(self) -> None:
         resumed = self.__dict__.pop("_resumed", None)
@@ -209,6 +248,11 @@ class SupervisedModule(L.LightningModule):
         limit = self.settings.max_minutes
         if limit is not None and self.minutes >= limit:
             self.trainer.should_stop = True
+        values = {"train/loss": self.trainer.callback_metrics["train/loss"].item()}
+        values |= {f"val/{name}": value for name, value in self.split_metrics["val"].items()}
+        self.history.append({"epoch": self.current_epoch, **values, "minutes": self.minutes})
+        if self.trainer.is_global_zero:
+            pd.DataFrame(self.history).to_csv(self.folder / "metrics.csv", index=False)
 
     def _collect(self, batch: LabelledGraphs) -> None:
         graphs, labels = batch
@@ -219,7 +263,11 @@ class SupervisedModule(L.LightningModule):
         outputs, labels = (torch.cat(values) for values in zip(*self._collected, strict=True))
         self._collected.clear()
         if self.trainer.world_size > 1:
-            outputs, labels = (self.all_gather(v).flatten(0, 1) for v in (outputs, labels))
+            loader = getattr(self.trainer, f"{split}_dataloaders")
+            outputs, labels = (
+                in_split_order(self.all_gather(values), num_networks=len(loader.dataset))
+                for values in (outputs, labels)
+            )
         metrics = self.task.metrics(outputs, labels)
         self.split_metrics[split] = metrics
         self.log_dict(
@@ -227,6 +275,17 @@ class SupervisedModule(L.LightningModule):
             prog_bar=split == "val",
         )
         return outputs.cpu(), labels.cpu()
+
+
+def in_split_order(
+    parts: Shaped[Tensor, "processes part *shape"], *, num_networks: int
+) -> Shaped[Tensor, "{num_networks} *shape"]:
+    """The values of a split that was dealt out to processes, each network's once.
+
+    A distributed sampler deals one network to each process in turn, and begins again from the
+    first ones where the last round would leave some without.
+    """
+    return parts.transpose(0, 1).flatten(0, 1)[:num_networks]
 
 
 class StepBar(L.Callback):
@@ -292,9 +351,53 @@ def _already_a_batch(batch: LabelledGraphs) -> LabelledGraphs:
     return batch
 
 
-def _make_trainer(
-    task: Task, settings: TrainingSettings, folder: Path, best: ModelCheckpoint
-) -> L.Trainer:
+def _fit(trainer: L.Trainer, module: SupervisedModule) -> None:
+    """Trains from the last checkpoint on, where there is one."""
+    task, settings = module.task, module.settings
+    last = module.folder / "checkpoints" / "last.ckpt"
+    if last.exists():
+        _read_checkpoint(last)
+    try:
+        trainer.fit(
+            module,
+            _loader(task.dataset("train"), settings, is_shuffled=True),
+            _loader(task.dataset("val"), settings),
+            ckpt_path=last if last.exists() else None,
+            weights_only=False,
+        )
+    except SystemExit:  # what Lightning makes of an interruption
+        raise KeyboardInterrupt from None
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    # Damage shows as nearly any exception there is.
+    except Exception as error:
+        raise NNGraphsError(
+            f"go on with the training in {path.parents[1]}",
+            found=f"{path} cannot be read ({error}).",
+            do=f"Delete {path.parent} to train from the beginning.",
+        ) from error
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for message in ADVICE:
+            warnings.filterwarnings("ignore", message)
+        yield
+
+
+def _make_trainer(task: Task, settings: TrainingSettings, folder: Path) -> L.Trainer:
+    best = ModelCheckpoint(
+        folder / "checkpoints",
+        "best",
+        monitor=f"val/{task.metric}",
+        mode="max",
+        save_last=True,
+        enable_version_counter=False,
+    )
     callbacks: list[L.Callback] = [best, StepBar()]
     if settings.patience is not None:
         callbacks.append(
@@ -318,10 +421,7 @@ def _make_trainer(
 
 
 def _make_loggers(settings: TrainingSettings, folder: Path) -> list[Logger]:
-    loggers: list[Logger] = [
-        CSVLogger(folder, name="", version="csv"),
-        TensorBoardLogger(folder, name="", version="tensorboard"),
-    ]
+    loggers: list[Logger] = [TensorBoardLogger(folder, name="", version="tensorboard")]
     if settings.has_wandb:
         from lightning.pytorch.loggers import WandbLogger
 

@@ -1,6 +1,6 @@
 """How much faster is stacked fitting of INRs than one network at a time in plain torch?
 
-    python bench_fitting.py                     # MNIST where it is under the data root, and digits
+python bench_fitting.py                     # MNIST where it is under the data root, and digits
 """
 
 import argparse
@@ -11,7 +11,8 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))
 
 import torch
-from support.benchmarks import record
+from support.benchmarks import RESULTS, record
+from support.paths import default_data_root
 from torch import Tensor
 
 from nn_graphs.datasets import load_images
@@ -22,10 +23,12 @@ from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.zoos.makers.inr import fitting_chunk_size, inr_loss_fn, inr_targets
 
 PRESET = PRESETS["dws"]
-NUM_STEPS, LEARNING_RATE = 1000, 5e-4
+LEARNING_RATE = 5e-4
 
 
-def fit_one_by_one(spec: NetworkSpec, params: Tensor, targets: Tensor, coordinates: Tensor):
+def fit_one_by_one(
+    spec: NetworkSpec, params: Tensor, targets: Tensor, coordinates: Tensor, *, num_steps: int
+) -> Tensor:
     """The plain way: a torch module per image, its own Adam, a Python loop over steps."""
     losses = []
     for initial, target in zip(params, targets, strict=True):
@@ -33,7 +36,7 @@ def fit_one_by_one(spec: NetworkSpec, params: Tensor, targets: Tensor, coordinat
         module.load_state_dict(spec.parameters.unflatten(initial))
         optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
         pixels = target.T
-        for _ in range(NUM_STEPS):
+        for _ in range(num_steps):
             loss = (module(coordinates) - pixels).square().mean()
             optimizer.zero_grad()
             loss.backward()
@@ -42,8 +45,8 @@ def fit_one_by_one(spec: NetworkSpec, params: Tensor, targets: Tensor, coordinat
     return torch.stack(losses)
 
 
-def compare(dataset: str, *, num_plain: int, num_ours: int) -> None:
-    images = load_images(dataset)
+def compare(dataset: str, *, num_plain: int, num_ours: int, num_steps: int, results: Path) -> None:
+    images = load_images(dataset, default_data_root())
     height, width = images.images.shape[1:3]
     spec = PRESET.make_spec((2, 32, 32, images.images.shape[-1]))
     coordinates = PRESET.coordinates(height, width)
@@ -62,33 +65,41 @@ def compare(dataset: str, *, num_plain: int, num_ours: int) -> None:
         )
 
     start = time.perf_counter()
-    plain_losses = fit_one_by_one(spec, params[:num_plain], targets[:num_plain], coordinates)
+    plain_losses = fit_one_by_one(
+        spec, params[:num_plain], targets[:num_plain], coordinates, num_steps=num_steps
+    )
     plain = num_plain / (time.perf_counter() - start)
     fit_stacked(num_ours, 2)  # compiles
     start = time.perf_counter()
-    losses = fit_stacked(num_ours, NUM_STEPS).losses
+    losses = fit_stacked(num_ours, num_steps).losses
     ours = num_ours / (time.perf_counter() - start)
     plain_psnr = PRESET.psnr(plain_losses).mean()
     psnr = PRESET.psnr(losses[:num_plain]).mean()
     record(
         "INR fits per second",
-        setting=f"{dataset} {height}x{width}, 2-32-32-1, {NUM_STEPS} Adam steps, chunks of {chunk}",
+        setting=f"{dataset} {height}x{width}, 2-32-32-1, {num_steps} Adam steps, chunks of {chunk}",
         unit="fits/s",
         plain=plain,
         ours=ours,
         remark=f"Mean PSNR of the same {num_plain} images: plain {plain_psnr:.2f} dB, "
         f"ours {psnr:.2f} dB.",
+        results=results,
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--num-plain", type=int, default=6, help="networks of the plain way")
     parser.add_argument("--num-chunks", type=int, default=3, help="chunks of the stacked way")
-    options = parser.parse_args()
+    parser.add_argument("--num-steps", type=int, default=1000, help="of Adam")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file to append to")
+    options = vars(parser.parse_args())
+    num_chunks = options.pop("num_chunks")
     for dataset, chunk in (("digits", 195), ("mnist", 15)):
         try:
-            compare(dataset, num_plain=options.num_plain, num_ours=options.num_chunks * chunk)
+            compare(dataset, num_ours=num_chunks * chunk, **options)
         except NNGraphsError as error:
             print(f"{dataset} is left out: {error}")
 

@@ -1,8 +1,11 @@
 """How much faster is reading 2,000 INRs from a zoo file than 2,000 calls of torch.load?
 
+    python bench_zoo_reading.py
+
 Both sides end with all parameters of all networks in one tensor.
 """
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -11,25 +14,34 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import pandas as pd
 import torch
-from support.benchmarks import record, seconds
+from support.benchmarks import RESULTS, record, seconds
 
 from nn_graphs.networks.inr import PRESETS
 from nn_graphs.zoos.zoo import Zoo
 
-NUM_NETWORKS = 2000
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--num-networks", type=int, default=2000)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file to append to")
+    return parser.parse_args()
 
 
 def main() -> None:
+    options = parse_arguments()
+    num_networks = options.num_networks
     preset = PRESETS["dws"]
     spec = preset.make_spec((2, 32, 32, 1))
-    params = preset.initial_params(spec, start=0, stop=NUM_NETWORKS, seed=0)
+    params = preset.initial_params(spec, start=0, stop=num_networks, seed=0)
     with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / f"{number}.pth" for number in range(NUM_NETWORKS)]
+        files = [Path(folder) / f"{number}.pth" for number in range(num_networks)]
         for file, row in zip(files, params, strict=True):
             state = {k: v.clone() for k, v in spec.parameters.unflatten(row).items()}
             torch.save(state, file)
         zoo_file = Path(folder) / "zoo.h5"
-        Zoo.single(spec, params, pd.DataFrame({"label": [0] * NUM_NETWORKS})).save(zoo_file)
+        Zoo.single(spec, params, pd.DataFrame({"label": [0] * num_networks})).save(zoo_file)
 
         def read_files() -> torch.Tensor:
             return torch.stack(
@@ -41,12 +53,13 @@ def main() -> None:
 
         assert torch.equal(read_files(), read_zoo())
         record(
-            "read 2,000 INRs",
+            f"read {num_networks:,} INRs",
             setting="2-32-32-1, files in the page cache",
             unit="s",
             plain=seconds(read_files, repeats=3),
             ours=seconds(read_zoo, repeats=9),
             remark="Equal bit for bit.",
+            results=options.results,
         )
 
 

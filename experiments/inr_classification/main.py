@@ -22,7 +22,8 @@ from nn_graphs.zoos.makers.inr import open_or_make_inr_zoo
 
 def classify(run: Run) -> None:
     config = run.config
-    zoo = open_or_make_inr_zoo(run.build(config.zoo.recipe), config.zoo.path)
+    recipe = run.build(config.zoo.recipe)
+    zoo = open_or_make_inr_zoo(recipe, config.zoo.path, data_root=run.data_root)
     task = INRClassification(zoo)
     model = run.seeded(run.build(config.encoder.model), task)
     outcome = train_and_test(model, task, run.build(config.trainer), run.folder)

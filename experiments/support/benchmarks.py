@@ -1,20 +1,21 @@
 """Speed rows: both sides of a question measured in one run, and their ratio."""
 
-import csv
 import platform
 import shlex
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from nn_graphs.results import commit, now, versions
+from support.paths import EXPERIMENTS
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results.csv"
+from nn_graphs.results import append_rows, commit, now, versions
+
+RESULTS = EXPERIMENTS / "benchmarks" / "results.csv"
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,16 @@ class SpeedRow:
 
 
 def record(
-    question: str, *, setting: str, unit: str, plain: float, ours: float, remark: str = ""
+    question: str,
+    *,
+    setting: str,
+    unit: str,
+    plain: float,
+    ours: float,
+    remark: str = "",
+    results: Path = RESULTS,
 ) -> None:
-    """Prints a row and appends it to the result file; units ending in "/s" are rates."""
+    """Prints a row and appends it to a result file; units ending in "/s" are rates."""
     is_rate = unit.endswith("/s")
     row = SpeedRow(
         question=question,
@@ -61,16 +69,11 @@ def record(
         remark=remark,
         device=device_name(),
         versions=versions(),
-        commit=commit(RESULTS.parent),
+        commit=commit(EXPERIMENTS),
         command=shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
         date=now(),
     )
-    columns = [field.name for field in fields(SpeedRow)]
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if file.tell() == 0:
-            writer.writerow(columns)
-        writer.writerow([getattr(row, column) for column in columns])
+    append_rows(results, [row])
     print(f"{question} ({setting}): plain {row.plain} {unit}, ours {row.ours} {unit}")
     print(f"  {row.ratio} times as fast. {remark}")
 

@@ -44,7 +44,11 @@ def _targets(node, path: str) -> Iterator[tuple[str, dict]]:
 
 
 def _faults(path: str, node: dict) -> Iterator[str]:
-    target = get_object(node["_target_"])
+    try:
+        target = get_object(node["_target_"])
+    except (ImportError, AttributeError, ValueError) as error:
+        yield f"{path}._target_: {node['_target_']} cannot be imported ({error})"
+        return
     function = target.__init__ if inspect.isclass(target) else target
     parameters = inspect.signature(target).parameters
     hints = typing.get_type_hints(function)

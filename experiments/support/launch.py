@@ -2,12 +2,9 @@
 
 import hashlib
 import logging
-import os
 import re
 import shlex
-import shutil
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +13,19 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from support.checks import check_config
+from support.paths import EXPERIMENTS, default_data_root
 from torch import nn
 
-from nn_graphs.datasets import data_root
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.results import ResultRow, append_results, commit, now, versions
+from nn_graphs.results import ResultRow, append_rows, commit, now, versions
 from nn_graphs.tasks.task import Task
-from nn_graphs.training import Outcome
+from nn_graphs.training import Outcome, forget_run
 
-logger = logging.getLogger(__name__)
-EXPERIMENTS = Path(__file__).parents[1]
-
-
-def _default_data_root() -> str:
-    """The data root, seen from the repository: an experiment runs in a folder of its own."""
-    is_given = "NN_GRAPHS_DATA" in os.environ
-    return str(data_root() if is_given else EXPERIMENTS.parent / "data")
+NO_SETTINGS = ("restart", "results", "data_root")  # what no outcome depends on
+NO_OPTIONS = (*NO_SETTINGS, "encoder", "zoo", "seed")  # or what has a column of its own
 
 
 def _run_name(overrides: str) -> str:
@@ -45,7 +37,7 @@ def _run_name(overrides: str) -> str:
 
 
 OmegaConf.register_new_resolver("configs_folder", lambda: str(EXPERIMENTS / "configs"))
-OmegaConf.register_new_resolver("data_root", _default_data_root)
+OmegaConf.register_new_resolver("default_data_root", lambda: str(default_data_root()))
 OmegaConf.register_new_resolver("run_name", _run_name)
 
 
@@ -57,11 +49,18 @@ class Run:
         config: everything that was configured.
         folder: where its files go; the same options lead to the same folder.
         command: that starts it again.
+        options: of the command, those that make a result another one, but for the seed.
     """
 
     config: DictConfig
     folder: Path
     command: str
+    options: str
+
+    @property
+    def data_root(self) -> Path:
+        """Where data sets are."""
+        return Path(self.config.data_root)
 
     def build(self, node: DictConfig) -> Any:
         """The object that a part of the config describes."""
@@ -72,6 +71,7 @@ class Run:
         torch.manual_seed(self.config.seed)
         return make_model(task)
 
+    @rank_zero_only
     def record(self, outcome: Outcome) -> None:
         """Appends a row per metric of the outcome to the result file, once per run."""
         done = self.folder / "recorded"
@@ -84,6 +84,7 @@ class Run:
                 task=self.config.task,
                 model=self.config.encoder.name,
                 zoo=self.config.zoo.name,
+                options=self.options,
                 seed=self.config.seed,
                 metric=name,
                 value=round(value, 4),
@@ -97,14 +98,13 @@ class Run:
             )
             for name, value in metrics.items()
         ]
-        append_results(self.config.results, rows)
+        append_rows(self.config.results, rows)
         done.touch()
 
 
 def launch(experiment: Callable[[Run], None], config: DictConfig) -> None:
     """Runs an experiment on a checked config; bad input ends it with a message, not a traceback."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning", category=FutureWarning)
     try:
         check_config(config)
         experiment(_open_run(config))
@@ -117,10 +117,13 @@ def launch(experiment: Callable[[Run], None], config: DictConfig) -> None:
 def _open_run(config: DictConfig) -> Run:
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
-    if config.restart:
-        _empty(folder)
-    settled = OmegaConf.to_yaml(OmegaConf.masked_copy(config, _settings(config)), resolve=True)
     record = folder / "config.yaml"
+    if config.restart:
+        forget_run(folder)
+        for file in (record, folder / "recorded"):
+            file.unlink(missing_ok=True)
+    content = OmegaConf.to_container(config, resolve=True)
+    settled = OmegaConf.to_yaml({k: v for k, v in content.items() if k not in NO_SETTINGS})
     if record.exists() and record.read_text() != settled:
         raise NNGraphsError(
             f"go on with the run in {folder}",
@@ -128,18 +131,7 @@ def _open_run(config: DictConfig) -> Run:
             do="Pass restart=true to begin again.",
         )
     record.write_text(settled)
-    options = [option for option in job.overrides.task if not option.startswith("restart=")]
-    return Run(config, folder, shlex.join(["python", "main.py", *options]))
-
-
-def _settings(config: DictConfig) -> list[str]:
-    """The keys that a run's outcome depends on."""
-    return [key for key in config if key not in ("restart", "results")]
-
-
-def _empty(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if entry.is_dir() and entry.name != ".hydra":
-            shutil.rmtree(entry)
-        elif entry.is_file() and entry.suffix != ".log":
-            entry.unlink()
+    overrides = [o for o in job.overrides.task if not o.startswith("restart=")]
+    command = shlex.join(["python", "main.py", *overrides])
+    options = [o for o in overrides if o.lstrip("+").partition("=")[0] not in NO_OPTIONS]
+    return Run(config, folder, command, " ".join(sorted(options)))

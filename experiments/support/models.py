@@ -8,6 +8,7 @@ from torch import nn
 from nn_graphs.encoders.flat_mlp import FlatMLP
 from nn_graphs.encoders.heads import GraphHead, GraphModel
 from nn_graphs.encoders.pooling import Pooling, PoolingMethod
+from nn_graphs.errors import NNGraphsError
 from nn_graphs.tasks.task import Task
 
 
@@ -32,7 +33,13 @@ def make_classifier(
 
 
 def make_flat_mlp(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> FlatMLP:
-    """The baseline on flattened parameters."""
+    """The baseline on flattened parameters, for a zoo of one architecture."""
+    if len(task.templates) != 1:
+        raise NNGraphsError(
+            "make an MLP on flattened parameters",
+            found=f"the networks of the zoo are of {len(task.templates)} architectures.",
+            do="Choose an encoder of graphs, or a zoo of one architecture.",
+        )
     return FlatMLP(
         task.templates[0],
         task.statistics(),

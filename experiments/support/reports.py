@@ -5,9 +5,11 @@ import logging
 import numpy as np
 import pandas as pd
 import torch
+from lightning.pytorch.utilities import rank_zero_only
+from matplotlib.figure import Figure
 from support.launch import Run
 
-from nn_graphs.datasets import load_images
+from nn_graphs.datasets import ImageDataset, load_images
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.stacked import stacked_forward
 from nn_graphs.plotting import (
@@ -17,7 +19,7 @@ from nn_graphs.plotting import (
     plot_scores,
     save_figure,
 )
-from nn_graphs.results import read_results, summarize
+from nn_graphs.results import latest_results, read_results, summarize
 from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.training import Outcome
 from nn_graphs.zoos.zoo import Zoo
@@ -26,14 +28,15 @@ logger = logging.getLogger(__name__)
 NUM_SHOWN = 10
 
 
+@rank_zero_only
 def report_inr_classification(run: Run, task: INRClassification, outcome: Outcome) -> None:
     """Learning curves, confusion matrix and renderings; then the scores of all models so far."""
     name = f"{run.config.encoder.name} on {run.config.zoo.name}"
-    metrics = pd.read_csv(run.folder / "csv" / "metrics.csv")
+    metrics = pd.read_csv(run.folder / "metrics.csv")
     curves = plot_learning_curves(metrics, metric=task.metric, title=name)
     save_figure(curves, run.folder / "learning_curves.png")
     arrays = np.load(run.folder / "test_outputs.npz")
-    images = load_images(task.zoo.metadata["recipe"]["dataset"])
+    images = load_images(task.zoo.metadata["recipe"]["dataset"], run.data_root)
     confusion = plot_confusion(
         arrays["outputs"].argmax(axis=1),
         arrays["labels"],
@@ -41,7 +44,7 @@ def report_inr_classification(run: Run, task: INRClassification, outcome: Outcom
         title=f"{name}: {outcome.test['accuracy']:.1f}% on test",
     )
     save_figure(confusion, run.folder / "confusion.png")
-    save_figure(_renderings(task.zoo), run.folder / "renderings.png")
+    save_figure(_renderings(task.zoo, images), run.folder / "renderings.png")
     logger.info(
         "%s: accuracy %.1f%% on val, %.1f%% on test (%d parameters, %.1f minutes)",
         name,
@@ -58,18 +61,20 @@ def report_scores(run: Run, metric: str) -> None:
     """A table and a bar chart of one metric over all recorded models on this run's zoo."""
     results = read_results(run.config.results)
     results = results[(results["zoo"] == run.config.zoo.name) & (results["metric"] == metric)]
-    columns = ["model", "mean", "std", "count", "params", "minutes"]
+    columns = ["model", "mean", "std", "count", "params", "minutes", "options"]
     table = summarize(results)[columns].to_string(index=False, float_format="%.2f", na_rep="-")
     logger.info("%s on %s so far:\n%s", metric, run.config.zoo.name, table)
-    scores = {model: rows["value"].tolist() for model, rows in results.groupby("model")}
+    scores = {
+        "\n".join([model, *options.split()]): rows["value"].tolist()
+        for (model, options), rows in latest_results(results).groupby(["model", "options"])
+    }
     figure = plot_scores(scores, ylabel=f"{metric} (%)", title=run.config.zoo.name)
     save_figure(figure, run.folder.parent / f"scores_{run.config.zoo.name}.png")
 
 
-def _renderings(zoo: Zoo):
-    """The first test images of a zoo, each beside what its INR draws."""
-    recipe = zoo.metadata["recipe"]
-    preset, images = inr_preset(recipe["preset"]), load_images(recipe["dataset"])
+def _renderings(zoo: Zoo, images: ImageDataset) -> Figure:
+    """The first test images of a zoo, each above what its INR draws."""
+    preset = inr_preset(zoo.metadata["recipe"]["preset"])
     numbers = zoo.indices("test")[:NUM_SHOWN]
     sources = zoo.table["source_id"].to_numpy()[numbers]
     height, width = images.images.shape[1:3]

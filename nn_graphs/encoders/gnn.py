@@ -89,7 +89,7 @@ class PNALayer(nn.Module):
 
     def __init__(self, dim: int, *, mean_log_degree: float):
         super().__init__()
-        self.mean_log_degree = mean_log_degree
+        self.register_buffer("mean_log_degree", torch.tensor(mean_log_degree, dtype=torch.float64))
         self.message = nn.Linear(2 * dim, dim)
         self.modulation = nn.Linear(dim, 2 * dim)
         self.update = nn.Linear(9 * dim, dim)

@@ -35,7 +35,8 @@ class GraphStructure:
 
     Attributes:
         edge_index: `[2, num_edges]`; row 0 = source, nearer the input.
-        layer_id: `[num_nodes]`, 0 for inputs, growing towards the outputs.
+        layer_id: `[num_nodes]`, 0 for inputs, growing along every edge; a second input or output
+            of a network is a layer of its own.
         kind_id: `[num_nodes]`: 0 input, 1 hidden, 2 output neuron.
         neuron_id: `[num_nodes]`: which of its graph's inputs, hidden neurons or outputs it is.
         activation_id: `[num_nodes]`, position in `nn_graphs.networks.activations.ACTIVATIONS`.

@@ -131,11 +131,9 @@ def sample_symmetries(
             order.append(start + here)
             factor.append(scale)
             start += segment.length
-    turns = torch.zeros(num_networks, template.num_nodes, dtype=torch.long)
-    if "phase" in kinds:
-        drawn = torch.randint(-max_turns, max_turns + 1, turns.shape, generator=generator)
-        turns = torch.where(rules.allows_odd_turns, drawn, drawn - drawn.fmod(2))
-        turns = turns * rules.allows_turns
+    turns = _draw_turns(
+        rules, num_networks, max_turns if "phase" in kinds else 0, generator=generator
+    )
     return SymmetryElement(
         order=torch.cat(order, dim=1),
         factor=torch.cat(factor, dim=1).to(dtype),
@@ -220,6 +218,15 @@ def _draw_permutation(
         log_scale = 2 * torch.rand(shape, generator=generator) - 1
         factor = factor * (max_log_scale * log_scale).exp()
     return order, factor
+
+
+def _draw_turns(
+    rules: "_NeuronRules", num_networks: int, max_turns: int, *, generator: torch.Generator | None
+) -> Int[Tensor, "N num_nodes"]:
+    """By how many half periods each neuron's phase moves."""
+    shape = (num_networks, len(rules.allows_turns))
+    turns = torch.randint(-max_turns, max_turns + 1, shape, generator=generator)
+    return torch.where(rules.allows_odd_turns, turns, turns - turns.fmod(2)) * rules.allows_turns
 
 
 class _NeuronRules:

@@ -114,14 +114,17 @@ class CompiledIfPossible:
         except Exception as error:
             if self._function is self._eager or not _is_compiler_failure(error):
                 raise
-            cause = " ".join(str(error).split("\n\n")[0].split())  # the first paragraph
+            cause = " ".join(str(error).split("\n\n")[0].split())[:200]  # the first paragraph
             logger.warning("Cannot compile (%s); going on without.", cause)
             self._function = self._eager
             return self._eager(*args)
 
 
 def _is_compiler_failure(error: Exception) -> bool:
-    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
+    is_switched_off = "no compiled frames" in str(error)  # TORCH_COMPILE_DISABLE=1
+    return is_switched_off or type(error).__module__.startswith(
+        ("torch._inductor", "torch._dynamo")
+    )
 
 
 class _Slots(NamedTuple):

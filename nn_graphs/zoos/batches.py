@@ -73,13 +73,14 @@ def check_finite(zoo: Zoo) -> None:
         NNGraphsError: some have.
     """
     spec, row = zoo.table["spec"].to_numpy(), zoo.table["row"].to_numpy()
+    is_bad = np.zeros(len(zoo), dtype=bool)
     for kind, params in enumerate(zoo.params):
-        is_bad = ~torch.isfinite(params).all(dim=1).numpy()
-        numbers = np.flatnonzero((spec == kind) & is_bad[row.clip(max=len(is_bad) - 1)])
-        if len(numbers):
-            raise NNGraphsError(
-                f"use a zoo of {len(zoo)} networks",
-                found=f"{len(numbers)} have weights that are NaN or infinite, "
-                f"the first is number {numbers[0]}.",
-                do="Drop them: Zoo.select(numbers of the others).",
-            )
+        numbers = np.flatnonzero(spec == kind)
+        is_bad[numbers] = ~torch.isfinite(params).all(dim=1).numpy()[row[numbers]]
+    if is_bad.any():
+        raise NNGraphsError(
+            f"use a zoo of {len(zoo)} networks",
+            found=f"{is_bad.sum()} have weights that are NaN or infinite, "
+            f"the first is number {is_bad.argmax()}.",
+            do="Drop them: Zoo.select(numbers of the others).",
+        )

@@ -143,9 +143,11 @@ def formula(shape: Sequence[int], number: int) -> Tensor:
 
 
 def fill_by_formula(module: nn.Module) -> None:
+    """Fills all but what the architectures decide (degrees)."""
     state = module.state_dict()
+    filled = [name for name in state if not name.endswith("mean_log_degree")]
     module.load_state_dict(
-        {name: formula(value.shape, number) for number, (name, value) in enumerate(state.items())}
+        state | {name: formula(state[name].shape, number) for number, name in enumerate(filled)}
     )
 
 

@@ -1,0 +1,62 @@
+"""Puts the results of every experiment into its README, between the two marks.
+
+python tables.py
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from nn_graphs.results import read_results, summarize
+
+EXPERIMENTS = Path(__file__).parents[1]
+MARKED = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
+
+
+def render_readme(folder: Path) -> str:
+    """The README of an experiment's folder with its `results.csv` as a table."""
+    table = speed_table(folder) if folder.name == "benchmarks" else accuracy_table(folder)
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    return MARKED.sub(lambda marks: marks[1] + table + marks[2], text)
+
+
+def accuracy_table(folder: Path) -> str:
+    """Test and val metrics of every zoo and model."""
+    summary = summarize(read_results(folder / "results.csv"))
+    summary = summary[summary["metric"].str.endswith("/accuracy")]
+    index = ["zoo", "model", "options", "params", "count"]
+    rows = [
+        [*names, f"{params:,.0f}", f"{count}", _spread(row, "val"), _spread(row, "test")]
+        for (*names, params, count), row in summary.pivot(index=index, columns="metric").iterrows()
+    ]
+    return _markdown(["zoo", "model", "options", "parameters", "seeds", "val", "test"], rows)
+
+
+def speed_table(folder: Path) -> str:
+    """The last row of every question."""
+    table = pd.read_csv(folder / "results.csv")
+    table = table.drop_duplicates(["question", "setting", "device"], keep="last")
+    columns = ["question", "setting", "unit", "plain", "ours", "ratio", "remark", "device"]
+    return _markdown(columns, table[columns].astype(str).to_numpy().tolist())
+
+
+def _spread(row: pd.Series, split: str) -> str:
+    mean, std = row["mean", f"{split}/accuracy"], row["std", f"{split}/accuracy"]
+    return f"{mean:.1f}" if pd.isna(std) else f"{mean:.1f} ± {std:.1f}"
+
+
+def _markdown(columns: list[str], rows: list[list[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+
+
+def main() -> None:
+    for results in sorted(EXPERIMENTS.glob("*/results.csv")):
+        readme = results.with_name("README.md")
+        readme.write_text(render_readme(results.parent), encoding="utf-8")
+        print(f"{readme.relative_to(EXPERIMENTS)} is up to date")
+
+
+if __name__ == "__main__":
+    main()
