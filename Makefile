@@ -19,7 +19,7 @@ $(INSTALLED): setup.py constraints.txt
 	touch $(INSTALLED)
 
 demo: install
-	cd experiments/inr_classification && $(BIN)/python main.py --multirun encoder=flat_mlp,ng_gnn
+	cd experiments/inr_classification && $(BIN)/python main.py --multirun encoder=flat_mlp,ng_gnn_probes
 
 test: install
 	$(BIN)/python -m pytest

@@ -18,7 +18,7 @@ setup(
     install_requires=[
         "torch>=2.6",
         "torch-geometric>=2.6",
-        "lightning>=2.5,!=2.6.2,!=2.6.3",
+        "lightning>=2.6,!=2.6.2,!=2.6.3",
         "hydra-core>=1.3.7",
         "omegaconf>=2.3",
         "einops>=0.8",

@@ -86,7 +86,9 @@ def read_results(path: str | Path) -> pd.DataFrame:
         raise NNGraphsError(
             f"read the results in {path}", found="there is no such file.", do="Run the experiment."
         )
-    table = pd.read_csv(path, converters=dict.fromkeys(("options", "commit"), str))
+    types = {field.name: field.type for field in fields(ResultRow)}
+    missing = {name: ["nan"] for name, kind in types.items() if kind is float}
+    table = pd.read_csv(path, dtype=types, na_values=missing, keep_default_na=False)
     _check_columns(path, tuple(table.columns), COLUMNS)
     return table
 

@@ -23,9 +23,10 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Shaped
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from jaxtyping import Shaped
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
@@ -39,7 +40,8 @@ FILES = ("checkpoints", "tensorboard", "wandb", "metrics.csv", "test_outputs.npz
 ADVICE = (  # of Lightning's, that does not hold here
     ".*does not have many workers",  # a batch is one index into memory
     "Checkpoint directory .* exists and is not empty",  # an interrupted run goes on
-    ".*LeafSpec",  # Lightning asks torch in a way that it gives up
+    ".*(LeafSpec|all_gather is deprecated)",  # Lightning asks torch in a way that it gives up
+    "Using `DistributedSampler`",  # what it repeats is left out, see `in_split_order`
 )
 
 
@@ -79,11 +81,8 @@ class TrainingSettings:
     def __post_init__(self):
         for name in ("num_epochs", "batch_size"):
             if getattr(self, name) < 1:
-                raise NNGraphsError(
-                    "train a model",
-                    found=f"{name} is {getattr(self, name)}.",
-                    do="Give at least 1.",
-                )
+                found = f"{name} is {getattr(self, name)}."
+                raise NNGraphsError("train a model", found=found, do="Give at least 1.")
 
 
 @dataclass(frozen=True)
@@ -272,7 +271,7 @@ class SupervisedModule(L.LightningModule):
         self.split_metrics[split] = metrics
         self.log_dict(
             {f"{split}/{name}": value for name, value in metrics.items()},
-            prog_bar=split == "val",
+            sync_dist=True,  # the same in all processes
         )
         return outputs.cpu(), labels.cpu()
 
@@ -311,7 +310,9 @@ class StepBar(L.Callback):
         if trainer.is_global_zero:
             self._bar.close()
 
-    def on_exception(self, trainer: L.Trainer, module: SupervisedModule, error: Exception) -> None:
+    def on_exception(
+        self, trainer: L.Trainer, module: SupervisedModule, error: BaseException
+    ) -> None:
         if hasattr(self, "_bar"):
             self._bar.close()
 
@@ -390,34 +391,39 @@ def _without_advice() -> Iterator[None]:
 
 
 def _make_trainer(task: Task, settings: TrainingSettings, folder: Path) -> L.Trainer:
+    checkpoints = folder / "checkpoints"
     best = ModelCheckpoint(
-        folder / "checkpoints",
-        "best",
-        monitor=f"val/{task.metric}",
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
+        checkpoints, "best", monitor=f"val/{task.metric}", mode="max", enable_version_counter=False
     )
-    callbacks: list[L.Callback] = [best, StepBar()]
+    last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)  # knows of the best
+    callbacks: list[L.Callback] = [best, last, StepBar()]
     if settings.patience is not None:
         callbacks.append(
             EarlyStopping(f"val/{task.metric}", patience=settings.patience, mode="max")
         )
-    return L.Trainer(
-        max_epochs=settings.num_epochs,
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy=settings.strategy,
-        precision=settings.precision,
-        gradient_clip_val=settings.gradient_clip or None,
-        callbacks=callbacks,
-        logger=_make_loggers(settings, folder),
-        default_root_dir=folder,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    hardware = {
+        name: getattr(settings, name)
+        for name in ("accelerator", "devices", "strategy", "precision")
+    }
+    try:
+        return L.Trainer(
+            **hardware,
+            max_epochs=settings.num_epochs,
+            gradient_clip_val=settings.gradient_clip or None,
+            callbacks=callbacks,
+            logger=_make_loggers(settings, folder),
+            default_root_dir=folder,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise NNGraphsError(
+            "train with " + ", ".join(f"{name}={value}" for name, value in hardware.items()),
+            found=f"Lightning says: {error}",
+            do="Change these settings.",
+        ) from error
 
 
 def _make_loggers(settings: TrainingSettings, folder: Path) -> list[Logger]:

@@ -31,7 +31,7 @@ def classify(run: Run) -> None:
     report_inr_classification(run, task, outcome)
 
 
-@hydra.main(version_base=None, config_path=".", config_name="config")
+@hydra.main(version_base=None, config_path="../configs", config_name="inr_classification")
 def main(config: DictConfig) -> None:
     launch(classify, config)
 

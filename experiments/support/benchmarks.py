@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-
 from support.paths import EXPERIMENTS
 
 from nn_graphs.results import append_rows, commit, now, versions

@@ -3,6 +3,7 @@
 import inspect
 import typing
 from collections.abc import Iterator
+from typing import Any
 
 from beartype import BeartypeConf
 from beartype.door import is_bearable
@@ -37,7 +38,7 @@ def check_config(config: DictConfig) -> int:
 
 def _targets(node, path: str) -> Iterator[tuple[str, dict]]:
     if isinstance(node, dict):
-        if "_target_" in node:
+        if _is_target(node):
             yield path, node
         for key, value in node.items():
             yield from _targets(value, f"{path}.{key}".lstrip("."))
@@ -47,7 +48,8 @@ def _faults(path: str, node: dict) -> Iterator[str]:
     try:
         target = get_object(node["_target_"])
     except (ImportError, AttributeError, ValueError) as error:
-        yield f"{path}._target_: {node['_target_']} cannot be imported ({error})"
+        cause = " ".join(str(error).split())
+        yield f"{path}._target_: {node['_target_']} cannot be imported ({cause})"
         return
     function = target.__init__ if inspect.isclass(target) else target
     parameters = inspect.signature(target).parameters
@@ -57,10 +59,20 @@ def _faults(path: str, node: dict) -> Iterator[str]:
             continue
         if key not in parameters:
             yield f"{path}.{key}: unknown; {node['_target_']} takes {', '.join(parameters)}"
-        elif not (isinstance(value, dict) and "_target_" in value):
-            found = tuple(value) if isinstance(value, list) else value
-            if not is_bearable(found, hints[key], conf=INT_IS_FLOAT):
-                yield f"{path}.{key}: {value!r} is not {_readable(parameters[key].annotation)}"
+        elif not (_is_target(value) or _fits(value, hints[key])):
+            yield f"{path}.{key}: {value!r} is not {_readable(parameters[key].annotation)}"
+
+
+def _is_target(value: Any) -> bool:
+    return isinstance(value, dict) and "_target_" in value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type; of a list, beartype would look at one item, at random."""
+    if not isinstance(value, list):
+        return is_bearable(value, hint, conf=INT_IS_FLOAT)
+    items = [(item,) * len(value) for item in value] or [()]
+    return all(is_bearable(item, hint, conf=INT_IS_FLOAT) for item in items)
 
 
 def _readable(annotation) -> str:

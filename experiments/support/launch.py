@@ -13,6 +13,7 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from support.checks import check_config
@@ -36,7 +37,6 @@ def _run_name(overrides: str) -> str:
     return name
 
 
-OmegaConf.register_new_resolver("configs_folder", lambda: str(EXPERIMENTS / "configs"))
 OmegaConf.register_new_resolver("default_data_root", lambda: str(default_data_root()))
 OmegaConf.register_new_resolver("run_name", _run_name)
 
@@ -64,7 +64,12 @@ class Run:
 
     def build(self, node: DictConfig) -> Any:
         """The object that a part of the config describes."""
-        return hydra.utils.instantiate(node, _convert_="all")
+        try:
+            return hydra.utils.instantiate(node, _convert_="all")
+        except InstantiationException as error:
+            if isinstance(error.__cause__, NNGraphsError):
+                raise error.__cause__ from None
+            raise
 
     def seeded(self, make_model: Callable[[Task], nn.Module], task: Task) -> nn.Module:
         """A model whose initial values depend on the run's seed alone."""

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pandas as pd
 import torch
+from einops import rearrange
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
 from support.launch import Run
@@ -80,7 +81,7 @@ def _renderings(zoo: Zoo, images: ImageDataset) -> Figure:
     height, width = images.images.shape[1:3]
     with torch.no_grad():
         outputs = stacked_forward(zoo.spec, zoo.take(numbers), preset.coordinates(height, width))
-    drawn = preset.to_pixels(outputs).unflatten(1, (height, width)).numpy()
+    drawn = rearrange(preset.to_pixels(outputs), "n (h w) c -> n h w c", h=height).numpy()
     titles = [
         f"{images.class_names[label]}\n{psnr:.0f} dB"
         for label, psnr in zip(

@@ -112,7 +112,7 @@ class PNALayer(nn.Module):
 
     def _message(self, to_target: Tensor, from_source: Tensor, edges: Tensor) -> Tensor:
         scale, shift = self.modulation(edges).chunk(2, dim=-1)
-        return torch.addcmul(shift, scale, to_target + from_source)
+        return scale * (to_target + from_source) + shift
 
     def _aggregate(self, topology: Topology, messages: EdgeValues) -> list[Tensor]:
         mean = topology.reduce_mean(messages)

@@ -186,13 +186,13 @@ class LayeredTopology(Topology):
         return (*edges[len(self.blocks) :], *edges[: len(self.blocks)])
 
     def reduce_sum(self, edges: EdgeValues) -> NodeValues:
-        return self._reduce(edges, _sum)
+        return self._per_group(edges, _sum)
 
     def reduce_max(self, edges: EdgeValues) -> NodeValues:
-        return self._reduce(edges, _max)
+        return self._per_group(edges, _max)
 
     def reduce_min(self, edges: EdgeValues) -> NodeValues:
-        return self._reduce(edges, _min)
+        return self._per_group(edges, _min)
 
     def graph_mean(self, nodes: NodeValues) -> Float[Tensor, "*B copies dim"]:
         return nodes.mean(dim=1, keepdim=True)
@@ -241,37 +241,69 @@ class LayeredTopology(Topology):
             ]
         return parts
 
-    def _reduce(self, edges: EdgeValues, reduction: Callable) -> NodeValues:
+    def _per_group(self, edges: EdgeValues, reduction: Callable) -> NodeValues:
         """Reduces all that reaches a group of neurons, by one part or several."""
         rows = []
         for group, arriving in zip(self.groups, self._arriving, strict=True):
-            messages = [_messages(edges[number], axis) for number, axis in arriving]
+            parts, axes = [edges[number] for number, _ in arriving], [axis for _, axis in arriving]
             empty = edges[0].new_zeros(len(edges[0]), group.width, edges[0].shape[-1])
-            rows.append(reduction(messages, group.width) if messages else empty)
+            rows.append(reduction(parts, axes, group.width) if parts else empty)
         return torch.where(self.in_degree > 0, torch.cat(rows, dim=1), 0.0)
 
 
-def _messages(part: Tensor, axis: int | None) -> Float[Tensor, "B receivers senders dim"]:
-    """A part with its senders, which are on `axis` (None: one each), behind its receivers."""
-    return part.unsqueeze(2) if axis is None else part.movedim(axis, 2)
+# Parts that reach one group, each with the axis that its senders are on (None: one sender each).
 
 
-def _sum(messages: list[Tensor], width: int) -> Float[Tensor, "B width dim"]:
-    return reduce(torch.add, [_pad_receivers(part.sum(2), width, 0.0) for part in messages])
+def _sum(parts: Sequence[Tensor], axes: Sequence[int | None], width: int) -> Tensor:
+    sums = [
+        _pad_receivers(part if axis is None else part.sum(axis), width, 0.0)
+        for part, axis in zip(parts, axes, strict=True)
+    ]
+    return reduce(torch.add, sums)
 
 
-def _max(messages: list[Tensor], width: int) -> Float[Tensor, "B width dim"]:
-    return _joined(messages, width, float("-inf")).amax(2)
+def _max(parts: Sequence[Tensor], axes: Sequence[int | None], width: int) -> Tensor:
+    return _Extreme.apply(torch.amax, torch.maximum, float("-inf"), axes, width, *parts)
 
 
-def _min(messages: list[Tensor], width: int) -> Float[Tensor, "B width dim"]:
-    return _joined(messages, width, float("inf")).amin(2)
+def _min(parts: Sequence[Tensor], axes: Sequence[int | None], width: int) -> Tensor:
+    return _Extreme.apply(torch.amin, torch.minimum, float("inf"), axes, width, *parts)
 
 
-def _joined(messages: list[Tensor], width: int, neutral: float) -> Tensor:
-    """All messages in one tensor, so that ties between parts share the gradient evenly too."""
-    padded = [_pad_receivers(part, width, neutral) for part in messages]
-    return padded[0] if len(padded) == 1 else torch.cat(padded, dim=2)
+class _Extreme(torch.autograd.Function):
+    """The largest or smallest message of several parts, without putting them into one tensor.
+
+    Tied messages share the gradient evenly, also where they come from different parts.
+    """
+
+    @staticmethod
+    def forward(ctx, within, between, neutral, axes, width, *parts):
+        extremes = [
+            _pad_receivers(part if axis is None else within(part, dim=axis), width, neutral)
+            for part, axis in zip(parts, axes, strict=True)
+        ]
+        extreme = reduce(between, extremes)
+        ctx.axes = axes
+        ctx.save_for_backward(extreme, *parts)
+        return extreme
+
+    @staticmethod
+    def backward(ctx, gradient):
+        extreme, *parts = ctx.saved_tensors
+        pairs = list(zip(parts, ctx.axes, strict=True))
+        wins = [(part == _spread(extreme, part, axis)).to(part.dtype) for part, axis in pairs]
+        share = gradient / _sum(wins, ctx.axes, gradient.shape[1])
+        gradients = [
+            win * _spread(share, part, axis) for win, (part, axis) in zip(wins, pairs, strict=True)
+        ]
+        return None, None, None, None, None, *gradients
+
+
+def _spread(nodes: Tensor, part: Tensor, axis: int | None) -> Tensor:
+    """Values of a group's neurons, as they broadcast against a part that reaches them."""
+    if axis is None:
+        return nodes[:, : part.shape[1]]
+    return nodes[:, : part.shape[3 - axis]].unsqueeze(axis)
 
 
 def _pad_receivers(values: Tensor, width: int, neutral: float) -> Tensor:
@@ -279,7 +311,7 @@ def _pad_receivers(values: Tensor, width: int, neutral: float) -> Tensor:
     missing = width - values.shape[1]
     if not missing:
         return values
-    return pad(values, (*(0, 0) * (values.dim() - 2), 0, missing), value=neutral)
+    return pad(values, (0, 0, 0, missing), value=neutral)
 
 
 class EdgeListTopology(Topology):

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from nn_graphs.errors import NNGraphsError
 from nn_graphs.metrics import accuracy
 from nn_graphs.tasks.task import Task
 from nn_graphs.zoos.zoo import Zoo
@@ -20,6 +21,12 @@ class INRClassification(Task):
     metric = "accuracy"
 
     def __init__(self, zoo: Zoo):
+        if "label" not in zoo.table:
+            raise NNGraphsError(
+                "classify the networks of the zoo",
+                found=f"its table has the columns {', '.join(zoo.table)}.",
+                do="Add a column `label` with the number of each network's class.",
+            )
         super().__init__(zoo)
         self.out_dim = int(zoo.table["label"].max()) + 1
 

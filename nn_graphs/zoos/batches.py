@@ -50,7 +50,7 @@ class GraphDataset(Dataset):
         if len(self.templates) == 1:
             graphs = self.templates[0].stack(self.zoo.take(numbers))
         else:
-            graphs = Batch.from_data_list([self._graph(number) for number in numbers])
+            graphs = Batch.from_data_list([self._graph(number) for number in numbers.tolist()])
         return graphs, self.labels[places]
 
     def __getitem__(self, place: int) -> LabelledGraphs:

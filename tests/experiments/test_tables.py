@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from experiments.support.tables import EXPERIMENTS, render_readme
 
 RESULTS = sorted(EXPERIMENTS.glob("*/results.csv"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -172,7 +173,7 @@ def inr_targets(
 ) -> Float[Tensor, "N channels points"]:
     """Images as what INRs of a preset are fitted to."""
     pixels = torch.from_numpy(images.pixels(indices))  # [N, height, width, channels]
-    return preset.to_targets(pixels).flatten(1, 2).transpose(1, 2).contiguous()
+    return rearrange(preset.to_targets(pixels), "n h w c -> n c (h w)").contiguous()
 
 
 def _fit_shard(

@@ -1,0 +1,185 @@
+"""Every config is composed and bound to what it configures; mistakes are reported together."""
+
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from support.checks import check_config
+from support.launch import EXPERIMENTS
+
+from nn_graphs.networks.inr import PRESETS
+from nn_graphs.tasks.inr_classification import INRClassification
+from nn_graphs.training import TrainingSettings
+from nn_graphs.zoos.makers.inr import INRRecipe
+from nn_graphs.zoos.zoo import Zoo
+
+CONFIGS = EXPERIMENTS / "configs"
+FILES = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")}
+OPTIONS = sorted(name for name in FILES if "/" in name)
+TASKS = sorted(folder.parent.name for folder in EXPERIMENTS.glob("*/main.py"))
+
+
+@pytest.fixture(autouse=True)
+def configs():
+    with hydra.initialize_config_dir(str(CONFIGS), version_base=None):
+        yield
+
+
+def choice(option: str) -> str:
+    return "=".join(option.rsplit("/", 1))
+
+
+def compose(task: str, *overrides: str) -> DictConfig:
+    return hydra.compose(task, [*overrides, "results=results.csv"])
+
+
+def files_of(task: str, *overrides: str) -> set[str]:
+    """The files that a config is composed of."""
+    loader = GlobalHydra.instance().hydra.config_loader
+    defaults = loader.compute_defaults_list(task, list(overrides), RunMode.RUN).defaults
+    return {default.config_path for default in defaults} & FILES
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_binds(task, option):
+    assert check_config(compose(task, choice(option))) >= 3
+
+
+def test_every_file_was_covered():
+    covered = [files_of(task, choice(option)) for task in TASKS for option in OPTIONS]
+    assert set().union(*covered) == FILES
+    assert len(FILES) >= 10
+
+
+def test_coverage_sees_a_file_that_nothing_uses():
+    assert not any("encoder/ng_t" in files_of(task) for task in TASKS)
+
+
+def test_all_mistakes_are_reported_together(raises_saying):
+    config = compose(
+        "inr_classification",
+        "trainer.num_epochs=four",
+        "+trainer.epochs=4",
+        "encoder.model.pooling=median",
+        "zoo.recipe.hidden_widths=[8,wide]",
+        "encoder.model.encoder._target_=nn_graphs.encoders.gnn.Missing",
+    )
+    faults = (
+        "5 value(s) do not fit:",
+        "trainer.num_epochs: 'four' is not int",
+        "trainer.epochs: unknown; nn_graphs.training.TrainingSettings takes num_epochs, batch_size",
+        "encoder.model.pooling: 'median' is not",
+        "zoo.recipe.hidden_widths: [8, 'wide'] is not",
+        "encoder.model.encoder._target_: nn_graphs.encoders.gnn.Missing cannot be imported",
+    )
+    for fault in faults:
+        with raises_saying(asked="this configuration", found=fault, do="--cfg job"):
+            check_config(config)
+
+
+@pytest.mark.parametrize(
+    "right",
+    ["trainer.learning_rate=1", "trainer.patience=3", "trainer.devices=auto", "trainer.devices=2"],
+)
+def test_values_that_fit_in_another_form(right):
+    assert check_config(compose("inr_classification", right)) == 4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        ("trainer.seed=1.5", "trainer.seed: 1.5 is not int"),
+        ("trainer.patience=never", "trainer.patience: 'never' is not"),
+        ("trainer.has_wandb=2", "trainer.has_wandb: 2 is not bool"),
+        ("seed=one", "trainer.seed: 'one' is not int"),
+        ("encoder.model.hidden_dims=8", "encoder.model.hidden_dims: 8 is not"),
+        ("encoder.model.hidden_dims=[8,9,wide]", "hidden_dims: [8, 9, 'wide'] is not"),
+    ],
+)
+def test_values_that_do_not_fit(raises_saying, wrong, found):
+    with raises_saying(asked="this configuration", found=found, do="--cfg job"):
+        check_config(compose("inr_classification", wrong))
+
+
+def test_published_training():
+    config = compose("inr_classification", "trainer=published", "seed=5")
+    settings = hydra.utils.instantiate(config.trainer)
+    assert settings == TrainingSettings(seed=5)  # test_training.py pins the defaults
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])
+def test_published_zoos(dataset):
+    config = compose("inr_classification", f"zoo={dataset}", "data_root=/data")
+    recipe = hydra.utils.instantiate(config.zoo.recipe, _convert_="all")
+    assert recipe == INRRecipe(
+        dataset=dataset,
+        preset="dws",
+        hidden_widths=(32, 32),
+        num_steps=1000,
+        learning_rate=5e-4,
+        num_train=55_000,
+        num_val=5_000,
+        num_test=None,
+    )
+    assert config.zoo.path == f"/data/{dataset}_inrs.h5"
+    assert config.zoo.name == f"{dataset}_inrs"
+
+
+@pytest.fixture(scope="module")
+def published_task() -> INRClassification:
+    """Networks of the published architecture 2-32-32-1, in ten classes."""
+    preset = PRESETS["dws"]
+    spec = preset.make_spec((2, 32, 32, 1))
+    params = preset.initial_params(spec, start=0, stop=12, seed=0)
+    splits = ["train"] * 6 + ["val"] * 3 + ["test"] * 3
+    table = pd.DataFrame({"label": np.arange(12) % 10, "split": splits})
+    return INRClassification(Zoo.single(spec, params, table))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "count"),
+    [
+        (["encoder=ng_t"], 376_586),
+        (["encoder=ng_t", "encoder.model.encoder.num_probes=64"], 393_866),
+        (["encoder=ng_gnn"], 92_010),
+        (["encoder=ng_gnn", "encoder.model.encoder.num_probes=64"], 100_714),
+        (["encoder=flat_mlp"], (1185 + 1) * 256 + 257 * 256 + 257 * 10),
+    ],
+)
+def test_published_numbers_of_parameters(published_task, overrides, count):
+    config = compose("inr_classification", *overrides)
+    torch.manual_seed(0)
+    model = hydra.utils.instantiate(config.encoder.model, _convert_="all")(published_task)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
+    graphs, _ = published_task.dataset("val").__getitems__([0, 1])
+    assert model.eval()(graphs).shape == (2, 10)
+
+
+def test_flat_mlp_needs_one_architecture(raises_saying):
+    from tests.toy_zoos import mixed_zoo
+
+    config = compose("inr_classification", "encoder=flat_mlp")
+    with raises_saying(asked="flattened", found="2 architectures", do="encoder of graphs"):
+        hydra.utils.instantiate(config.encoder.model, _convert_="all")(
+            INRClassification(mixed_zoo())
+        )
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [(None, EXPERIMENTS.parent / "data"), ("", EXPERIMENTS.parent / "data"), ("/d", Path("/d"))],
+)
+def test_data_root(monkeypatch, environment, expected):
+    monkeypatch.delenv("NN_GRAPHS_DATA", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("NN_GRAPHS_DATA", environment)
+    config = compose("inr_classification")
+    assert Path(config.data_root) == expected
+    assert Path(config.zoo.path) == expected / "digits_inrs.h5"

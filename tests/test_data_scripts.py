@@ -1,0 +1,142 @@
+"""The scripts under data/, called as from a shell."""
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from nn_graphs.zoos.makers import inr
+from nn_graphs.zoos.zoo import Zoo
+
+SCRIPT = Path(__file__).parents[1] / "data" / "fit_inrs.py"
+TINY = "--num-train 6 --num-val 2 --num-test 3 --num-inits 2 --hidden-widths 5 4 --num-steps 10"
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def fit_inrs(monkeypatch, capsys):
+    """`python data/fit_inrs.py ...` without a compiler: exit code, output, errors."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+        code = 0
+        try:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        except SystemExit as ended:
+            code, said = ended.code, ended.code
+            if isinstance(said, str):  # Python prints it and exits with 1
+                print(said, file=sys.stderr)
+                code = 1
+        return int(code or 0), *capsys.readouterr()
+
+    with torch.compiler.set_stance("force_eager"):
+        yield run
+
+
+def test_help_names_every_option(fit_inrs):
+    code, output, _ = fit_inrs("--help")
+    assert code == 0
+    for option in (*TINY.split()[::2][:4], "--dataset", "--preset", "--output", "--data-root"):
+        assert option in output
+    assert "the same command goes on" in output
+
+
+def test_tiny_zoo_and_again(fit_inrs, tmp_path):
+    path = tmp_path / "zoo.h5"
+    code, output, _ = fit_inrs("--output", str(path), *TINY.split(), "--seed", "3")
+    assert code == 0
+    zoo = Zoo.open(path)
+    assert output == f"{path}: 17 INRs, mean PSNR {zoo.table['psnr'].mean():.1f} dB\n"
+    assert zoo.table["split"].value_counts().to_dict() == {"train": 12, "val": 2, "test": 3}
+    assert zoo.spec.layer_layout == (2, 5, 4, 1)
+    assert zoo.metadata["recipe"]["seed"] == 3
+    assert zoo.table["step"].max() == 10
+    before = path.stat().st_mtime_ns
+    assert fit_inrs("--output", str(path), *TINY.split(), "--seed", "3") == (0, output, "")
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        ("--preset siren2", 2, "invalid choice: 'siren2' (choose from"),
+        ("--dataset imagenet", 2, "invalid choice: 'imagenet' (choose from"),
+        ("--num-train 6.5", 2, "invalid int value: '6.5'"),
+        ("--num-train 2000", 1, "it has 1437 images for training and validation"),
+        ("--num-test 361", 1, "360 for testing. Ask for fewer."),
+        ("--num-train 1437", 1, "choose 1437 training, 2 validation and 3 test images of digits"),
+        ("--dataset mnist --data-root /nowhere", 1, "Run: python data/download.py mnist --root"),
+    ],
+)
+def test_mistakes(fit_inrs, tmp_path, options, code, said):
+    path = tmp_path / "zoo.h5"
+    found = fit_inrs("--output", str(path), *TINY.split(), *options.split())
+    assert found[0] == code
+    assert said in found[2]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_is_asked_for(fit_inrs):
+    code, _, errors = fit_inrs("--dataset", "digits")
+    assert code == 2
+    assert "--output" in errors
+
+
+def test_zoo_of_another_recipe_is_left_alone(fit_inrs, tmp_path):
+    path = tmp_path / "zoo.h5"
+    fit_inrs("--output", str(path), *TINY.split())
+    content = path.read_bytes()
+    code, _, errors = fit_inrs("--output", str(path), *TINY.split(), "--seed", "4")
+    assert code == 1
+    assert "Give another path, or delete the file." in errors
+    assert path.read_bytes() == content
+
+
+def test_interrupted(fit_inrs, monkeypatch, tmp_path):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nn_graphs.zoos.makers.inr.fit_networks", interrupt)
+    found = fit_inrs("--output", str(tmp_path / "zoo.h5"), *TINY.split())
+    assert found == (1, "", "interrupted; the same command goes on from here\n")
+
+
+def test_killed_between_shards_and_started_again(fit_inrs, monkeypatch, tmp_path):
+    """Nothing that is finished is fitted again, and the zoo is that of one run."""
+    options = [*TINY.replace("5 4", "400 2").split(), "--num-train", "260"]  # chunks of 15
+    script = f"""
+import os, runpy, signal, sys
+from nn_graphs.zoos.makers.shards import Shards
+write = Shards.write
+def write_and_die(*args):
+    write(*args)
+    os.kill(os.getpid(), signal.SIGKILL)
+Shards.write = write_and_die
+runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+"""
+    killed = subprocess.run(
+        [sys.executable, "-c", script, *options, "--output", str(tmp_path / "zoo.h5")],
+        env={**os.environ, "TORCH_COMPILE_DISABLE": "1", "OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    shards = [file.name for file in (tmp_path / "zoo.h5.shards").glob("*.npz")]
+    assert shards == ["00000000.npz"]  # of 240
+    seen, fit = [], inr.fit_networks
+
+    def counting_fit(loss_fn, params, data, **settings):
+        seen.append(len(params))
+        return fit(loss_fn, params, data, **settings)
+
+    monkeypatch.setattr(inr, "fit_networks", counting_fit)
+    assert fit_inrs(*options, "--output", str(tmp_path / "zoo.h5"))[0] == 0
+    assert sum(seen) == 525 - 240
+    assert fit_inrs(*options, "--output", str(tmp_path / "other.h5"))[0] == 0
+    zoos = [Zoo.open(tmp_path / name) for name in ("zoo.h5", "other.h5")]
+    assert torch.equal(zoos[0].params[0], zoos[1].params[0])

@@ -1,0 +1,197 @@
+"""Result rows come back as they were written, also from several processes, and count once."""
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+
+from nn_graphs.results import (
+    COLUMNS,
+    ResultRow,
+    append_rows,
+    commit,
+    latest_results,
+    now,
+    read_results,
+    summarize,
+    versions,
+)
+
+ROW = ResultRow(
+    task="inr_classification",
+    model="ng_t",
+    zoo="digits_inrs",
+    options="",
+    seed=0,
+    metric="test/accuracy",
+    value=87.5,
+    params=376586,
+    minutes=1.25,
+    device="cpu (2 threads)",
+    versions="python 3.11.7, torch 2.13.0",
+    commit="1234567",
+    command="python main.py 'encoder.model.hidden_dims=[8,8]'",
+    date="2026-11-21 03:03",
+)
+
+
+def row(**changes) -> ResultRow:
+    return dataclasses.replace(ROW, **changes)
+
+
+def test_rows_come_back(tmp_path):
+    path = tmp_path / "new" / "folder" / "results.csv"
+    odd = row(model='with "quotes", commas', commit="0000012", options="a=[1,2] b=", value=0.1)
+    append_rows(path, [ROW])
+    append_rows(path, [odd, row(seed=1)])
+    table = read_results(path)
+    assert tuple(table.columns) == COLUMNS
+    expected = [dataclasses.asdict(made) for made in (ROW, odd, row(seed=1))]
+    assert table.to_dict("records") == expected
+    assert path.read_text().count("task,model") == 1
+    assert [file.name for file in path.parent.iterdir()] == ["results.csv"]
+
+
+def test_value_that_is_no_number_and_names_that_look_like_none(tmp_path):
+    path = tmp_path / "results.csv"
+    append_rows(path, [row(value=float("nan"), model="None", zoo="null", options="nan")])
+    (table,) = read_results(path).to_dict("records")
+    assert math.isnan(table["value"])
+    assert (table["model"], table["zoo"], table["options"]) == ("None", "null", "nan")
+
+
+def test_missing_file(raises_saying, tmp_path):
+    with raises_saying(asked="results.csv", found="no such file", do="Run the experiment"):
+        read_results(tmp_path / "results.csv")
+
+
+def test_other_columns_are_found_before_anything_is_written(raises_saying, tmp_path):
+    path = tmp_path / "results.csv"
+    path.write_text("task,score\nold,3\n")
+    for use in (read_results, lambda path: append_rows(path, [ROW])):
+        with raises_saying(asked=str(path), found="task, score; not task, model", do="Move"):
+            use(path)
+    assert path.read_text() == "task,score\nold,3\n"
+
+
+WRITER = """
+import json, sys
+from nn_graphs.results import ResultRow, append_rows
+row = json.loads(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+for seed in range(300):
+    row |= {"seed": seed}
+    append_rows(sys.argv[1], [ResultRow(**row), ResultRow(**row | {"metric": "val/loss"})])
+"""
+
+
+def test_two_processes_write_to_one_file(tmp_path):
+    path = tmp_path / "results.csv"
+    rows = [dataclasses.asdict(row(model=name, versions=name * 500)) for name in "ab"]
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), json.dumps(content)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for content in rows
+    ]
+    assert [writer.stdout.readline() for writer in writers] == [b"ready\n"] * 2
+    for writer in writers:
+        writer.stdin.write(b"go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=60)
+        assert writer.returncode == 0
+    table = read_results(path)
+    assert len(table) == 1200
+    assert (table["versions"] == table["model"] * 500).all()
+    for _, made in table.groupby("model"):
+        assert made["seed"].tolist() == [seed for seed in range(300) for _ in range(2)]
+        assert made["metric"].tolist() == ["test/accuracy", "val/loss"] * 300
+
+
+def test_header_appears_once_where_the_file_was_missing_to_both(tmp_path, monkeypatch):
+    """Both processes see no file; the slower one must not put its header over the rows."""
+    path = tmp_path / "results.csv"
+    link = os.link
+
+    def slow_link(source, target):
+        monkeypatch.undo()
+        append_rows(path, [row(model="faster")])
+        link(source, target)
+
+    monkeypatch.setattr("nn_graphs.results.os.link", slow_link)
+    append_rows(path, [row(model="slower")])
+    assert read_results(path)["model"].tolist() == ["faster", "slower"]
+
+
+def test_file_system_without_hard_links(tmp_path, monkeypatch):
+    def no_link(source, target):
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr("nn_graphs.results.os.link", no_link)
+    append_rows(tmp_path / "results.csv", [ROW])
+    append_rows(tmp_path / "results.csv", [ROW])
+    assert len(read_results(tmp_path / "results.csv")) == 2
+
+
+def test_summary(tmp_path):
+    path = tmp_path / "results.csv"
+    append_rows(path, [row(value=10.0), row(seed=1, value=40.0, minutes=3.25)])
+    again = row(value=30.0, command="python main.py seed=0", minutes=1.25)
+    append_rows(path, [again, row(metric="val/accuracy", value=5.0)])
+    append_rows(path, [row(options="trainer=published", value=90.0)])
+    table = read_results(path)
+    assert latest_results(table)["value"].tolist() == [40.0, 30.0, 5.0, 90.0]
+    summary = summarize(table).set_index(["options", "metric"])
+    assert len(summary) == 3
+    test = summary.loc[("", "test/accuracy")]
+    assert test["mean"] == pytest.approx(35.0)
+    assert test["std"] == pytest.approx(50**0.5)  # with n - 1
+    assert test["count"] == 2
+    assert test["minutes"] == pytest.approx(2.25)
+    assert test["params"] == 376586
+    assert summary.loc[("", "val/accuracy"), "count"] == 1
+    assert summary.loc[("trainer=published", "test/accuracy"), "mean"] == 90
+
+
+def test_commit_of_a_repository_and_outside(tmp_path):
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        done = subprocess.run(
+            ["git", *identity, *arguments],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    assert commit(tmp_path) == "unknown"
+    git("init", "--quiet")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "--quiet", "--message=one")
+    git("tag", "v1")
+    assert commit(tmp_path) == git("rev-parse", "--short", "HEAD")
+    (tmp_path / "file").write_text("two")
+    assert commit(tmp_path) == git("rev-parse", "--short", "HEAD") + "+"
+
+
+def test_commit_without_git(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commit(tmp_path) == "unknown"
+
+
+def test_versions_and_date(monkeypatch):
+    import torch
+
+    assert f"torch {torch.__version__}" in versions()
+    assert f"python {sys.version_info.major}.{sys.version_info.minor}." in versions()
+    assert len(now()) == len("2026-11-21 03:03")
