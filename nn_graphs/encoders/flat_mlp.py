@@ -1,11 +1,11 @@
 """The baseline that knows no symmetry: a multilayer perceptron on the flattened parameters."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nn_graphs.encoders.mlp import make_mlp
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.neural_graph import NeuralGraphStack
 from nn_graphs.graphs.template import GraphTemplate
@@ -36,11 +36,7 @@ class FlatMLP(nn.Module):
         mean, std = (statistics or WeightStatistics.identity(dims)).per_parameter(template, dims)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        layers: list[nn.Module] = []
-        sizes = [template.num_params, *hidden_dims]
-        for in_dim, hidden_dim in pairwise(sizes):
-            layers += [nn.Linear(in_dim, hidden_dim), nn.ReLU(), nn.Dropout(dropout)]
-        self.mlp = nn.Sequential(*layers, nn.Linear(sizes[-1], out_dim))
+        self.mlp = make_mlp([template.num_params, *hidden_dims, out_dim], dropout=dropout)
 
     def forward(self, graphs: NeuralGraphStack) -> Float[Tensor, "B out_dim"]:
         return self.mlp((graphs.params - self.mean) / self.std)

@@ -1,13 +1,13 @@
 """Heads: from encoded neural graphs to outputs per graph, or to new parameters."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nn_graphs.encoders.features import EncodedGraphs, Graphs
+from nn_graphs.encoders.mlp import make_mlp
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 
@@ -35,11 +35,7 @@ class GraphHead(nn.Module):
     def __init__(self, pooling: Pooling, *, hidden_dims: Sequence[int], out_dim: int):
         super().__init__()
         self.pooling = pooling
-        sizes = [pooling.out_dim, *hidden_dims]
-        layers: list[nn.Module] = []
-        for in_dim, hidden_dim in pairwise(sizes):
-            layers += [nn.Linear(in_dim, hidden_dim), nn.ReLU()]
-        self.mlp = nn.Sequential(*layers, nn.Linear(sizes[-1], out_dim))
+        self.mlp = make_mlp([pooling.out_dim, *hidden_dims, out_dim])
 
     def forward(self, encoded: EncodedGraphs) -> Float[Tensor, "B out_dim"]:
         return self.mlp(self.pooling(encoded))
@@ -50,7 +46,7 @@ class NodeHead(nn.Module):
 
     def __init__(self, node_dim: int, *, out_dim: int = 1):
         super().__init__()
-        self.mlp = _two_layers(node_dim, out_dim)
+        self.mlp = make_mlp([node_dim, node_dim, out_dim])
 
     def forward(self, encoded: EncodedGraphs) -> Float[Tensor, "*B num_nodes out_dim"]:
         return self.mlp(encoded.nodes)
@@ -61,7 +57,7 @@ class EdgeHead(nn.Module):
 
     def __init__(self, edge_dim: int, *, out_dim: int = 1):
         super().__init__()
-        self.mlp = _two_layers(edge_dim, out_dim)
+        self.mlp = make_mlp([edge_dim, edge_dim, out_dim])
 
     def forward(self, encoded: EncodedGraphs) -> Float[Tensor, "*B num_edges out_dim"]:
         return self.mlp(encoded.edges)
@@ -115,7 +111,3 @@ class ParameterHead(nn.Module):
             torch.where(structure.has_bias[:, None], nodes, graphs.node_features),
             torch.where(is_weight, edges, graphs.edge_features),
         )
-
-
-def _two_layers(dim: int, out_dim: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, out_dim))

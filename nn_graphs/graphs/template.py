@@ -130,7 +130,7 @@ class GraphTemplate:
                 places.setdefault(slot, []).append(place)
         return places
 
-    @property
+    @cached_property
     def is_shown(self) -> Bool[Tensor, "num_params"]:
         """Which parameters the graph shows; a parameter that no output needs is in none."""
         return torch.cat(
