@@ -28,6 +28,7 @@ setup(
         "pandas>=2.1",
         "pooch>=1.8",
         "matplotlib>=3.8",
+        "pillow>=10",
         "tqdm>=4.66",
         "tensorboard>=2.16",
         "jaxtyping>=0.2.34",

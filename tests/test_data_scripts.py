@@ -5,29 +5,34 @@ import runpy
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import pooch
 import pytest
 import torch
 
+from nn_graphs.download import DOWNLOADS
 from nn_graphs.zoos.makers import inr
 from nn_graphs.zoos.zoo import Zoo
+from tests.download.server import make_archive, make_download, running_server
 
-SCRIPT = Path(__file__).parents[1] / "data" / "fit_inrs.py"
+DATA = Path(__file__).parents[1] / "data"
+SCRIPT = DATA / "fit_inrs.py"
 TINY = "--num-train 6 --num-val 2 --num-test 3 --num-inits 2 --hidden-widths 5 4 --num-steps 10"
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def fit_inrs(monkeypatch, capsys):
-    """`python data/fit_inrs.py ...` without a compiler: exit code, output, errors."""
+def call(monkeypatch, capsys):
+    """`call(script, ...)` as `python script ...`: exit code, output, errors."""
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+    def run(script: Path, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [str(script), *arguments])
         code = 0
         try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
+            runpy.run_path(str(script), run_name="__main__")
         except SystemExit as ended:
             code, said = ended.code, ended.code
             if isinstance(said, str):  # Python prints it and exits with 1
@@ -35,8 +40,28 @@ def fit_inrs(monkeypatch, capsys):
                 code = 1
         return int(code or 0), *capsys.readouterr()
 
+    return run
+
+
+@pytest.fixture
+def fit_inrs(call):
+    """`python data/fit_inrs.py ...` without a compiler."""
     with torch.compiler.set_stance("force_eager"):
-        yield run
+        yield partial(call, SCRIPT)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with running_server(monkeypatch) as server:
+        yield server
+
+
+@pytest.fixture
+def download(call):
+    """`python data/download.py ...`."""
+    level = pooch.get_logger().level
+    yield partial(call, DATA / "download.py")
+    pooch.get_logger().setLevel(level)
 
 
 def test_help_names_every_option(fit_inrs):
@@ -140,3 +165,58 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
     assert fit_inrs(*options, "--output", str(tmp_path / "other.h5"))[0] == 0
     zoos = [Zoo.open(tmp_path / name) for name in ("zoo.h5", "other.h5")]
     assert torch.equal(zoos[0].params[0], zoos[1].params[0])
+
+
+def test_downloads_are_listed(download):
+    code, output, errors = download("--list")
+    lines = output.splitlines()
+    assert (code, errors) == (0, "")
+    assert [line.split()[0] for line in lines] == list(DOWNLOADS)
+    assert lines[0].split()[:5] == ["mnist", "12", "MB", "CC", "BY-SA"]
+    assert "? by hand not stated" in " ".join(lines[list(DOWNLOADS).index("siren_mnist")].split())
+
+
+def test_a_download_is_reported(download, server, tmp_path, monkeypatch):
+    server.files["zoo.tar"] = make_archive("zoo.tar", {"zoo/net.pth": b"weights"})
+    tiny = make_download(server.url("zoo.tar"), known_hash=None, unpack=True)
+    monkeypatch.setitem(DOWNLOADS, "tiny", tiny)
+    code, output, errors = download("tiny", "--root", str(tmp_path))
+    assert (code, errors) == (0, "")
+    assert output == f"Files:    {tmp_path / 'tiny'}\nLicence:  none\nCite:     none\n"
+    assert (tmp_path / "tiny/zoo/net.pth").read_bytes() == b"weights"
+
+
+def test_a_download_by_hand(download, tmp_path):
+    code, output, errors = download("siren_mnist", "--root", str(tmp_path))
+    path = tmp_path / "siren_mnist/siren_mnist_wts.tar"
+    assert (code, output) == (1, "")
+    assert errors.startswith("error: Cannot download siren_mnist_wts.tar: ")
+    assert f"save siren_mnist_wts.tar as {path}, and ask again." in errors
+
+    path.write_bytes(make_archive(path.name, {"siren_mnist_wts/randinit_smaller_3s/net7.pth": b""}))
+    code, output, errors = download("siren_mnist", "--root", str(tmp_path))
+    assert (code, errors) == (0, "")
+    assert (path.parent / "siren_mnist_wts/randinit_smaller_3s/net7.pth").exists()
+    assert (path.parent / "checksums.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((), 2, "give a name, or --list"),
+        (("imagenet",), 1, "no download has that name. Choose one of: mnist, "),
+    ],
+)
+def test_mistakes_of_downloads(download, arguments, code, said):
+    found = download(*arguments)
+    assert found[0] == code
+    assert said in found[2]
+
+
+def test_a_download_is_interrupted(download, tmp_path, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nn_graphs.download.registry.fetch_files", interrupt)
+    found = download("mnist", "--root", str(tmp_path))
+    assert found == (1, "", "interrupted; the same command goes on from here\n")

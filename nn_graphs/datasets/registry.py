@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from nn_graphs.datasets.cifar10 import read_cifar10
 from nn_graphs.datasets.digits import read_digits
 from nn_graphs.datasets.images import ImageDataset
 from nn_graphs.datasets.mnist import FASHION_MNIST, read_mnist
@@ -13,6 +14,7 @@ DATASETS: dict[str, Callable[[Path], ImageDataset]] = {
     "digits": lambda root: read_digits(),
     "mnist": read_mnist,
     "fashion_mnist": lambda root: read_mnist(root, FASHION_MNIST),
+    "cifar10": read_cifar10,
 }
 
 

@@ -1,0 +1,130 @@
+"""Read the files of a published zoo, or a folder of checkpoints, into one zoo file.
+
+    python data/read_zoo.py --format dws_mnist --folder mnist-inrs --output data/mnist_inrs.h5
+    python data/read_zoo.py --format nfn --folder siren_cifar_wts --num-augmented 20 --output ...
+    python data/read_zoo.py --format folder --folder mine --module my_nets:make --output ...
+
+No code in the files is ever run. What cannot be used is skipped and reported.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.inr import PRESETS
+from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.zoos.readers.architectures import Architecture, INRArchitecture
+from nn_graphs.zoos.readers.formats import FORMATS
+from nn_graphs.zoos.readers.listing import ZooSource
+from nn_graphs.zoos.readers.modules import ModuleArchitecture
+from nn_graphs.zoos.readers.reading import open_or_read_zoo
+from nn_graphs.zoos.readers.report import summary
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--format", choices=list(FORMATS), required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="where the files are")
+    parser.add_argument("--output", type=Path, required=True, help="the zoo file to write")
+    source = parser.add_argument_group("the files")
+    source.add_argument("--splits", type=Path, help="JSON (dws_*; default: looked for)")
+    source.add_argument("--labels", type=Path, help="CSV (folder; default: labels.csv in it)")
+    source.add_argument("--dataset", help="images that the INRs show (folder)")
+    source.add_argument("--image-dataset", help="images (nfn; default: as the folder is called)")
+    source.add_argument("--num-augmented", type=int, help="re-fits per training image (nfn)")
+    source.add_argument("--split-points", type=int, nargs=3, help="image numbers (nfn)")
+    source.add_argument("--num-workers", type=int, default=4, help="threads that read ahead")
+    source.add_argument("--strict", action="store_true", help="stop at a file that cannot be used")
+    network = parser.add_argument_group("the architecture (default: as published)")
+    kinds = network.add_mutually_exclusive_group()
+    kinds.add_argument("--preset", choices=list(PRESETS), help="INRs of this convention")
+    kinds.add_argument("--spec", type=Path, help="JSON file, as by NetworkSpec.to_json")
+    kinds.add_argument("--module", help="your torch module, package.module:factory; it is called")
+    network.add_argument("--layer-layout", type=int, nargs="+", help="of --preset, as 2 32 32 1")
+    network.add_argument("--in-width", type=int, help="inputs of --module (default: as it says)")
+    network.add_argument("--arguments", nargs="+", default=[], help="of --module, as hidden_dim=32")
+    return parser
+
+
+def make_source(options: argparse.Namespace, parser: argparse.ArgumentParser) -> ZooSource:
+    """The source of the chosen format, from the options that it has."""
+    source = FORMATS[options.format]
+    names = {name for kind in FORMATS.values() for name in (field.name for field in fields(kind))}
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    strange = sorted(given.keys() - {field.name for field in fields(source)})
+    if strange:
+        option = strange[0].replace("_", "-")
+        parser.error(f"--{option} is no option of --format {options.format}")
+    return source(**given)
+
+
+def make_architecture(
+    options: argparse.Namespace, parser: argparse.ArgumentParser
+) -> Architecture | None:
+    """The architecture that the options describe; None: as published."""
+    if options.layer_layout and not options.preset:
+        parser.error("--layer-layout needs --preset")
+    if (options.arguments or options.in_width) and not options.module:
+        parser.error("--arguments and --in-width need --module")
+    if options.preset:
+        return INRArchitecture(options.preset, options.layer_layout)
+    if options.spec:
+        return read_spec(options.spec)
+    if options.module:
+        sys.path.append(os.getcwd())  # where the user's own modules are
+        arguments = dict(read_argument(text, parser) for text in options.arguments)
+        return ModuleArchitecture(options.module, arguments, options.in_width)
+    return None
+
+
+def read_spec(path: Path) -> NetworkSpec:
+    try:
+        return NetworkSpec.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NNGraphsError(
+            f"read the architecture in {path}",
+            found=f"it is no NetworkSpec ({error}).",
+            do="Write it with NetworkSpec.to_json.",
+        ) from error
+
+
+def read_argument(text: str, parser: argparse.ArgumentParser) -> tuple[str, object]:
+    """`name=value`; values that are JSON are read as such, others are strings."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        parser.error(f"--arguments takes name=value, not {text}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def main() -> None:
+    parser = make_parser()
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        zoo = open_or_read_zoo(
+            make_source(options, parser),
+            options.output,
+            architecture=make_architecture(options, parser),
+            num_workers=options.num_workers,
+            strict=options.strict,
+        )
+    except NNGraphsError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; nothing was written")
+    layout = "-".join(map(str, zoo.spec.layer_layout))
+    print(f"{options.output}: {summary(zoo.metadata['report'])}; architecture {layout}")
+
+
+if __name__ == "__main__":
+    main()
