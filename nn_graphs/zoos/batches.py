@@ -56,6 +56,21 @@ class GraphDataset(Dataset):
     def __getitem__(self, place: int) -> LabelledGraphs:
         return self.__getitems__([place])
 
+    @property
+    def sources(self) -> Int[np.ndarray, "N"]:
+        """What each network was trained on, the column `source_id` of the zoo's table.
+
+        Raises:
+            NNGraphsError: there is no such column.
+        """
+        if "source_id" not in self.zoo.table:
+            raise NNGraphsError(
+                "tell which networks are views of the same image",
+                found=f"the zoo's table has the columns {', '.join(self.zoo.table)}.",
+                do="Add a column `source_id`, the number of what each network was trained on.",
+            )
+        return self.zoo.table["source_id"].to_numpy()[self.indices]
+
     def _graph(self, number: int) -> NeuralGraph:
         template = self.templates[self.zoo.table["spec"].iloc[number]]
         return template.stack(self.zoo.take([number]))[0]

@@ -20,8 +20,9 @@ from nn_graphs.networks.fitting import Adam, fit_networks
 from nn_graphs.networks.inr import INRPreset, inr_preset
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.networks.stacked import channel_first_layers
-from nn_graphs.progress import ProgressBar, progress_bar
+from nn_graphs.progress import progress_bar
 from nn_graphs.zoos.makers.shards import Shards
+from nn_graphs.zoos.makers.workers import Progress, default_num_workers, fit_shards
 from nn_graphs.zoos.zoo import Zoo
 
 CACHE_VALUES = 400_000  # values of one layer in one chunk that stay in a core's cache
@@ -107,6 +108,7 @@ def make_inr_zoo(
     data_root: Path | None = None,
     device: str | torch.device = "cpu",
     chunk_size: int | None = None,
+    num_workers: int | None = None,
     is_compiled: bool = True,
 ) -> Zoo:
     """Fits the zoo of a recipe and saves it at `path`.
@@ -120,6 +122,7 @@ def make_inr_zoo(
         data_root: where data sets are; see `nn_graphs.datasets.data_root`.
         device: where to fit.
         chunk_size: networks trained together; None: as many as fit the processor's cache.
+        num_workers: processes; None: one a core, for a zoo large enough.
         is_compiled: compile the training step where a compiler exists.
 
     Raises:
@@ -133,13 +136,13 @@ def make_inr_zoo(
     shards = Shards.open(
         path, dataclasses.asdict(recipe), num_networks=len(table), shard_size=chunk * CHUNKS_A_SHARD
     )
+    num_workers = num_workers or default_num_workers(shards, torch.device(device))
     fit = partial(
         _fit_shard, recipe, images, table, device=device, chunk_size=chunk, is_compiled=is_compiled
     )
     title = f"fitting {recipe.dataset} INRs"
     with progress_bar(len(table), unit="fits", description=title, done=shards.num_done) as bar:
-        for start, stop in shards.missing():
-            shards.write(start, fit(start, stop, bar))
+        fit_shards(fit, shards, bar, num_workers=num_workers)
     columns = shards.read()
     params = torch.from_numpy(columns.pop("params"))
     metadata = {"maker": "inr", "recipe": dataclasses.asdict(recipe), "image_size": [height, width]}
@@ -182,7 +185,7 @@ def _fit_shard(
     table: pd.DataFrame,
     start: int,
     stop: int,
-    bar: ProgressBar,
+    bar: Progress,
     *,
     device: str | torch.device,
     chunk_size: int,

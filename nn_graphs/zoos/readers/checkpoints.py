@@ -1,0 +1,148 @@
+"""State dicts out of checkpoint files, without running any code that the files bring along.
+
+Files of `torch.save` are pickles. They are read by torch's restricted unpickler, which knows
+tensors and containers and nothing else; a checkpoint that asks for more is reported, not loaded.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nn_graphs.zoos.readers.report import Reason, Skipped
+from nn_graphs.zoos.readers.safetensors import parse_safetensors
+
+SUFFIXES = (".pth", ".pt", ".safetensors")
+STATE_NAMES = ("state_dict", "model_state_dict", "model", "network", "net", "params")
+WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
+MAX_DEPTH = 3
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds.
+
+    Attributes:
+        state: its weights by name, in the file's order.
+        entries: everything at the file's top level.
+    """
+
+    state: Mapping[str, Tensor]
+    entries: Mapping[str, Any]
+
+
+def parse_checkpoint(content: bytes, *, is_safetensors: bool = False) -> Checkpoint:
+    """The state dict in the bytes of a file, wherever the file nests it.
+
+    Of several state dicts, the one with the first of the usual names is taken (`state_dict`,
+    `model_state_dict`, `model`, ...). Prefixes that wrappers put before all names are removed.
+
+    Raises:
+        Skipped: the content is damaged, needs code to load, or holds no state dict.
+    """
+    loaded = parse_safetensors(content) if is_safetensors else _load(content)
+    entries = loaded if isinstance(loaded, Mapping) else {}
+    state = _find_state(loaded)
+    if state is None:
+        raise Skipped(Reason.DAMAGED, f"it holds no state dict but {_outline(loaded)}.")
+    return Checkpoint(_unwrap(state), entries)
+
+
+def _load(content: bytes) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of old formats
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    # Damage shows as nearly any exception there is.
+    except Exception as error:
+        code = _wanted_code(content, error)
+        if code:
+            raise Skipped(Reason.CODE, f"to load it, {code}.") from error
+        raise Skipped(Reason.DAMAGED, _damage(content, error)) from error
+
+
+def _wanted_code(content: bytes, error: Exception) -> str | None:
+    """What the restricted unpickler refused to do, if that is why it stopped."""
+    said = str(error)
+    if "TorchScript" in said:
+        return "a TorchScript program would have to be run"
+    if not isinstance(error, UnpicklingError):
+        return None
+    name = re.search(r"GLOBAL ([\w.]+)", said)
+    if name and _is_cut_off(content, name[1]):
+        return None
+    if name:
+        return f"{name[1]} would have to be called"
+    if content[:1] == b"\x80" and content[1] > 2:  # torch.save writes protocol 2
+        return f"a plain pickle (protocol {content[1]}) would have to be run"
+    if re.search(r"Trying to|Can only", said):
+        return "code that it brings along would have to be run"
+    return None
+
+
+def _is_cut_off(content: bytes, name: str) -> bool:
+    """Whether a pickle ends within this name, which may then be the half of a harmless one."""
+    module, _, attribute = name.rpartition(".")
+    return content[:2] != b"PK" and f"{module}\n{attribute}\n".encode() not in content
+
+
+def _damage(content: bytes, error: Exception) -> str:
+    if not content:
+        return "it is empty."
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    wanted = [line for line in lines if line.startswith("Unsupported operand")] or lines
+    cause = re.split(r"\. |: ", wanted[0])[0].rstrip(".") if wanted else type(error).__name__
+    return f"{len(content)} bytes that torch cannot read ({cause})."
+
+
+def _find_state(content: Any) -> Mapping[str, Any] | None:
+    """The mapping with weights that is nearest to the top, those under a usual name first."""
+    level = {"": content}
+    for _ in range(MAX_DEPTH):
+        level = {name: value for name, value in level.items() if isinstance(value, Mapping)}
+        inner = {str(name): value for parent in level.values() for name, value in parent.items()}
+        usual = [inner[name] for name in STATE_NAMES if name in inner and _has_weights(inner[name])]
+        if usual:
+            return usual[0]
+        states = {name: value for name, value in level.items() if _has_weights(value)}
+        if len(states) > 1:
+            names = ", ".join(states)
+            raise Skipped(Reason.SHAPE, f"it holds several state dicts: {names}.")
+        if states:
+            return next(iter(states.values()))
+        level = inner
+    return None
+
+
+def _has_weights(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(is_weight(entry) for entry in value.values())
+
+
+def is_weight(value: Any) -> bool:
+    """Whether an entry of a state dict is a tensor of floating-point numbers."""
+    if not isinstance(value, Tensor):
+        return False
+    return value.is_floating_point() and value.layout == torch.strided and not value.is_meta
+
+
+def _unwrap(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Its weights, without the prefixes that wrappers put before all of them."""
+    weights = {str(name): value.detach() for name, value in state.items() if is_weight(value)}
+    for _ in range(MAX_DEPTH):
+        for prefix in WRAPPERS:
+            if all(name.startswith(prefix) for name in weights):
+                weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+    return weights
+
+
+def _outline(content: Any) -> str:
+    if isinstance(content, Mapping):
+        names = ", ".join(map(str, list(content)[:5]))
+        return f"the entries {names}" if names else "an empty dictionary"
+    return f"a {type(content).__name__}"

@@ -1,0 +1,143 @@
+"""The INR zoos of Navon et al., ICML 2023 ("DWSNets"): INRs of MNIST and of Fashion-MNIST.
+
+MNIST: `mnist-inrs/mnist_png_<training|testing>_<label>_<image>/<folder>/<file>.pth`, split by
+`mnist_splits.json`. Fashion-MNIST: `fmnist_inrs/<train|test>/model_<image>.pth`, with the label in
+the file, split by `splits.json` or by `fmnist_splits.json`, which Kofinas et al. made of it. All
+are INRs 2-32-32-1 of the preset `dws`, with the keys `seq.<layer>.weight` and `.bias`. The image
+numbers count training and test images each from 0; a zoo's `source_id` counts them in one go.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from nn_graphs.zoos.readers.architectures import INRArchitecture
+from nn_graphs.zoos.readers.listing import (
+    Listing,
+    ZooSource,
+    find_root,
+    list_named_files,
+    relative_paths,
+)
+from nn_graphs.zoos.readers.report import Reason, Skip
+from nn_graphs.zoos.readers.splits import find_splits, read_splits
+
+NUM_TRAIN_IMAGES = 60_000  # of MNIST as of Fashion-MNIST
+COLUMNS = ["path", "label", "split", "view", "source_id"]
+
+
+@dataclass(frozen=True)
+class DWSMnist(ZooSource):
+    """The INRs of MNIST.
+
+    Attributes:
+        folder: `mnist-inrs`, or the folder that holds it.
+        splits: the split file; None: `mnist_splits.json` in `mnist-inrs` or beside it.
+    """
+
+    folder: str | Path
+    splits: str | Path | None = None
+
+    format = "dws_mnist"
+    dataset = "mnist"
+    image_size = (28, 28)
+    architecture = INRArchitecture("dws")
+
+    def list_files(self) -> Listing:
+        """The files that the split file names; labels must agree with the folders' names.
+
+        Raises:
+            NNGraphsError: the folder or the split file is not there, or makes no sense.
+        """
+        root = find_root(
+            self.folder,
+            asked=f"read {self.folder} as INRs of MNIST",
+            inside="mnist_png_*",
+            archive="mnist-inrs.zip",
+            child="mnist-inrs",
+        )
+        names = read_splits(find_splits(self.splits, root, ["mnist_splits.json"]), num_parts=3)
+        fields = names["path"].str.extract(
+            r"^mnist_png_(training|testing)_(\d+)_(\d+)/[^/]+/[^/]+$"
+        )
+        named, skips = _with_sources(root, names, fields[0] == "testing", fields[2])
+        label = fields[1][named.index].astype(int)
+        if "label" in named:
+            is_other = label != named["label"]
+            skips += [
+                Skip(
+                    root / path,
+                    Reason.LABEL,
+                    f"its label is {listed} in the split file, {own} in its folder's name.",
+                )
+                for path, listed, own in zip(
+                    named["path"][is_other],
+                    named["label"][is_other],
+                    label[is_other],
+                    strict=True,
+                )
+            ]
+            named, label = named[~is_other], label[~is_other]
+        on_disk = relative_paths(root, "mnist_png_*/*/*.pth")
+        return list_named_files(root, named.assign(label=label)[COLUMNS], on_disk, skips=skips)
+
+    def options(self) -> dict:
+        return {"splits": None if self.splits is None else Path(self.splits).name}
+
+
+@dataclass(frozen=True)
+class DWSFashionMnist(ZooSource):
+    """The INRs of Fashion-MNIST.
+
+    Attributes:
+        folder: `fmnist_inrs`, or the folder that holds it.
+        splits: the split file; None: `splits.json` or `fmnist_splits.json`, in `fmnist_inrs` or
+            beside it.
+    """
+
+    folder: str | Path
+    splits: str | Path | None = None
+
+    format = "dws_fashion_mnist"
+    dataset = "fashion_mnist"
+    image_size = (28, 28)
+    architecture = INRArchitecture("dws")
+
+    def list_files(self) -> Listing:
+        """The files that the split file names; their labels are in the files.
+
+        Raises:
+            NNGraphsError: the folder or the split file is not there, or makes no sense.
+        """
+        root = find_root(
+            self.folder,
+            asked=f"read {self.folder} as INRs of Fashion-MNIST",
+            inside="train/model_*.pth",
+            archive="fmnist_inrs.zip",
+            child="fmnist_inrs",
+        )
+        splits = find_splits(self.splits, root, ["splits.json", "fmnist_splits.json"])
+        names = read_splits(splits, num_parts=2)
+        fields = names["path"].str.extract(r"^(train|test)/model_(\d+)\.pth$")
+        named, skips = _with_sources(root, names, fields[0] == "test", fields[1])
+        named = named[[column for column in COLUMNS if column in named]]
+        on_disk = [*relative_paths(root, "train/*.pth"), *relative_paths(root, "test/*.pth")]
+        listing = list_named_files(root, named, on_disk, skips=skips)
+        return Listing(listing.paths, listing.table, listing.skips, label_key="label")
+
+    def options(self) -> dict:
+        return {"splits": None if self.splits is None else Path(self.splits).name}
+
+
+def _with_sources(
+    root: Path, names: pd.DataFrame, is_test: pd.Series, image: pd.Series
+) -> tuple[pd.DataFrame, list[Skip]]:
+    """The rows whose path could be taken apart, with `source_id`, and skips of the others."""
+    is_known = image.notna()
+    skips = [
+        Skip(root / path, Reason.NAME, "its name says no image number.")
+        for path in names["path"][~is_known]
+    ]
+    source = image[is_known].astype(int) + NUM_TRAIN_IMAGES * is_test[is_known]
+    return names[is_known].assign(view=0, source_id=source), skips

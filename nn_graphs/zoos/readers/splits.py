@@ -1,0 +1,72 @@
+"""Split files of the INR zoos of Navon et al. (2023), in both schemas that are about.
+
+    {"train": {"path": [...], "label": [...]}, "val": ..., "test": ...}    labels may be strings
+    {"train": [...], "val": [...], "test": [...]}                          paths only
+
+Paths are as they were on the machine that wrote the file, relative or absolute; which of their last
+parts count is up to the zoo.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.zoos.zoo import SPLITS
+
+
+def read_splits(path: Path, *, num_parts: int) -> pd.DataFrame:
+    """One row per listed file: `path` (its last `num_parts` parts), `split`, `label` if given.
+
+    Raises:
+        NNGraphsError: the file is no JSON of one of the schemas.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        tables = [_read_split(content[split], split) for split in SPLITS if split in content]
+        table = pd.concat(tables, ignore_index=True)
+        table["path"] = [_last_parts(name, num_parts) for name in table["path"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NNGraphsError(
+            f"read the splits in {path}",
+            found=f"they are no lists of paths, with or without labels, under the names "
+            f"{', '.join(SPLITS)} ({error}).",
+            do="Give the JSON file as its publisher wrote it.",
+        ) from error
+    if not len(table):
+        raise NNGraphsError(
+            f"read the splits in {path}", found="they are empty.", do="Give another file."
+        )
+    return table
+
+
+def _last_parts(name: str, num_parts: int) -> str:
+    return "/".join(PurePosixPath(name).parts[-num_parts:])
+
+
+def _read_split(content: dict | list, split: str) -> pd.DataFrame:
+    if isinstance(content, list):
+        return pd.DataFrame({"path": content, "split": split})
+    labels = [int(label) for label in content["label"]]
+    return pd.DataFrame({"path": content["path"], "label": labels, "split": split})
+
+
+def find_splits(given: str | Path | None, root: Path, names: Sequence[str]) -> Path:
+    """The split file that is given, else the first of these names in `root` or beside it.
+
+    Raises:
+        NNGraphsError: it is not there.
+    """
+    places = [folder / name for folder in (root, root.parent) for name in names]
+    candidates = places if given is None else [Path(given)]
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise NNGraphsError(
+        f"find the splits of the zoo in {root}",
+        found=f"there is no {' and no '.join(str(path) for path in candidates)}.",
+        do="Put the split file there, or say where it is (`splits`); mnist_splits.json comes with "
+        "the code of Kofinas et al. (github.com/mkofinas/neural-graphs), not with the archive.",
+    )

@@ -1,0 +1,117 @@
+"""A folder of checkpoints with a CSV of labels."""
+
+import pandas as pd
+import pytest
+import torch
+
+from nn_graphs.networks.activations import Activation
+from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.zoos.readers.folder import Folder
+from nn_graphs.zoos.readers.modules import ModuleArchitecture
+from nn_graphs.zoos.readers.reading import read_zoo
+from nn_graphs.zoos.readers.report import Reason
+from nn_graphs.zoos.zoo import Zoo
+from tests.zoos.readers.published import save
+from tests.zoos.readers.test_safetensors import written
+
+SPEC = NetworkSpec.mlp((2, 3, 1), activation=Activation("tanh"))
+TABLE = pd.DataFrame(
+    {
+        "path": ["a.pth", "./deep/er/b.pt", "deep/c.safetensors", "d.pth"],
+        "label": [0.25, 0.5, 0.75, 1.0],
+        "split": ["train", "train", "val", "test"],
+        "run": [7, 7, 8, 9],
+        "optimizer": ["adam", None, "sgd", "sgd"],
+        "step": [10, 20, 10, 10],
+    }
+)
+
+
+def state_of(number: int) -> dict[str, torch.Tensor]:
+    params = torch.full((SPEC.num_params,), float(number))
+    return {
+        name.replace("layers", "net"): value.clone()
+        for name, value in SPEC.parameters.unflatten(params).items()
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "mine"
+    save(state_of(0), root / "a.pth")
+    save({"model_state_dict": state_of(1), "epoch": 3}, root / "deep/er/b.pt")
+    (root / "deep/c.safetensors").write_bytes(written(state_of(2)))
+    save({f"module.{name}": value for name, value in state_of(3).items()}, root / "d.pth")
+    TABLE.to_csv(root / "labels.csv", index=False)
+    return root
+
+
+def test_all_kinds_of_files(folder, tmp_path):
+    zoo, report = read_zoo(Folder(folder), architecture=SPEC)
+    assert report.skips == ()
+    assert zoo.params[0][:, 0].tolist() == [0, 1, 2, 3]
+    for column in ("label", "split", "run", "step"):
+        assert zoo.table[column].tolist() == TABLE[column].tolist()
+    assert zoo.table["optimizer"].tolist() == ["adam", "", "sgd", "sgd"]
+    assert zoo.table["path"][1] == "deep/er/b.pt"
+    assert list(zoo.table)[:3] == ["label", "split", "run"]
+    again = Zoo.open(zoo.save(tmp_path / "zoo.h5"))
+    pd.testing.assert_frame_equal(again.table, zoo.table, check_dtype=False)
+    assert "image_size" not in zoo.metadata
+
+
+def test_labels_beside_the_folder_with_absolute_paths(folder, tmp_path):
+    paths = [str(folder.absolute() / path) for path in TABLE["path"]]
+    TABLE.assign(path=paths).to_csv(tmp_path / "other.csv", index=False)
+    (folder / "labels.csv").unlink()
+    architecture = ModuleArchitecture("tests.zoos.readers.user_networks:plain")
+    zoo, _ = read_zoo(Folder(folder, tmp_path / "other.csv"), architecture=architecture)
+    assert zoo.params[0][:, 0].tolist() == [0, 1, 2, 3]
+    assert zoo.table["path"].tolist() == ["a.pth", "deep/er/b.pt", "deep/c.safetensors", "d.pth"]
+
+
+def test_list_and_disk_differ(folder):
+    save(state_of(4), folder / "deep/unlisted.pth")
+    (folder / "d.pth").unlink()
+    rows = [*TABLE.to_dict("records"), {**TABLE.iloc[0], "label": 0.1}]
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    zoo, report = read_zoo(Folder(folder), architecture=SPEC)
+    assert zoo.table["label"].tolist() == [0.25, 0.5, 0.75]
+    assert {skip.reason: skip.path.relative_to(folder).as_posix() for skip in report.skips} == {
+        Reason.TWICE: "a.pth",
+        Reason.MISSING: "d.pth",
+        Reason.UNLISTED: "deep/unlisted.pth",
+    }
+
+
+def test_runs_of_their_own_where_none_are_given(folder):
+    TABLE[["path"]].to_csv(folder / "labels.csv", index=False)
+    zoo, _ = read_zoo(Folder(folder), architecture=SPEC)
+    assert list(zoo.table) == ["run", "path", "spec", "row"]
+    assert zoo.table["run"].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, "No such file"),
+        ("", "it is no CSV file"),
+        ("file,label\na.pth,1\n", "columns file, label"),
+        ("path,label\n", "its 0 rows"),
+        ("path,label\na.pth,1\n,2\n", "or no path"),
+        ("path,spec\na.pth,1\n", "the column spec is one that the zoo makes itself"),
+        ("path,split\na.pth,train\nd.pth,dev\n", "not all one of train, val, test: dev"),
+    ],
+)
+def test_bad_labels(folder, raises_saying, content, found):
+    path = folder / "labels.csv"
+    path.unlink() if content is None else path.write_text(content)
+    with raises_saying(asked=f"labels in {path}", found=found, do="path, label, split"):
+        read_zoo(Folder(folder), architecture=SPEC)
+
+
+def test_no_folder_and_no_architecture(folder, raises_saying):
+    with raises_saying(asked="checkpoints", found="no such folder", do="Check the path"):
+        read_zoo(Folder(folder / "nowhere"), architecture=SPEC)
+    with raises_saying(asked=str(folder), found="architecture", do="INR preset, a NetworkSpec"):
+        read_zoo(Folder(folder))
