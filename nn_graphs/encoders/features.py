@@ -12,7 +12,9 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from nn_graphs.encoders.mapped import compose
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.execution import execute
 from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
@@ -21,6 +23,9 @@ from nn_graphs.graphs.topology import EdgeValues, Topology
 from nn_graphs.networks.activations import ACTIVATION_NAMES
 
 Graphs = NeuralGraph | NeuralGraphStack
+Reads = Literal["outputs", "nodes", "edges"]
+"""What is read of encoded graphs: the vectors of output neurons, of all neurons, also of edges."""
+
 NUM_FREQUENCIES = 128
 
 
@@ -30,14 +35,16 @@ class EncodedGraphs:
 
     Attributes:
         graphs: the graphs themselves, one layered stack or an edge-list batch.
-        nodes: `[*B, num_nodes, node_dim]`.
-        edges: `[*B, num_edges, edge_dim]`, in the order of `graphs.edge_features`.
+        nodes: `[*B, num_nodes, node_dim]`; where output neurons alone are read, other neurons may
+            have received nothing in the last layer.
+        edges: `[*B, num_edges, edge_dim]`, in the order of `graphs.edge_features`; None where
+            they are not read.
         graph: `[num_graphs, node_dim]`, of encoders that give graphs a vector of their own.
     """
 
     graphs: Graphs
     nodes: Float[Tensor, "*B num_nodes node_dim"]
-    edges: Float[Tensor, "*B num_edges edge_dim"]
+    edges: Float[Tensor, "*B num_edges edge_dim"] | None = None
     graph: Float[Tensor, "num_graphs node_dim"] | None = None
 
 
@@ -49,8 +56,10 @@ class FourierFeatures(nn.Module):
         self.register_buffer("frequencies", torch.randn(NUM_FREQUENCIES, in_dim) * sigma)
 
     def forward(self, values: Float[Tensor, "*B in_dim"]) -> Float[Tensor, "*B features"]:
-        phases = values @ (2 * math.pi * self.frequencies).T
-        return torch.cat([phases.cos(), phases.sin()], dim=-1)
+        frequencies = 2 * math.pi * self.frequencies
+        quarter_turn = frequencies.new_full((NUM_FREQUENCIES,), math.pi / 2)
+        turns = torch.cat([quarter_turn, torch.zeros_like(quarter_turn)])  # cos x = sin(x + pi/2)
+        return F.linear(values, frequencies.repeat(2, 1), turns).sin()
 
 
 def value_embedding(in_dim: int, out_dim: int, *, sigma: float | None) -> nn.Sequential:
@@ -175,7 +184,10 @@ class GraphFeatures(nn.Module):
         return forward if self.weights_on == "forward" else backward
 
     def _embed_edges(self, values: Tensor) -> Tensor:
-        return self.edge_in(self.weight_embedding(values))
+        *features, linear = self.weight_embedding
+        for feature in features:
+            values = feature(values)
+        return F.linear(values, *compose(self.edge_in.weight, self.edge_in.bias, linear))
 
     def _normalised_biases(self, graphs: Graphs) -> Float[Tensor, "*B num_nodes 1"]:
         structure = graphs.structure

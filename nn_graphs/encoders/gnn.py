@@ -13,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nn_graphs.encoders.features import EncodedGraphs, GraphFeatures, Graphs
+from nn_graphs.encoders.features import EncodedGraphs, GraphFeatures, Graphs, Reads
+from nn_graphs.encoders.mapped import MappedEdges
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.template import GraphTemplate
-from nn_graphs.graphs.topology import EdgeValues, Topology, on_edges
+from nn_graphs.graphs.topology import Topology, on_edges
 
 STD_EPS = 1e-5
 
@@ -72,16 +73,26 @@ class NGGNN(nn.Module):
         self.edge_updates = nn.ModuleList(EdgeUpdate(dim) for _ in range(num_layers - 1))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, graphs: Graphs) -> EncodedGraphs:
+    def forward(self, graphs: Graphs, *, reads: Reads = "edges") -> EncodedGraphs:
         topology = graphs.topology.bidirectional if self.is_bidirectional else graphs.topology
         nodes, edges = self.features(graphs, topology)
+        edges = MappedEdges(edges)
         *layers, last = self.layers
-        for layer, norm, edge_update in zip(layers, self.norms, self.edge_updates, strict=True):
+        for number, (layer, norm) in enumerate(zip(layers, self.norms, strict=True)):
             nodes = layer(topology, nodes, edges)
             nodes = self.dropout(F.silu(norm(topology, nodes)))
-            edges = edge_update(topology, nodes, edges)
+            if number == len(layers) - 1 and reads == "outputs":
+                topology = topology.into_outputs()
+                edges = edges.into_outputs(topology)
+            edges = self.edge_updates[number](topology, nodes, edges)
         nodes = last(topology, nodes, edges)
-        return EncodedGraphs(graphs, nodes, self.features.own_edges(edges, topology))
+        own = self.features.own_edges(edges.vectors(), topology) if reads == "edges" else None
+        return EncodedGraphs(graphs, nodes, own)
+
+    def values_per_graph(self, graphs: Graphs) -> int:
+        """Numbers in the largest tensor made of one graph: a vector per directed edge."""
+        num_directions = 2 if self.is_bidirectional else 1
+        return num_directions * graphs.structure.edge_index.shape[1] * self.edge_dim
 
 
 class PNALayer(nn.Module):
@@ -99,32 +110,24 @@ class PNALayer(nn.Module):
         self,
         topology: Topology,
         nodes: Float[Tensor, "*B num_nodes dim"],
-        edges: EdgeValues,
+        edges: MappedEdges,
     ) -> Float[Tensor, "*B num_nodes dim"]:
         target_weight, source_weight = self.message.weight.chunk(2, dim=1)
         to_target = F.linear(nodes, target_weight, self.message.bias)
         from_source = F.linear(nodes, source_weight)
-        messages = on_edges(
-            self._message, topology.targets(to_target), topology.sources(from_source), edges
+        ends = on_edges(torch.add, topology.targets(to_target), topology.sources(from_source))
+        scale, shift = (
+            edges.map(weight, bias)
+            for weight, bias in zip(
+                self.modulation.weight.chunk(2), self.modulation.bias.chunk(2), strict=True
+            )
         )
-        collected = self._aggregate(topology, messages)
-        return self.out(self.update(torch.cat([nodes, *collected], dim=-1)))
-
-    def _message(self, to_target: Tensor, from_source: Tensor, edges: Tensor) -> Tensor:
-        scale, shift = self.modulation(edges).chunk(2, dim=-1)
-        return scale * (to_target + from_source) + shift
-
-    def _aggregate(self, topology: Topology, messages: EdgeValues) -> list[Tensor]:
-        mean = topology.reduce_mean(messages)
-        parts = [
-            mean,
-            topology.reduce_min(messages),
-            topology.reduce_max(messages),
-            topology.reduce_std(messages, mean=mean, eps=STD_EPS),
-        ]
-        degree = topology.in_degree.to(mean.dtype)
+        messages = on_edges(torch.addcmul, shift, scale, ends)
+        statistics = topology.reduce_statistics(messages, eps=STD_EPS)
+        degree = topology.in_degree.to(nodes.dtype)
         amplification = (degree + 1).log() / self.mean_log_degree
-        return parts + [part * amplification for part in parts]
+        amplified = [values * amplification for values in statistics]
+        return self.out(self.update(torch.cat([nodes, *statistics, *amplified], dim=-1)))
 
 
 class GraphLayerNorm(nn.Module):
@@ -155,14 +158,17 @@ class EdgeUpdate(nn.Module):
         self,
         topology: Topology,
         nodes: Float[Tensor, "*B num_nodes dim"],
-        edges: EdgeValues,
-    ) -> EdgeValues:
+        edges: MappedEdges,
+    ) -> MappedEdges:
+        from_edge = edges.map(self.from_edge.weight, self.from_edge.bias)
         from_source = topology.sources(self.from_source(nodes))
         from_target = topology.targets(self.from_target(nodes))
-        return on_edges(self._update, edges, from_source, from_target)
+        hidden = on_edges(_silu_of_sum, from_edge, from_source, from_target)
+        return MappedEdges(hidden, self.out)
 
-    def _update(self, edges: Tensor, from_source: Tensor, from_target: Tensor) -> Tensor:
-        return self.out(F.silu(self.from_edge(edges) + (from_source + from_target)))
+
+def _silu_of_sum(from_edge: Tensor, from_source: Tensor, from_target: Tensor) -> Tensor:
+    return F.silu(from_edge + (from_source + from_target))
 
 
 def _mean_log_degree(templates: Sequence[GraphTemplate], *, is_bidirectional: bool) -> float:

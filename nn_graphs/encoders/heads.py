@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nn_graphs.encoders.features import EncodedGraphs, Graphs
+from nn_graphs.encoders.features import EncodedGraphs, Graphs, Reads
 from nn_graphs.encoders.mlp import make_mlp
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
@@ -20,7 +20,15 @@ class GraphModel(nn.Module):
         self.encoder, self.head = encoder, head
 
     def forward(self, graphs: Graphs):
-        return self.head(self.encoder(graphs))
+        return self.head(self.encoder(graphs, reads=self.head.reads))
+
+    def values_per_graph(self, graphs: Graphs) -> int | None:
+        """Numbers in the largest tensor that the encoder makes of one of these graphs.
+
+        None where the encoder does not say, for instance because it needs the batch as a whole.
+        """
+        count = getattr(self.encoder, "values_per_graph", None)
+        return None if count is None else count(graphs)
 
 
 class GraphHead(nn.Module):
@@ -35,6 +43,7 @@ class GraphHead(nn.Module):
     def __init__(self, pooling: Pooling, *, hidden_dims: Sequence[int], out_dim: int):
         super().__init__()
         self.pooling = pooling
+        self.reads = pooling.reads
         self.mlp = make_mlp([pooling.out_dim, *hidden_dims, out_dim])
 
     def forward(self, encoded: EncodedGraphs) -> Float[Tensor, "B out_dim"]:
@@ -43,6 +52,8 @@ class GraphHead(nn.Module):
 
 class NodeHead(nn.Module):
     """Outputs per neuron, `[*B, num_nodes, out_dim]`: linear, relu, linear."""
+
+    reads: Reads = "nodes"
 
     def __init__(self, node_dim: int, *, out_dim: int = 1):
         super().__init__()
@@ -54,6 +65,8 @@ class NodeHead(nn.Module):
 
 class EdgeHead(nn.Module):
     """Outputs per weight, `[*B, num_edges, out_dim]`: linear, relu, linear."""
+
+    reads: Reads = "edges"
 
     def __init__(self, edge_dim: int, *, out_dim: int = 1):
         super().__init__()
@@ -76,6 +89,8 @@ class ParameterHead(nn.Module):
         statistics: outputs are in units of these deviations; None: in units of 1.
         is_residual: put out the change of the parameters, rather than the parameters.
     """
+
+    reads: Reads = "edges"
 
     def __init__(
         self,

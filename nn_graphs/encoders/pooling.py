@@ -18,7 +18,7 @@ from torch_geometric.nn.aggr import (
     SetTransformerAggregation,
 )
 
-from nn_graphs.encoders.features import EncodedGraphs
+from nn_graphs.encoders.features import EncodedGraphs, Reads
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.errors import NNGraphsError
 
@@ -73,6 +73,7 @@ class Pooling(nn.Module):
             "max_edge": edge_dim,
         }
         self.out_dim = sizes.get(method, node_dim)
+        self.reads: Reads = _reads(method, layer)
         self.aggregation = _aggregation(method, node_dim)
 
     def forward(self, encoded: EncodedGraphs) -> Float[Tensor, "B out_dim"]:
@@ -139,6 +140,13 @@ class Pooling(nn.Module):
         groups = graph_id * self.dims.num_layers + rows
         means = self.aggregation(nodes, groups, dim_size=num_graphs * self.dims.num_layers)
         return means.reshape(num_graphs, -1)
+
+
+def _reads(method: PoolingMethod, layer: str | int) -> Reads:
+    if method in ("mean_edge", "max_edge"):
+        return "edges"
+    is_of_all = layer != "last" or method in ("cat_mean", "cls_token")
+    return "nodes" if is_of_all else "outputs"
 
 
 def _check(method: str, layer: str | int, dims: GraphDims, node_dim: int) -> None:

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nn_graphs.encoders.features import EncodedGraphs, GraphFeatures, Graphs
+from nn_graphs.encoders.features import EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.template import GraphTemplate
@@ -104,7 +104,7 @@ class NGT(nn.Module):
 
         self.cls_token = nn.Parameter(torch.randn(node_dim)) if has_cls_token else None
 
-    def forward(self, graphs: Graphs) -> EncodedGraphs:
+    def forward(self, graphs: Graphs, *, reads: Reads = "edges") -> EncodedGraphs:
         base, has_token = graphs.topology, self.cls_token is not None
         topology = base.bidirectional
         if self.attention == "all_pairs":
@@ -113,15 +113,33 @@ class NGT(nn.Module):
         nodes = topology.unflatten(base.flatten(nodes)[0])
         if has_token:
             nodes = torch.cat([self.cls_token.expand(len(nodes), 1, -1), nodes[:, 1:]], dim=1)
+        last = len(self.node_updates) - 1
         for number, node_update in enumerate(self.node_updates):
             nodes = node_update(topology, nodes, edges)
-            if number < len(self.edge_updates):
-                edges = self.edge_updates[number](topology, nodes, edges)
+            if number < last or (number < len(self.edge_updates) and reads == "edges"):
+                opposite = topology.opposite(edges)
+                if number == last - 1 and reads == "outputs":
+                    topology = topology.into_outputs()
+                    edges, opposite = topology.chosen(edges), topology.chosen(opposite)
+                edges = self.edge_updates[number](topology, nodes, edges, opposite)
         graph = nodes[:, 0] if has_token else None
         nodes = base.unflatten(topology.flatten(nodes)[0])
+        return EncodedGraphs(
+            graphs,
+            nodes,
+            self._own_edges(graphs, topology, edges) if reads == "edges" else None,
+            graph,
+        )
+
+    def values_per_graph(self, graphs: Graphs) -> int:
+        """Numbers in the largest tensor made of one graph: keys of all pairs or edges."""
+        num_nodes, num_edges = len(graphs.structure.layer_id), graphs.structure.edge_index.shape[1]
+        num_pairs = num_nodes**2 if self.attention == "all_pairs" else 2 * num_edges
+        return num_pairs * self.node_updates[0].attention.out.in_features
+
+    def _own_edges(self, graphs: Graphs, topology: Topology, edges: EdgeValues) -> Tensor:
         own = self.features.own_edges(edges, topology)
-        own = own.reshape(*graphs.edge_features.shape[:-1], self.edge_dim)
-        return EncodedGraphs(graphs, nodes, own, graph)
+        return own.reshape(*graphs.edge_features.shape[:-1], self.edge_dim)
 
 
 def _check(attention: str, *, has_cls_token: bool, dim: int, num_heads: int) -> None:
@@ -159,31 +177,39 @@ class RelationalAttention(nn.Module):
         edges: EdgeValues,
     ) -> Float[Tensor, "*B num_nodes node_dim"]:
         query, key, value = self.from_node(nodes).chunk(3, dim=-1)
-        query_key, value_factor = self.from_edge.weight.chunk(2)
+        edge_query, edge_key, edge_value, edge_factor = self.from_edge.weight.chunk(4)
         scores = on_edges(
-            partial(self._scores, query_key), topology.targets(query), topology.sources(key), edges
+            partial(self._scores, edge_query * self.scale, edge_key),
+            topology.targets(query * self.scale),
+            topology.sources(key),
+            edges,
         )
         weighted = on_edges(
-            partial(self._weighted_values, value_factor),
+            partial(self._weighted_values, edge_value, edge_factor),
             topology.softmax(scores),
             topology.sources(value),
             edges,
         )
         return self.out(topology.reduce_sum(weighted))
 
-    def _scores(self, weight: Tensor, query: Tensor, key: Tensor, edges: Tensor) -> Tensor:
+    def _scores(
+        self, edge_query: Tensor, edge_key: Tensor, query: Tensor, key: Tensor, edges: Tensor
+    ) -> Tensor:
         """`[..., num_heads]` from queries and keys `[..., attention_dim]` and edges."""
-        edge_query, edge_key = F.linear(edges, weight).chunk(2, dim=-1)
-        products = (query + edge_query) * (key + edge_key)
-        return self.scale * products.unflatten(-1, (self.num_heads, -1)).sum(-1)
+        products = (query + F.linear(edges, edge_query)) * (key + F.linear(edges, edge_key))
+        return products.unflatten(-1, (self.num_heads, -1)).sum(-1)
 
     def _weighted_values(
-        self, weight: Tensor, attention: Tensor, value: Tensor, edges: Tensor
+        self,
+        edge_value: Tensor,
+        edge_factor: Tensor,
+        attention: Tensor,
+        value: Tensor,
+        edges: Tensor,
     ) -> Tensor:
         """`[..., attention_dim]` from attention `[..., num_heads]`, values and edges."""
-        edge_value, edge_factor = F.linear(edges, weight).chunk(2, dim=-1)
-        values = torch.addcmul(edge_value, value, edge_factor).unflatten(-1, (self.num_heads, -1))
-        return (attention.unsqueeze(-1) * values).flatten(-2)
+        values = torch.addcmul(F.linear(edges, edge_value), value, F.linear(edges, edge_factor))
+        return (attention.unsqueeze(-1) * values.unflatten(-1, (self.num_heads, -1))).flatten(-2)
 
 
 class NodeUpdate(nn.Module):
@@ -237,11 +263,12 @@ class EdgeUpdate(nn.Module):
         topology: Topology,
         nodes: Float[Tensor, "*B num_nodes node_dim"],
         edges: EdgeValues,
+        opposite: EdgeValues,
     ) -> EdgeValues:
         return on_edges(
             self._update,
             edges,
-            topology.opposite(edges),
+            opposite,
             topology.targets(self.from_target(nodes)),
             topology.sources(self.from_source(nodes)),
         )

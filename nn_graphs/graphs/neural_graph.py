@@ -172,6 +172,11 @@ class NeuralGraphStack:
     def __iter__(self) -> Iterator[NeuralGraph]:
         return (self[number] for number in range(len(self)))
 
+    def split(self, size: int) -> "list[NeuralGraphStack]":
+        """Stacks of at most `size` of these graphs, in order."""
+        parts = zip(self.node_features.split(size), self.edge_features.split(size), strict=True)
+        return [self.with_features(*features) for features in parts]
+
     @property
     def structure(self) -> GraphStructure:
         return self.template.structure(self.node_features.device, self.node_features.dtype)

@@ -47,6 +47,16 @@ def make(name: str):
     return encoder
 
 
+@pytest.mark.parametrize("method", ["cat", "mean", "cat_mean", "max_edge"])
+def test_what_a_head_does_not_read_may_be_left_out(name, method):
+    encoder = make(name)
+    model = classifier(encoder, DIMS, method)
+    for graphs in (*stacks(), Batch.from_data_list([stack[0] for stack in stacks(1)])):
+        whole = model.head(encoder(graphs))
+        assert (encoder(graphs, reads=model.head.reads).edges is None) == (method != "max_edge")
+        torch.testing.assert_close(model(graphs), whole, rtol=1e-9, atol=1e-9)
+
+
 def test_shapes(name):
     encoder = make(name)
     for stack in stacks(3):

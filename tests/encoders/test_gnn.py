@@ -8,6 +8,7 @@ from torch import nn
 
 from nn_graphs.encoders.gnn import NGGNN, GraphLayerNorm, PNALayer
 from nn_graphs.encoders.heads import GraphHead, ParameterHead
+from nn_graphs.encoders.mapped import MappedEdges
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.statistics import GraphDims
 from tests.encoders import reference
@@ -122,7 +123,7 @@ def test_inputs_of_a_forward_graph_collect_nothing():
     topology = TEMPLATE.topology()
     nodes = torch.randn(1, TEMPLATE.num_nodes, 4, dtype=torch.float64)
     vectors = torch.randn(1, TEMPLATE.num_edges, 4, dtype=torch.float64)
-    edges = topology.join(vectors, None, fill=torch.zeros(4))
+    edges = MappedEdges(topology.join(vectors, None, fill=torch.zeros(4)))
     alone = torch.cat([nodes[0, :2], torch.zeros(2, 32, dtype=torch.float64)], dim=1)
     assert_equal(layer(topology, nodes, edges)[0, :2], layer.out(layer.update(alone)))
 

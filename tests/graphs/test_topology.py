@@ -206,7 +206,7 @@ def reductions(topology: Topology, edges: EdgeValues) -> dict[str, Tensor]:
         "mean": mean,
         "max": topology.reduce_max(edges),
         "min": topology.reduce_min(edges),
-        "std": topology.reduce_std(edges, mean=mean, eps=1e-5),
+        "std": topology.reduce_statistics(edges, eps=1e-5).std,
     }
 
 
@@ -216,6 +216,61 @@ def test_reductions(directed):
     for name, values in reductions(directed.topology, parts).items():
         assert values.dtype == torch.float64
         assert_rows(values, [row[name] for row in plain])
+
+
+def num_outputs(topology: Topology) -> int:
+    if isinstance(topology, CompleteTopology):
+        return topology.num_outputs
+    return topology.groups[-1].width
+
+
+def test_into_outputs_keeps_what_output_neurons_receive(directed):
+    whole, parts = directed.topology, directed.parts(directed.edges)
+    restricted = whole.into_outputs()
+    chosen = parts if restricted is whole else restricted.chosen(parts)
+    ends = [restricted.sources(directed.nodes), restricted.targets(directed.nodes)]
+    for received, values in (
+        (whole.reduce_sum(parts), restricted.reduce_sum(chosen)),
+        (whole.in_degree, restricted.in_degree),
+        (
+            whole.reduce_sum(
+                on_edges(torch.add, whole.softmax(parts), whole.sources(directed.nodes))
+            ),
+            restricted.reduce_sum(on_edges(torch.add, restricted.softmax(chosen), ends[0])),
+        ),
+        (
+            whole.reduce_max(on_edges(torch.mul, parts, whole.targets(directed.nodes))),
+            restricted.reduce_max(on_edges(torch.mul, chosen, ends[1])),
+        ),
+        *zip(
+            whole.reduce_statistics(parts, eps=1e-5),
+            restricted.reduce_statistics(chosen, eps=1e-5),
+            strict=True,
+        ),
+    ):
+        if restricted is not whole:
+            received = received.clone()
+            received[..., : -num_outputs(restricted), :] = 0
+        torch.testing.assert_close(values, received, **EXACT)
+
+
+def test_statistics_have_the_gradient_of_their_definition(directed):
+    edges = directed.edges.clone().requires_grad_()
+    parts, topology = directed.parts(edges), directed.topology
+    weights = [rand(*directed.nodes.shape, seed=seed) for seed in range(4)]
+    statistics = topology.reduce_statistics(parts, eps=1e-5)
+    plain = Topology.reduce_statistics(topology, parts, eps=1e-5)
+    found, expected = (
+        torch.autograd.grad(
+            sum((w * v).sum() for w, v in zip(weights, values, strict=True)),
+            edges,
+            retain_graph=True,
+        )[0]
+        for values in (statistics, plain)
+    )
+    for mine, theirs in zip(statistics, plain, strict=True):
+        torch.testing.assert_close(mine, theirs, **EXACT)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_in_degree(directed):
