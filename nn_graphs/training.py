@@ -13,7 +13,7 @@ import random
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,20 +23,23 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
+from nn_graphs.encoders.features import Graphs
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.neural_graph import NeuralGraphStack
 from nn_graphs.progress import progress_bar
 from nn_graphs.tasks.task import Task
 from nn_graphs.zoos.batches import GraphDataset, LabelledGraphs
 
 logger = logging.getLogger(__name__)
 FILES = ("checkpoints", "tensorboard", "wandb", "metrics.csv", "test_outputs.npz", "outcome.json")
+CACHE_VALUES = 1_200_000  # numbers that a processor keeps near while it works on them
 ADVICE = (  # of Lightning's, that does not hold here
     ".*does not have many workers",  # a batch is one index into memory
     "Checkpoint directory .* exists and is not empty",  # an interrupted run goes on
@@ -52,6 +55,9 @@ class TrainingSettings:
     Attributes:
         num_epochs: passes over the training split.
         batch_size: networks per step.
+        chunk_size: networks of one architecture per forward and backward pass of a step; their
+            gradients add up to those of the batch. None: the whole batch on an accelerator; on a
+            CPU, where the model tells its `values_per_graph`, as many as stay in its cache.
         learning_rate, weight_decay: of AdamW with amsgrad.
         warmup_steps: the learning rate grows linearly over these, then stays.
         gradient_clip: largest norm of the gradient; 0: no limit.
@@ -60,11 +66,14 @@ class TrainingSettings:
         accelerator, devices, strategy, precision: as Lightning's Trainer takes them; with several
             devices, `batch_size` is that of each.
         has_wandb: log to Weights & Biases too (pip install wandb).
+        has_one_view: an epoch takes one network of each `source_id`, another one each time, where
+            a zoo has several (views: several INRs of an image); else it takes all.
         seed: of the order of networks and of dropout; initial values are drawn by the caller.
     """
 
     num_epochs: int = 200
     batch_size: int = 128
+    chunk_size: int | None = None
     learning_rate: float = 1e-3
     weight_decay: float = 5e-4
     warmup_steps: int = 1000
@@ -76,13 +85,21 @@ class TrainingSettings:
     strategy: str = "auto"
     precision: str = "32-true"
     has_wandb: bool = False
+    has_one_view: bool = False
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("num_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                found = f"{name} is {getattr(self, name)}."
+        for name in ("num_epochs", "batch_size", "chunk_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                found = f"{name} is {value}."
                 raise NNGraphsError("train a model", found=found, do="Give at least 1.")
+        if self.precision.startswith("16"):
+            raise NNGraphsError(
+                f"train with precision={self.precision}",
+                found="it needs scaled gradients, which do not add up over chunks.",
+                do="Use bf16-mixed, or 32-true.",
+            )
 
 
 @dataclass(frozen=True)
@@ -107,12 +124,18 @@ class Outcome:
 
 
 def train_and_test(
-    model: nn.Module, task: Task, settings: TrainingSettings, folder: str | Path
+    model: nn.Module,
+    task: Task,
+    settings: TrainingSettings,
+    folder: str | Path,
+    *,
+    augmentation: nn.Module | None = None,
 ) -> Outcome:
     """Trains a model, chooses its best epoch on val, and scores that one on test.
 
     Beside the outcome, `folder` gets `metrics.csv` (one row per epoch), TensorBoard logs,
-    checkpoints, and `test_outputs.npz` (outputs and labels of the test split).
+    checkpoints, and `test_outputs.npz` (outputs and labels of the test split). Training batches,
+    and no others, go through the `augmentation`, see `nn_graphs.graphs.augmentations`.
 
     Raises:
         NNGraphsError: a checkpoint in the folder cannot be read.
@@ -124,7 +147,7 @@ def train_and_test(
         logger.info("%s is finished; its outcome is read.", folder)
         return Outcome(**json.loads(finished.read_text()))
     L.seed_everything(settings.seed, verbose=False)
-    module = SupervisedModule(model, task, settings, folder)
+    module = SupervisedModule(model, task, settings, folder, augmentation)
     with _without_advice():
         trainer = _make_trainer(task, settings, folder)
         _fit(trainer, module)
@@ -158,9 +181,19 @@ def forget_run(folder: str | Path) -> None:
 class SupervisedModule(L.LightningModule):
     """A model on a task, as Lightning trains it."""
 
-    def __init__(self, model: nn.Module, task: Task, settings: TrainingSettings, folder: Path):
+    automatic_optimization = False  # a step has several backward passes
+
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        settings: TrainingSettings,
+        folder: Path,
+        augmentation: nn.Module | None = None,
+    ):
         super().__init__()
         self.model, self.task, self.settings, self.folder = model, task, settings, folder
+        self.augmentation = augmentation or nn.Identity()
         self.history: list[dict[str, float]] = []
         self.split_metrics: dict[str, dict[str, float]] = {}
         self.test_arrays: dict[str, np.ndarray] = {}
@@ -170,9 +203,21 @@ class SupervisedModule(L.LightningModule):
     def forward(self, graphs: Any) -> Tensor:
         return self.model(graphs)
 
-    def training_step(self, batch: LabelledGraphs, batch_number: int) -> Tensor:
+    def training_step(self, batch: LabelledGraphs, batch_number: int) -> None:
         graphs, labels = batch
-        loss = self.task.loss(self.model(graphs), labels)
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        loss = accumulate_gradients(
+            self.model,
+            self.task.loss,
+            (self.augmentation(graphs), labels),
+            chunk_size=self.settings.chunk_size,
+            backward=self.manual_backward,
+        )
+        if self.settings.gradient_clip:
+            self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
+        optimizer.step()
+        self.lr_schedulers().step()
         self.log(
             "train/loss",
             loss,
@@ -181,7 +226,6 @@ class SupervisedModule(L.LightningModule):
             batch_size=len(labels),
             sync_dist=True,
         )
-        return loss
 
     def validation_step(self, batch: LabelledGraphs, batch_number: int) -> None:
         self._collect(batch)
@@ -276,6 +320,45 @@ class SupervisedModule(L.LightningModule):
         return outputs.cpu(), labels.cpu()
 
 
+def accumulate_gradients(
+    model: nn.Module,
+    loss_fn: Callable[[Tensor, Tensor], Tensor],
+    batch: LabelledGraphs,
+    *,
+    chunk_size: int | None = None,
+    backward: Callable[[Tensor], None] = Tensor.backward,
+) -> Float[Tensor, ""]:
+    """Adds the gradients of a batch to the model's, chunk by chunk; returns the batch's loss.
+
+    Args:
+        model: neural graphs to outputs, each network's from that network alone.
+        loss_fn: `(outputs, labels) -> loss`, a mean over networks.
+        batch: neural graphs and labels.
+        chunk_size: networks in a chunk, see `TrainingSettings`.
+        backward: what to call with the share of the loss that a chunk has.
+    """
+    graphs, labels = batch
+    size = chunk_size or default_chunk_size(model, graphs)
+    parts = [(graphs, labels)]
+    if size < len(labels) and isinstance(graphs, NeuralGraphStack):
+        parts = zip(graphs.split(size), labels.split(size), strict=True)
+    total = torch.zeros((), device=labels.device)
+    for part, part_labels in parts:
+        loss = loss_fn(model(part), part_labels) * (len(part_labels) / len(labels))
+        backward(loss)
+        total += loss.detach()
+    return total
+
+
+def default_chunk_size(model: nn.Module, graphs: Graphs) -> int:
+    """Networks that go through a model together."""
+    count = getattr(model, "values_per_graph", None)
+    values = count and count(graphs)
+    if graphs.node_features.device.type != "cpu" or not values:
+        return graphs.num_graphs
+    return max(1, CACHE_VALUES // values)
+
+
 def in_split_order(
     parts: Shaped[Tensor, "processes part *shape"], *, num_networks: int
 ) -> Shaped[Tensor, "{num_networks} *shape"]:
@@ -318,27 +401,37 @@ class StepBar(L.Callback):
 
 
 class EpochSampler(Sampler[int]):
-    """A random order that depends on the seed and the epoch alone."""
+    """A random order that depends on the seed and the epoch alone.
 
-    def __init__(self, num_items: int, *, seed: int):
-        self.num_items, self.seed, self.epoch = num_items, seed, 0
+    Args:
+        sources: one per item; of those that share a source, each epoch has one, drawn anew.
+        seed: of all orders and choices.
+    """
+
+    def __init__(self, sources: Shaped[np.ndarray, "N"], *, seed: int):
+        self.sources, self.seed, self.epoch = sources, seed, 0
+        self.num_sources = len(np.unique(sources))
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of every epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.num_items
+        return self.num_sources
 
     def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_items)
-        return iter(order.tolist())
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.sources))
+        _, first = np.unique(self.sources[order], return_index=True)
+        return iter(order[np.sort(first)].tolist())
 
 
 def _loader(
     dataset: GraphDataset, settings: TrainingSettings, *, is_shuffled: bool = False
 ) -> DataLoader:
-    sampler = EpochSampler(len(dataset), seed=settings.seed) if is_shuffled else None
+    sampler = None
+    if is_shuffled:
+        sources = dataset.sources if settings.has_one_view else np.arange(len(dataset))
+        sampler = EpochSampler(sources, seed=settings.seed)
     return DataLoader(
         dataset,
         batch_size=settings.batch_size,
@@ -409,7 +502,6 @@ def _make_trainer(task: Task, settings: TrainingSettings, folder: Path) -> L.Tra
         return L.Trainer(
             **hardware,
             max_epochs=settings.num_epochs,
-            gradient_clip_val=settings.gradient_clip or None,
             callbacks=callbacks,
             logger=_make_loggers(settings, folder),
             default_root_dir=folder,

@@ -1,5 +1,6 @@
 """Training: it learns, chooses by val, stops when told, and goes on as if never interrupted."""
 
+import copy
 import dataclasses
 import json
 import math
@@ -23,6 +24,7 @@ from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.heads import GraphHead, GraphModel
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.augmentations import Compose, RandomSymmetries, Translation, WeightNoise
 from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.training import (
     EpochSampler,
@@ -57,9 +59,12 @@ def make_model(task: INRClassification, *, seed: int = 0, dropout: float = 0.5) 
     )
 
 
-def train(folder: Path, settings: TrainingSettings = SHORT, task=None, **options) -> Outcome:
+def train(
+    folder: Path, settings: TrainingSettings = SHORT, task=None, augmentation=None, **options
+) -> Outcome:
     task = task or make_task(noise=2.0)
-    return train_and_test(make_model(task, **options), task, settings, folder)
+    model = make_model(task, **options)
+    return train_and_test(model, task, settings, folder, augmentation=augmentation)
 
 
 def without_time(outcome: Outcome) -> Outcome:
@@ -107,6 +112,10 @@ class Interrupted(INRClassification):
         if self.steps_left == 0:
             self.happens()
         return super().loss(outputs, labels)
+
+
+def make_augmentation() -> Compose:
+    return Compose([Translation(max_shift=0.25), WeightNoise(share=0.1), RandomSymmetries()])
 
 
 def fail() -> None:
@@ -199,13 +208,12 @@ def test_learning_rate_grows_linearly_then_stays_and_gradients_are_clipped(tmp_p
     rates, norms, step = [], [], torch.optim.AdamW.step
 
     def recording_step(optimizer, closure=None):
-        loss = closure()
         (group,) = optimizer.param_groups
         rates.append(group["lr"])
         gradients = [p.grad.norm() for p in group["params"] if p.grad is not None]
         norms.append(torch.stack(gradients).norm().item())
         assert (group["weight_decay"], group["amsgrad"]) == (5e-4, True)
-        return step(optimizer, lambda: loss)
+        return step(optimizer)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", recording_step)
     train(tmp_path / "clipped", change(warmup_steps=5, gradient_clip=1e-3, num_epochs=3))
@@ -216,6 +224,28 @@ def test_learning_rate_grows_linearly_then_stays_and_gradients_are_clipped(tmp_p
     train(tmp_path / "free", change(warmup_steps=0, gradient_clip=0.0, num_epochs=1))
     assert rates == pytest.approx([0.01] * 3)
     assert max(norms) > 0.05
+
+
+@pytest.mark.parametrize("chunk_size", [1, 5, 1000])
+def test_chunks_of_a_batch_add_up_to_it(tmp_path, chunk_size):
+    task = make_task()
+    torch.manual_seed(0)
+    encoder = NGGNN(task.templates, task.statistics(), dim=4, num_layers=2, dropout=0.0)
+    pooling = Pooling("cat", dims=task.dims, node_dim=4, edge_dim=4)
+    head = GraphHead(pooling, hidden_dims=[], out_dim=task.out_dim)
+    start = copy.deepcopy(GraphModel(encoder, head))
+    curves = []
+    for size in (chunk_size, 2000):
+        folder = tmp_path / str(size)
+        settings = change(num_epochs=3, chunk_size=size)
+        train_and_test(copy.deepcopy(start), make_task(), settings, folder)
+        curves.append(pd.read_csv(folder / "metrics.csv")["train/loss"].to_numpy())
+    np.testing.assert_allclose(*curves, rtol=1e-4)
+
+
+def test_scaled_gradients_are_refused(raises_saying):
+    with raises_saying(asked="precision=16-mixed", found="chunks", do="bf16-mixed"):
+        change(precision="16-mixed")
 
 
 def test_patience(tmp_path):
@@ -257,6 +287,37 @@ def test_exception_and_going_on(uninterrupted, tmp_path, step):
     # Before the first checkpoint nothing is known of the initial values; after it, they come back.
     outcome = train(tmp_path, seed=0 if step <= STEPS else 11)
     assert without_time(outcome) == without_time(outcome_of(uninterrupted))
+    assert_same_run(uninterrupted, tmp_path)
+
+
+@pytest.mark.parametrize("step", [STEPS + 1, 2 * STEPS + 2])
+def test_going_on_with_augmentation(uninterrupted, tmp_path, step):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(whole, augmentation=make_augmentation())
+    task = Interrupted(step, fail, noise=2.0)
+    with pytest.raises(ZeroDivisionError):
+        train(parts, task=task, augmentation=make_augmentation())
+    train(parts, seed=11, augmentation=make_augmentation())
+    assert_same_run(whole, parts)
+    ours, theirs = weights(uninterrupted, "last"), weights(whole, "last")
+    assert ours.keys() == theirs.keys()
+    assert not torch.equal(ours["model.mlp.0.weight"], theirs["model.mlp.0.weight"])
+
+
+def test_training_batches_alone_are_augmented(tmp_path):
+    calls = []
+
+    class Recorded(nn.Module):
+        def forward(self, graphs):
+            calls.append((self.training, len(graphs)))
+            return graphs
+
+    train(tmp_path, change(num_epochs=2), augmentation=Recorded())
+    assert calls == [(True, 16)] * 2 * STEPS
+
+
+def test_no_augmentation_is_that_of_none(uninterrupted, tmp_path):
+    train(tmp_path, augmentation=Compose())
     assert_same_run(uninterrupted, tmp_path)
 
 
@@ -418,7 +479,7 @@ def test_defaults_are_the_published_ones():
 
 def test_order_depends_on_seed_and_epoch_alone():
     def order(seed: int, epoch: int) -> list[int]:
-        sampler = EpochSampler(20, seed=seed)
+        sampler = EpochSampler(np.arange(20), seed=seed)
         sampler.set_epoch(epoch)
         return list(sampler)
 
@@ -426,6 +487,44 @@ def test_order_depends_on_seed_and_epoch_alone():
     torch.rand(5)
     assert order(0, 0) == order(0, 0)
     assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+
+
+def test_an_epoch_has_one_view_of_each_source():
+    sources = np.array([7, 7, 7, 7, 3, 3, 9])
+    sampler, chosen = EpochSampler(sources, seed=0), []
+    assert len(sampler) == 3
+    for epoch in range(400):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        assert sorted(sources[order]) == [3, 7, 9]
+        chosen += order
+    counts = np.bincount(chosen) / 400
+    assert counts == pytest.approx([0.25] * 4 + [0.5] * 2 + [1], abs=0.07)
+    sampler.set_epoch(5)
+    assert list(sampler) == chosen[15:18]
+
+
+def test_training_with_one_view_of_each_image(tmp_path, tiny_zoo):
+    """24 images with two INRs each: an epoch is 2 steps of at most 16, not 3."""
+    seen = []
+
+    class Counted(INRClassification):
+        def loss(self, outputs, labels):
+            seen.append(len(labels))
+            return super().loss(outputs, labels)
+
+    for has_one_view, sizes in ((True, [16, 8]), (False, [16] * 3)):
+        task = Counted(tiny_zoo)
+        model = FlatMLP(task.templates[0], hidden_dims=(4,), out_dim=10)
+        settings = change(num_epochs=2, has_one_view=has_one_view)
+        train_and_test(model, task, settings, tmp_path / str(has_one_view))
+        assert seen == sizes * 2
+        seen.clear()
+
+
+def test_views_of_what_is_not_known(raises_saying, tmp_path):
+    with raises_saying(asked="views of the same image", found="label, split", do="`source_id`"):
+        train(tmp_path, change(has_one_view=True))
 
 
 @pytest.mark.parametrize(("num_networks", "processes"), [(8, 2), (7, 2), (10, 4), (3, 4)])

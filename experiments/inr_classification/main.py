@@ -14,19 +14,21 @@ import hydra
 from omegaconf import DictConfig
 from support.launch import Run, launch
 from support.reports import report_inr_classification
+from support.zoos import open_zoo
 
+from nn_graphs.graphs.augmentations import Compose
 from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.training import train_and_test
-from nn_graphs.zoos.makers.inr import open_or_make_inr_zoo
 
 
 def classify(run: Run) -> None:
     config = run.config
-    recipe = run.build(config.zoo.recipe)
-    zoo = open_or_make_inr_zoo(recipe, config.zoo.path, data_root=run.data_root)
-    task = INRClassification(zoo)
+    task = INRClassification(open_zoo(run))
     model = run.seeded(run.build(config.encoder.model), task)
-    outcome = train_and_test(model, task, run.build(config.trainer), run.folder)
+    augmentation = Compose(run.build(config.augmentation).values())
+    outcome = train_and_test(
+        model, task, run.build(config.trainer), run.folder, augmentation=augmentation
+    )
     run.record(outcome)
     report_inr_classification(run, task, outcome)
 

@@ -1,6 +1,7 @@
 """What a run shows at its end: figures in its folder, and a table of all results so far."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from support.launch import Run
 
 from nn_graphs.datasets import ImageDataset, load_images
+from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.stacked import stacked_forward
 from nn_graphs.plotting import (
@@ -37,15 +39,17 @@ def report_inr_classification(run: Run, task: INRClassification, outcome: Outcom
     curves = plot_learning_curves(metrics, metric=task.metric, title=name)
     save_figure(curves, run.folder / "learning_curves.png")
     arrays = np.load(run.folder / "test_outputs.npz")
-    images = load_images(task.zoo.metadata["recipe"]["dataset"], run.data_root)
+    images = _images_of(task.zoo, run.data_root)
+    numbers = map(str, range(arrays["outputs"].shape[1]))
     confusion = plot_confusion(
         arrays["outputs"].argmax(axis=1),
         arrays["labels"],
-        class_names=images.class_names,
+        class_names=images.class_names if images else tuple(numbers),
         title=f"{name}: {outcome.test['accuracy']:.1f}% on test",
     )
     save_figure(confusion, run.folder / "confusion.png")
-    save_figure(_renderings(task.zoo, images), run.folder / "renderings.png")
+    if images:
+        save_figure(_renderings(task.zoo, images), run.folder / "renderings.png")
     logger.info(
         "%s: accuracy %.1f%% on val, %.1f%% on test (%d parameters, %.1f minutes)",
         name,
@@ -73,6 +77,15 @@ def report_scores(run: Run, metric: str) -> None:
     save_figure(figure, run.folder.parent / f"scores_{run.config.zoo.name}.png")
 
 
+def _images_of(zoo: Zoo, data_root: Path) -> ImageDataset | None:
+    """What the INRs were fitted to; None where it is not there, which a zoo file needs no more."""
+    try:
+        return load_images(zoo.metadata["recipe"]["dataset"], data_root)
+    except NNGraphsError as error:
+        logger.warning("No figure of the images: %s", error)
+        return None
+
+
 def _renderings(zoo: Zoo, images: ImageDataset) -> Figure:
     """The first test images of a zoo, each above what its INR draws."""
     preset = inr_preset(zoo.metadata["recipe"]["preset"])
@@ -82,10 +95,8 @@ def _renderings(zoo: Zoo, images: ImageDataset) -> Figure:
     with torch.no_grad():
         outputs = stacked_forward(zoo.spec, zoo.take(numbers), preset.coordinates(height, width))
     drawn = rearrange(preset.to_pixels(outputs), "n (h w) c -> n h w c", h=height).numpy()
-    titles = [
-        f"{images.class_names[label]}\n{psnr:.0f} dB"
-        for label, psnr in zip(
-            images.labels[sources], zoo.table["psnr"].to_numpy()[numbers], strict=True
-        )
-    ]
-    return plot_renderings(images.pixels(sources), drawn, titles=titles, caption="test images")
+    pixels = images.pixels(sources)
+    psnr = -10 * np.log10(np.square(drawn - pixels).mean(axis=(1, 2, 3)))
+    names = [images.class_names[label] for label in images.labels[sources]]
+    titles = [f"{name}\n{value:.0f} dB" for name, value in zip(names, psnr, strict=True)]
+    return plot_renderings(pixels, drawn, titles=titles, caption="test images")
