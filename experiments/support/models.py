@@ -5,9 +5,12 @@ from typing import Literal
 
 from torch import nn
 
+from nn_graphs.encoders.equivariant.head import InvariantHead
 from nn_graphs.encoders.flat_mlp import FlatMLP
 from nn_graphs.encoders.heads import GraphHead, GraphModel
 from nn_graphs.encoders.pooling import Pooling, PoolingMethod
+from nn_graphs.encoders.probe_only import ProbeOnly
+from nn_graphs.encoders.statnn import StatNN
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.tasks.task import Task
 
@@ -47,3 +50,52 @@ def make_flat_mlp(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> 
         dropout=dropout,
         out_dim=task.out_dim,
     )
+
+
+def make_statnn(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> StatNN:
+    """Statistics of weight and bias tensors, standardised by the training split, and an MLP."""
+    dataset = task.dataset("train")
+    places = range(len(dataset))
+    batches = (dataset.__getitems__([*places[i : i + 1024]])[0] for i in places[::1024])
+    return StatNN(
+        task.templates, batches, hidden_dims=hidden_dims, dropout=dropout, out_dim=task.out_dim
+    )
+
+
+def make_probe_only(
+    task: Task, *, num_probes: int, hidden_dims: Sequence[int], dropout: float
+) -> ProbeOnly:
+    """Outputs of the networks at learned inputs, and an MLP."""
+    return ProbeOnly(
+        task.templates,
+        num_probes=num_probes,
+        hidden_dims=hidden_dims,
+        dropout=dropout,
+        out_dim=task.out_dim,
+    )
+
+
+def make_weight_space_classifier(
+    task: Task,
+    *,
+    encoder: Callable[..., nn.Module],
+    is_normalised: bool,
+    hidden_dims: Sequence[int],
+    dropout: float,
+) -> GraphModel:
+    """A DWSNet or NFN (as yet without template and statistics), and its invariant head."""
+    if len(task.templates) != 1:
+        raise NNGraphsError(
+            "make a DWSNet or NFN, whose layers belong to an architecture",
+            found=f"the networks of the zoo are of {len(task.templates)} architectures.",
+            do="Choose an encoder of graphs, or a zoo of one architecture.",
+        )
+    encoder = encoder(task.templates[0], task.statistics() if is_normalised else None)
+    head = InvariantHead(
+        encoder.spaces,
+        dim=encoder.node_dim,
+        hidden_dims=hidden_dims,
+        dropout=dropout,
+        out_dim=task.out_dim,
+    )
+    return GraphModel(encoder, head)

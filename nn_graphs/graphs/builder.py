@@ -290,11 +290,22 @@ def _drop_unused(operations: Sequence[Operation]) -> list[Operation]:
     return [operation.renumbered(places) for operation in kept]
 
 
-def _symmetries(groups: Sequence[NodeGroup], blocks: Sequence[EdgeBlock]) -> Symmetries:
+def without_fixed_neurons(template: GraphTemplate) -> GraphTemplate:
+    """The same architecture, with inputs and outputs that may be permuted like hidden neurons.
+
+    That changes what a network computes; it is the larger group for which NFN (NP) layers are made.
+    """
+    symmetries = _symmetries(template.groups, template.blocks, are_ends_fixed=False)
+    return replace(template, symmetries=symmetries)
+
+
+def _symmetries(
+    groups: Sequence[NodeGroup], blocks: Sequence[EdgeBlock], *, are_ends_fixed: bool = True
+) -> Symmetries:
     """Which neurons can be permuted, and which must move together."""
     ties = AxisTies([group.width for group in groups])
     for number, group in enumerate(groups):
-        if group.kind is not NeuronKind.HIDDEN:
+        if are_ends_fixed and group.kind is not NeuronKind.HIDDEN:
             ties.fix(number)
     first_use: dict[ParameterSlot, EdgeBlock] = {}
     for block in blocks:

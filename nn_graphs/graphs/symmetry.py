@@ -113,7 +113,7 @@ def sample_symmetries(
         NNGraphsError: a kind is unknown.
     """
     _check_kinds(kinds)
-    rules = _NeuronRules(template)
+    rules = NeuronRules(template)
     order, factor = [], []
     draws = [
         _draw_permutation(
@@ -221,7 +221,7 @@ def _draw_permutation(
 
 
 def _draw_turns(
-    rules: "_NeuronRules", num_networks: int, max_turns: int, *, generator: torch.Generator | None
+    rules: "NeuronRules", num_networks: int, max_turns: int, *, generator: torch.Generator | None
 ) -> Int[Tensor, "N num_nodes"]:
     """By how many half periods each neuron's phase moves."""
     shape = (num_networks, len(rules.allows_turns))
@@ -229,7 +229,7 @@ def _draw_turns(
     return torch.where(rules.allows_odd_turns, turns, turns - turns.fmod(2)) * rules.allows_turns
 
 
-class _NeuronRules:
+class NeuronRules:
     """What the activations of a template allow, per permutation and per neuron."""
 
     def __init__(self, template: "GraphTemplate"):

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from support.checks import check_config
 from support.launch import EXPERIMENTS
 
+from nn_graphs.graphs.augmentations import Compose
 from nn_graphs.networks.inr import PRESETS
 from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.training import TrainingSettings
@@ -151,6 +152,11 @@ def published_task() -> INRClassification:
         (["encoder=ng_gnn"], 92_010),
         (["encoder=ng_gnn", "encoder.model.encoder.num_probes=64"], 100_714),
         (["encoder=flat_mlp"], (1185 + 1) * 256 + 257 * 256 + 257 * 10),
+        (["encoder=statnn"], (6 * 7 + 1) * 1000 + 1001 * 1000 + 1001 * 10),
+        (["encoder=probe_only"], 64 * 2 + (64 + 1) * 256 + 257 * 256 + 257 * 10),
+        (["encoder=dwsnet"], 314_506),
+        (["encoder=nfn_np"], 41_828_138),
+        (["encoder=nfn_hnp"], 53_758_762),
     ],
 )
 def test_published_numbers_of_parameters(published_task, overrides, count):
@@ -162,11 +168,27 @@ def test_published_numbers_of_parameters(published_task, overrides, count):
     assert model.eval()(graphs).shape == (2, 10)
 
 
-def test_flat_mlp_needs_one_architecture(raises_saying):
+@pytest.mark.parametrize(
+    ("name", "count"), [("none", 0), ("inr", 4), ("published", 5), ("symmetries", 1)]
+)
+def test_augmentations_change_training_networks(published_task, name, count):
+    config = compose("inr_classification", f"augmentation={name}")
+    steps = hydra.utils.instantiate(config.augmentation, _convert_="all").values()
+    assert len(steps) == count
+    graphs, _ = published_task.dataset("train").__getitems__([0, 1])
+    changed = Compose(steps)(graphs)
+    assert torch.equal(changed.params, graphs.params) == (count == 0)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "asked"),
+    [("flat_mlp", "flattened"), ("dwsnet", "DWSNet or NFN"), ("nfn_np", "DWSNet or NFN")],
+)
+def test_some_models_need_one_architecture(raises_saying, encoder, asked):
     from tests.toy_zoos import mixed_zoo
 
-    config = compose("inr_classification", "encoder=flat_mlp")
-    with raises_saying(asked="flattened", found="2 architectures", do="encoder of graphs"):
+    config = compose("inr_classification", f"encoder={encoder}")
+    with raises_saying(asked=asked, found="2 architectures", do="encoder of graphs"):
         hydra.utils.instantiate(config.encoder.model, _convert_="all")(
             INRClassification(mixed_zoo())
         )
