@@ -1,15 +1,24 @@
-"""Figures: learning curves, confusion matrices, images beside the renderings of their INRs."""
+"""Figures: learning curves, confusion matrices, rows of images, drawings of neural graphs."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
+from torch import Tensor
+
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.neural_graph import NeuralGraph, NeuronKind
+from nn_graphs.networks.activations import ACTIVATION_NAMES
 
 STYLE = {
     "figure.dpi": 120,
@@ -21,6 +30,7 @@ STYLE = {
     "axes.titlesize": 10,
     "legend.frameon": False,
 }
+GRAPH_COLORS = "RdBu_r"
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
@@ -100,16 +110,31 @@ def plot_renderings(
     caption: str = "",
 ) -> Figure:
     """Images in [0, 1] above, and the renderings of the INRs that were fitted to them below."""
+    return plot_image_rows({"image": images, "INR": renderings}, titles=titles, caption=caption)
+
+
+def plot_image_rows(
+    rows: Mapping[str, Float[np.ndarray, "N height width channels"]],
+    *,
+    titles: Sequence[str],
+    caption: str = "",
+) -> Figure:
+    """Rows of images in [0, 1], of any size, column by column about the same thing.
+
+    Args:
+        rows: their names, shown on the left, and images.
+        titles: of the columns.
+        caption: of the figure.
+    """
     with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(0.9 * len(images) + 0.6, 2.5))
-        rows = figure.subplots(2, len(images), squeeze=False)
-        for axes, pictures in zip(rows, (images, renderings), strict=True):
-            for cell, picture in zip(axes, pictures, strict=True):
-                _show(cell, picture)
-        for cell, title in zip(rows[0], titles, strict=True):
+        figure = Figure(figsize=(0.9 * len(titles) + 0.6, len(rows) + 0.5))
+        cells = figure.subplots(len(rows), len(titles), squeeze=False)
+        for row, (name, images) in zip(cells, rows.items(), strict=True):
+            for cell, image in zip(row, images, strict=True):
+                _show(cell, image)
+            row[0].set_ylabel(name)
+        for cell, title in zip(cells[0], titles, strict=True):
             cell.set_title(title, fontsize=7)
-        rows[0][0].set_ylabel("image")
-        rows[1][0].set_ylabel("INR")
         figure.suptitle(caption, fontsize=10, y=1.04)
     return figure
 
@@ -127,6 +152,127 @@ def plot_scores(scores: Mapping[str, Sequence[float]], *, ylabel: str, title: st
         axes.set(ylabel=ylabel, title=title)
         axes.grid(visible=False, axis="x")
     return figure
+
+
+def plot_neural_graphs(graphs: Mapping[str, NeuralGraph], *, is_sorted: bool = True) -> Figure:
+    """Networks drawn as neural graphs, side by side: layers are columns, inputs on the left.
+
+    Weights are the colours of edges (strong ones also thick), biases those of neurons; both in
+    units of the largest of their layer. Neurons without a bias are white, constant edges dashed.
+
+    Args:
+        graphs: titles and single graphs.
+        is_sorted: hidden neurons stand by the sum of the heights of their sources times weights,
+            so that a network looks the same in whatever order its neurons come; else they stand in
+            that order.
+
+    Raises:
+        NNGraphsError: a graph is a batch, or has more than one feature per neuron or edge.
+    """
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(4.6 * len(graphs) + 0.8, 3.8), layout="constrained")
+        figure.get_layout_engine().set(wspace=0.06)
+        cells = figure.subplots(1, len(graphs), squeeze=False)[0]
+        for axes, (title, graph) in zip(cells, graphs.items(), strict=True):
+            _check_drawable(graph)
+            graph = copy(graph).to("cpu")  # torch-geometric moves in place
+            _draw_graph(axes, graph, _positions(graph, is_sorted=is_sorted))
+            axes.set_title(title)
+        colors = ScalarMappable(Normalize(-1, 1), GRAPH_COLORS)
+        bar = figure.colorbar(colors, ax=cells, ticks=[-1, 0, 1], shrink=0.6, pad=0.02)
+        bar.set_label("weight, bias (largest of its layer = 1)")
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _check_drawable(graph: NeuralGraph) -> None:
+    nodes, edges = graph.node_features, graph.edge_features
+    if graph.num_graphs != 1 or nodes.shape[1] != 1 or edges.shape[1] != 1:
+        raise NNGraphsError(
+            "draw a neural graph",
+            found=f"there are {graph.num_graphs} graphs in it, with {nodes.shape[1]} features per "
+            f"neuron and {edges.shape[1]} per edge.",
+            do="Give single graphs of weights and biases, e.g. batch[0] or template(params).",
+        )
+
+
+def _draw_graph(
+    axes: Axes, graph: NeuralGraph, positions: Float[np.ndarray, "num_nodes 2"]
+) -> None:
+    edges, layer = graph.edge_index.numpy(), graph.layer_id.numpy()
+    is_weight = graph.edge_kind_id.numpy() == 0
+    weights = _in_units_of_layer(graph.edge_features, layer[edges[1]], is_weight)
+    biases = _in_units_of_layer(graph.node_features, layer, graph.has_bias.numpy())
+    strength = np.where(is_weight, np.abs(weights), 0.4)
+    colors = mpl.colormaps[GRAPH_COLORS]((weights + 1) / 2)
+    colors[~is_weight] = mpl.colors.to_rgba("gray")
+    colors[:, 3] = 0.06 + 0.94 * strength**1.5
+    order = np.argsort(strength)  # strong ones above weak ones
+    lines = LineCollection(
+        _edge_paths(positions[edges.T[order]]),
+        colors=colors[order],
+        linewidths=0.3 + 2 * strength[order],
+        linestyles=["solid" if plain else "dashed" for plain in is_weight[order]],
+    )
+    axes.add_collection(lines)
+    faces = mpl.colormaps[GRAPH_COLORS]((biases + 1) / 2)
+    faces[~graph.has_bias.numpy()] = 1.0
+    size = min(150, 2400 / np.bincount(layer).max())
+    axes.scatter(*positions.T, s=size, c=faces, edgecolors="0.3", linewidths=0.8, zorder=2)
+    axes.set_xticks(range(layer.max() + 1), _layer_names(graph))
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _edge_paths(
+    ends: Float[np.ndarray, "num_edges 2 2"],
+) -> Float[np.ndarray, "num_edges points 2"]:
+    """Straight lines to the next layer, arcs over the layers that an edge skips."""
+    span = ends[:, 1, 0] - ends[:, 0, 0]
+    share = np.linspace(0, 1, 2 if (span <= 1).all() else 20)[:, None]
+    paths = ends[:, None, 0] * (1 - share) + ends[:, None, 1] * share
+    height = 0.25 * (1 - 1 / span.clip(min=1))
+    paths[..., 1] += height[:, None] * (4 * share * (1 - share))[:, 0]
+    return paths
+
+
+def _in_units_of_layer(
+    features: Tensor, layer: Int[np.ndarray, "N"], is_parameter: Bool[np.ndarray, "N"]
+) -> Float[np.ndarray, "N"]:
+    """Parameters in [-1, 1]; 0 where there is none, and where all of a layer are 0."""
+    values = features.detach().numpy()[:, 0] * is_parameter
+    largest = np.zeros(layer.max() + 1)
+    np.maximum.at(largest, layer, np.abs(values))
+    return values / np.where(largest > 0, largest, 1)[layer]
+
+
+def _positions(graph: NeuralGraph, *, is_sorted: bool) -> Float[np.ndarray, "num_nodes 2"]:
+    """A place for every neuron: its layer, and its height in -1 ... 1, the first on top."""
+    source, target = graph.edge_index.numpy()
+    weights = graph.edge_features.detach().numpy()[:, 0]
+    layer = graph.layer_id.numpy()
+    heights = np.zeros(len(layer))
+    for number in range(layer.max() + 1):
+        here = np.flatnonzero(layer == number)
+        if is_sorted and graph.kind_id[here[0]] == NeuronKind.HIDDEN.value:
+            pull = np.bincount(target, weights * heights[source], minlength=len(layer))
+            here = here[np.argsort(-pull[here], kind="stable")]
+        heights[here] = 1 - (2 * np.arange(len(here)) + 1) / len(here)
+    return np.stack([layer, heights], axis=1)
+
+
+def _layer_names(graph: NeuralGraph) -> list[str]:
+    """What stands under each layer: how many neurons of what."""
+    names = []
+    for number in range(int(graph.layer_id.max()) + 1):
+        here = (graph.layer_id == number).nonzero().flatten()
+        kind = NeuronKind(graph.kind_id[here[0]].item())
+        name = ACTIVATION_NAMES[graph.activation_id[here[0]]]
+        if kind is not NeuronKind.HIDDEN:
+            name = kind.name.lower() + ("s" if len(here) > 1 else "")
+        names.append(f"{len(here)} {'linear' if name == 'none' else name}")
+    return names
 
 
 def _show(axes: Axes, picture: Float[np.ndarray, "height width channels"]) -> None:

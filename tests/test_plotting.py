@@ -1,13 +1,22 @@
-"""Figures show what they are given: curves, shares, pictures, bars."""
+"""Figures show what they are given: curves, shares, pictures, bars, networks."""
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from matplotlib.axes import Axes
+from torch import nn
+from torch_geometric.data import Batch
 
+from nn_graphs import NetworkSpec, NeuralGraph, template_from_spec, trace
+from nn_graphs.graphs.symmetry import apply_symmetries, sample_symmetries
+from nn_graphs.networks.activations import Activation
 from nn_graphs.plotting import (
     plot_confusion,
+    plot_image_rows,
     plot_learning_curves,
+    plot_neural_graphs,
     plot_renderings,
     plot_scores,
     save_figure,
@@ -121,3 +130,163 @@ def test_scores(tmp_path):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["mlp", "ng_t"]
     assert (axes.get_ylabel(), axes.get_title()) == ("%", "digits")
     assert written(figure, tmp_path)
+
+
+def test_image_rows_of_several_sizes(tmp_path):
+    rows = {name: np.full((2, size, size, 1), 0.5) for name, size in (("8", 8), ("64", 64))}
+    rows["8"][1] = 0.25
+    figure = plot_image_rows({**rows, "again": rows["8"]}, titles=["a", "b"], caption="sizes")
+    assert [axes.get_ylabel() for axes in figure.axes[::2]] == ["8", "64", "again"]
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "", "", "", ""]
+    assert [axes.images[0].get_array().shape for axes in figure.axes[1:4]] == [
+        (8, 8),
+        (64, 64),
+        (64, 64),
+    ]
+    assert figure.axes[1].images[0].get_array()[0, 0] == 0.25
+    assert figure.get_suptitle() == "sizes"
+    assert written(figure, tmp_path)
+
+
+# Drawings of neural graphs.
+
+SINE = Activation("sine", 30.0)
+COLORS = mpl.colormaps["RdBu_r"]
+
+
+def mlp_graph(layout: tuple[int, ...], params: list[float]) -> NeuralGraph:
+    return template_from_spec(NetworkSpec.mlp(layout, activation=SINE))(torch.tensor(params))
+
+
+class Skip(nn.Module):
+    """`linear(x + relu(linear(x)))`, whose first layer has no bias."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.out = nn.Linear(3, 3, bias=False), nn.Linear(3, 2)
+
+    def forward(self, values):
+        return self.out(values + torch.relu(self.inner(values)))
+
+
+def edges_of(axes: Axes) -> dict[tuple, int]:
+    """Numbers of the drawn edges by their ends `(x, y, x, y)`."""
+    paths = axes.collections[0].get_segments()
+    return {tuple(path[[0, -1]].round(4).flatten().tolist()): n for n, path in enumerate(paths)}
+
+
+def colors_by_place(axes: Axes) -> np.ndarray:
+    """Colours of edges, then of neurons, in the order of their places."""
+    lines, dots = axes.collections
+    edges, neurons = edges_of(axes), dots.get_offsets().tolist()
+    order = [edges[ends] for ends in sorted(edges)]
+    faces = dots.get_facecolors()[sorted(range(len(neurons)), key=neurons.__getitem__)]
+    return np.concatenate([lines.get_colors()[order], faces])
+
+
+def test_a_drawing_shows_weights_and_biases(tmp_path):
+    # weights and biases of 2-2-1, layer by layer
+    graph = mlp_graph((2, 2, 1), [8.0, 0, -4, -2, 1, -2, 0.5, 0.25, 0])
+    figure = plot_neural_graphs({"net": graph}, is_sorted=False)
+    axes, bar = figure.axes
+    lines, dots = axes.collections
+    assert dots.get_offsets().tolist() == [[0, 0.5], [0, -0.5], [1, 0.5], [1, -0.5], [2, 0]]
+    shown, widths = lines.get_colors(), lines.get_linewidths()
+    numbers = edges_of(axes)
+    expected = {
+        (0, 0.5, 1, 0.5): 1,
+        (0, -0.5, 1, 0.5): 0,
+        (0, 0.5, 1, -0.5): -0.5,
+        (0, -0.5, 1, -0.5): -0.25,
+        (1, 0.5, 2, 0): 1,
+        (1, -0.5, 2, 0): 0.5,
+    }
+    assert numbers.keys() == expected.keys()
+    for ends, value in expected.items():
+        assert np.allclose(shown[numbers[ends], :3], COLORS((value + 1) / 2)[:3])
+        assert np.isclose(widths[numbers[ends]], 0.3 + 2 * abs(value))
+    faces = dots.get_facecolors()
+    assert np.allclose(faces[:2], 1)  # inputs have no bias
+    assert np.allclose(faces[2:], [COLORS(0.75), COLORS(0.0), COLORS(0.5)])
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "2 inputs",
+        "2 sine",
+        "1 output",
+    ]
+    assert axes.get_title() == "net"
+    assert bar.get_ylabel().startswith("weight")
+    assert written(figure, tmp_path)
+
+
+def test_strong_weights_are_drawn_last(tmp_path):
+    graph = mlp_graph((2, 2, 1), [8.0, 0, -4, -2, 1, -2, 0.5, 0.25, 0])
+    widths = plot_neural_graphs({"": graph}).axes[0].collections[0].get_linewidths()
+    assert np.all(np.diff(widths) >= 0)
+
+
+def test_a_sorted_drawing_does_not_depend_on_the_order_of_neurons():
+    template = template_from_spec(NetworkSpec.mlp((2, 5, 4, 1), activation=SINE))
+    generator = torch.Generator().manual_seed(0)
+    params = torch.randn(1, template.num_params, generator=generator)
+    element = sample_symmetries(template, 1, kinds=["permutation"], generator=generator)
+    permuted = apply_symmetries(template, params, element)
+    graphs = {"before": template(params[0]), "after": template(permuted[0])}
+    before, after, _ = plot_neural_graphs(graphs).axes
+    assert np.allclose(colors_by_place(before), colors_by_place(after))
+    before, after, _ = plot_neural_graphs(graphs, is_sorted=False).axes
+    assert not np.allclose(colors_by_place(before), colors_by_place(after))
+
+
+def test_hidden_neurons_stand_near_what_drives_them():
+    weights = [0.0, 1, 1, 0, -3, 0]  # of three neurons: the lower input, the upper, minus the upper
+    graph = mlp_graph((2, 3, 1), [*weights, 0.1, 0.2, 0.3, 1, 1, 1, 0])
+    dots = plot_neural_graphs({"": graph}).axes[0].collections[1]
+    assert np.allclose(dots.get_offsets()[2:5, 1], [0, 2 / 3, -2 / 3])
+
+
+def test_a_drawing_of_a_skip_connection(tmp_path):
+    module = Skip()
+    graph = trace(module, torch.zeros(1, 3))(module)  # layers: inputs, relu, sum, outputs
+    axes = plot_neural_graphs({"skip": graph}).axes[0]
+    lines, dots = axes.collections
+    dashed = np.array([pattern is not None for _, pattern in lines.get_linestyles()])
+    assert dashed.sum() == 6
+    assert np.allclose(lines.get_colors()[dashed][:, :3], mpl.colors.to_rgb("gray"))
+    middle = {
+        number: lines.get_segments()[number][9:11, 1].mean() - (ends[1] + ends[3]) / 2
+        for ends, number in edges_of(axes).items()
+    }
+    spans = {number: ends[2] - ends[0] for ends, number in edges_of(axes).items()}
+    assert all((middle[number] > 0.1) == (spans[number] == 2) for number in spans)
+    assert np.allclose(dots.get_facecolors()[:9], 1)
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    assert names == ["3 inputs", "3 relu", "3 linear", "2 outputs"]
+    assert written(axes.figure, tmp_path)
+
+
+def test_a_drawing_of_zeros_and_of_gradients(tmp_path):
+    module = nn.Linear(3, 2)
+    template = trace(module, torch.zeros(1, 3))
+    graphs = {"zero": template(torch.zeros(8)), "module": template(module)}
+    figure = plot_neural_graphs(graphs)
+    zero = figure.axes[0].collections[0]
+    assert np.allclose(zero.get_colors()[:, :3], COLORS(0.5)[:3])
+    assert written(figure, tmp_path)
+
+
+def test_only_single_graphs_of_weights_can_be_drawn(raises_saying):
+    graph = mlp_graph((2, 2, 1), [1.0] * 9)
+    batch = Batch.from_data_list([graph, graph])
+    with raises_saying(asked="draw", found="2 graphs", do="batch[0]"):
+        plot_neural_graphs({"": batch})
+    assert plot_neural_graphs({"": batch[0]})
+    encoded = graph.with_features(torch.zeros(5, 4), torch.zeros(6, 3))
+    with raises_saying(asked="draw", found="4 features per neuron and 3 per edge", do="single"):
+        plot_neural_graphs({"": encoded})
+
+
+@pytest.mark.gpu
+def test_a_drawing_leaves_its_graph_on_its_device():
+    graph = mlp_graph((2, 2, 1), [1.0] * 9).to("cuda")
+    plot_neural_graphs({"": graph})
+    assert all(value.is_cuda for value in graph.to_dict().values() if torch.is_tensor(value))
