@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader, Sampler
 from nn_graphs.encoders.features import Graphs
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.neural_graph import NeuralGraphStack
+from nn_graphs.networks.fitting import CompiledIfPossible
 from nn_graphs.progress import progress_bar
 from nn_graphs.tasks.task import Task
 from nn_graphs.zoos.batches import GraphDataset, LabelledGraphs
@@ -56,8 +57,11 @@ class TrainingSettings:
         num_epochs: passes over the training split.
         batch_size: networks per step.
         chunk_size: networks of one architecture per forward and backward pass of a step; their
-            gradients add up to those of the batch. None: the whole batch on an accelerator; on a
-            CPU, where the model tells its `values_per_graph`, as many as stay in its cache.
+            gradients add up to those of the batch. None: the whole batch on an accelerator or
+            compiled; else, where the model tells its `values_per_graph`, as many as stay in the
+            processor's cache.
+        is_compiled: compile the training step of whole chunks (torch.compile), which takes a minute
+            or so at the start; what is left over, and validation, run eagerly.
         learning_rate, weight_decay: of AdamW with amsgrad.
         warmup_steps: the learning rate grows linearly over these, then stays.
         gradient_clip: largest norm of the gradient; 0: no limit.
@@ -74,6 +78,7 @@ class TrainingSettings:
     num_epochs: int = 200
     batch_size: int = 128
     chunk_size: int | None = None
+    is_compiled: bool = False
     learning_rate: float = 1e-3
     weight_decay: float = 5e-4
     warmup_steps: int = 1000
@@ -194,10 +199,14 @@ class SupervisedModule(L.LightningModule):
         super().__init__()
         self.model, self.task, self.settings, self.folder = model, task, settings, folder
         self.augmentation = augmentation or nn.Identity()
+        self._compiled = CompiledIfPossible(model) if settings.is_compiled else None
         self.history: list[dict[str, float]] = []
         self.split_metrics: dict[str, dict[str, float]] = {}
         self.test_arrays: dict[str, np.ndarray] = {}
         self.minutes = 0.0
+        self._train_losses: list[
+            tuple[Tensor, int]
+        ] = []  # of the epoch's batches, with their sizes
         self._collected: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, graphs: Any) -> Tensor:
@@ -212,20 +221,14 @@ class SupervisedModule(L.LightningModule):
             self.task.loss,
             (self.augmentation(graphs), labels),
             chunk_size=self.settings.chunk_size,
+            compiled=self._compiled,
             backward=self.manual_backward,
         )
         if self.settings.gradient_clip:
             self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
         optimizer.step()
         self.lr_schedulers().step()
-        self.log(
-            "train/loss",
-            loss,
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(labels),
-            sync_dist=True,
-        )
+        self._train_losses.append((loss, len(labels)))
 
     def validation_step(self, batch: LabelledGraphs, batch_number: int) -> None:
         self._collect(batch)
@@ -291,6 +294,10 @@ class SupervisedModule(L.LightningModule):
         limit = self.settings.max_minutes
         if limit is not None and self.minutes >= limit:
             self.trainer.should_stop = True
+        loss = sum(loss * size for loss, size in self._train_losses)
+        loss = loss / sum(size for _, size in self._train_losses)
+        self._train_losses.clear()
+        self.log("train/loss", loss, sync_dist=True)
         values = {"train/loss": self.trainer.callback_metrics["train/loss"].item()}
         values |= {f"val/{name}": value for name, value in self.split_metrics["val"].items()}
         self.history.append({"epoch": self.current_epoch, **values, "minutes": self.minutes})
@@ -326,6 +333,7 @@ def accumulate_gradients(
     batch: LabelledGraphs,
     *,
     chunk_size: int | None = None,
+    compiled: Callable[[Graphs], Tensor] | None = None,
     backward: Callable[[Tensor], None] = Tensor.backward,
 ) -> Float[Tensor, ""]:
     """Adds the gradients of a batch to the model's, chunk by chunk; returns the batch's loss.
@@ -335,16 +343,19 @@ def accumulate_gradients(
         loss_fn: `(outputs, labels) -> loss`, a mean over networks.
         batch: neural graphs and labels.
         chunk_size: networks in a chunk, see `TrainingSettings`.
+        compiled: the model for chunks of exactly this size; None: the model itself.
         backward: what to call with the share of the loss that a chunk has.
     """
     graphs, labels = batch
-    size = chunk_size or default_chunk_size(model, graphs)
+    size = chunk_size or (len(labels) if compiled else default_chunk_size(model, graphs))
     parts = [(graphs, labels)]
     if size < len(labels) and isinstance(graphs, NeuralGraphStack):
         parts = zip(graphs.split(size), labels.split(size), strict=True)
     total = torch.zeros((), device=labels.device)
     for part, part_labels in parts:
-        loss = loss_fn(model(part), part_labels) * (len(part_labels) / len(labels))
+        is_whole = len(part_labels) == min(size, len(labels))
+        forward = compiled if compiled is not None and is_whole else model
+        loss = loss_fn(forward(part), part_labels) * (len(part_labels) / len(labels))
         backward(loss)
         total += loss.detach()
     return total

@@ -30,6 +30,7 @@ from nn_graphs.training import (
     EpochSampler,
     Outcome,
     TrainingSettings,
+    accumulate_gradients,
     forget_run,
     in_split_order,
     train_and_test,
@@ -241,6 +242,21 @@ def test_chunks_of_a_batch_add_up_to_it(tmp_path, chunk_size):
         train_and_test(copy.deepcopy(start), make_task(), settings, folder)
         curves.append(pd.read_csv(folder / "metrics.csv")["train/loss"].to_numpy())
     np.testing.assert_allclose(*curves, rtol=1e-4)
+
+
+def test_whole_chunks_alone_are_compiled(monkeypatch):
+    task, calls = make_task(), []
+    torch.manual_seed(0)
+    model = make_model(task, seed=0).eval()
+    batch = task.dataset("train").__getitems__(list(range(10)))
+
+    def compiled(graphs):
+        calls.append(len(graphs))
+        return model(graphs)
+
+    loss = accumulate_gradients(model, task.loss, batch, chunk_size=4, compiled=compiled)
+    assert calls == [4, 4]
+    torch.testing.assert_close(loss, task.loss(model(batch[0]), batch[1]))
 
 
 def test_scaled_gradients_are_refused(raises_saying):

@@ -19,11 +19,13 @@ from support.zoos import open_zoo
 from nn_graphs.graphs.augmentations import Compose
 from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.training import train_and_test
+from nn_graphs.zoos.canonical import canonical_zoo
 
 
 def classify(run: Run) -> None:
     config = run.config
-    task = INRClassification(open_zoo(run))
+    zoo = canonical_zoo(open_zoo(run), kinds=list(config.canonical))
+    task = INRClassification(zoo)
     model = run.seeded(run.build(config.encoder.model), task)
     augmentation = Compose(run.build(config.augmentation).values())
     outcome = train_and_test(

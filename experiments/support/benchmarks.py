@@ -54,9 +54,13 @@ def record(
     plain: float,
     ours: float,
     remark: str = "",
+    device: str | None = None,
     results: Path = RESULTS,
 ) -> None:
-    """Prints a row and appends it to a result file; units ending in "/s" are rates."""
+    """Prints a row and appends it to a result file; units ending in "/s" are rates.
+
+    `device` names what was measured on, where that was another process.
+    """
     is_rate = unit.endswith("/s")
     row = SpeedRow(
         question=question,
@@ -66,7 +70,7 @@ def record(
         ours=float(f"{ours:.4g}"),
         ratio=float(f"{(ours / plain if is_rate else plain / ours):.3g}"),
         remark=remark,
-        device=device_name(),
+        device=device or device_name(),
         versions=versions(),
         commit=commit(EXPERIMENTS),
         command=shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -74,7 +78,8 @@ def record(
     )
     append_rows(results, [row])
     print(f"{question} ({setting}): plain {row.plain} {unit}, ours {row.ours} {unit}")
-    print(f"  {row.ratio} times as fast. {remark}")
+    compared = "times less" if unit == "GB" else "times as fast"
+    print(f"  {row.ratio} {compared}. {remark}")
 
 
 def seconds(function: Callable[[], object], *, repeats: int = 5) -> float:
@@ -88,7 +93,8 @@ def seconds(function: Callable[[], object], *, repeats: int = 5) -> float:
     return statistics.median(times)
 
 
-def device_name() -> str:
-    if torch.cuda.is_available():
+def device_name(kind: str | None = None) -> str:
+    """The name of the GPU, where there is one, or of the kind asked for, "cpu" or "cuda"."""
+    if (kind or ("cuda" if torch.cuda.is_available() else "cpu")) == "cuda":
         return torch.cuda.get_device_name()
     return f"{platform.machine()} cpu, {torch.get_num_threads()} threads"

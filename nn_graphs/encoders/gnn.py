@@ -90,7 +90,7 @@ class NGGNN(nn.Module):
         return EncodedGraphs(graphs, nodes, own)
 
     def values_per_graph(self, graphs: Graphs) -> int:
-        """Numbers in the largest tensor made of one graph: a vector per directed edge."""
+        """Numbers in what is passed from layer to layer: a vector per directed edge."""
         num_directions = 2 if self.is_bidirectional else 1
         return num_directions * graphs.structure.edge_index.shape[1] * self.edge_dim
 
@@ -160,9 +160,9 @@ class EdgeUpdate(nn.Module):
         nodes: Float[Tensor, "*B num_nodes dim"],
         edges: MappedEdges,
     ) -> MappedEdges:
-        from_edge = edges.map(self.from_edge.weight, self.from_edge.bias)
+        from_edge, constant = edges.map_apart(self.from_edge.weight, self.from_edge.bias)
         from_source = topology.sources(self.from_source(nodes))
-        from_target = topology.targets(self.from_target(nodes))
+        from_target = topology.targets(self.from_target(nodes) + constant)
         hidden = on_edges(_silu_of_sum, from_edge, from_source, from_target)
         return MappedEdges(hidden, self.out)
 

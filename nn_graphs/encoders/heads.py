@@ -23,7 +23,7 @@ class GraphModel(nn.Module):
         return self.head(self.encoder(graphs, reads=self.head.reads))
 
     def values_per_graph(self, graphs: Graphs) -> int | None:
-        """Numbers in the largest tensor that the encoder makes of one of these graphs.
+        """Numbers that the encoder passes from layer to layer for one of these graphs.
 
         None where the encoder does not say, for instance because it needs the batch as a whole.
         """

@@ -28,6 +28,17 @@ class MappedEdges:
             weight, bias = compose(weight, bias, self.linear)
         return on_edges(lambda values: F.linear(values, weight, bias), self.values)
 
+    def map_apart(
+        self, weight: Float[Tensor, "out_dim dim"], bias: Float[Tensor, "out_dim"]
+    ) -> tuple[EdgeValues, Float[Tensor, "out_dim"]]:
+        """A linear map of the edge vectors in two terms: what varies with the edge, and the rest.
+
+        Whoever adds a value per neuron to it adds the rest there, at no cost per edge.
+        """
+        if self.linear is not None:
+            weight, bias = compose(weight, bias, self.linear)
+        return on_edges(lambda values: F.linear(values, weight), self.values), bias
+
     def vectors(self) -> EdgeValues:
         """The edge vectors."""
         return self.values if self.linear is None else on_edges(self.linear, self.values)

@@ -132,10 +132,10 @@ class NGT(nn.Module):
         )
 
     def values_per_graph(self, graphs: Graphs) -> int:
-        """Numbers in the largest tensor made of one graph: keys of all pairs or edges."""
+        """Numbers in what is passed from layer to layer: a vector per pair or directed edge."""
         num_nodes, num_edges = len(graphs.structure.layer_id), graphs.structure.edge_index.shape[1]
         num_pairs = num_nodes**2 if self.attention == "all_pairs" else 2 * num_edges
-        return num_pairs * self.node_updates[0].attention.out.in_features
+        return num_pairs * self.edge_dim
 
     def _own_edges(self, graphs: Graphs, topology: Topology, edges: EdgeValues) -> Tensor:
         own = self.features.own_edges(edges, topology)
@@ -184,13 +184,18 @@ class RelationalAttention(nn.Module):
             topology.sources(key),
             edges,
         )
-        weighted = on_edges(
-            partial(self._weighted_values, edge_value, edge_factor),
-            topology.softmax(scores),
+        attention = topology.softmax(scores)
+        modulated = on_edges(
+            partial(self._modulated_values, edge_factor),
+            attention,
             topology.sources(value),
             edges,
         )
-        return self.out(topology.reduce_sum(weighted))
+        gathered = topology.reduce_sum(modulated)
+        gathered = gathered + self._edge_values(
+            edge_value, topology.reduce_weighted(attention, edges)
+        )
+        return self.out(gathered)
 
     def _scores(
         self, edge_query: Tensor, edge_key: Tensor, query: Tensor, key: Tensor, edges: Tensor
@@ -199,17 +204,18 @@ class RelationalAttention(nn.Module):
         products = (query + F.linear(edges, edge_query)) * (key + F.linear(edges, edge_key))
         return products.unflatten(-1, (self.num_heads, -1)).sum(-1)
 
-    def _weighted_values(
-        self,
-        edge_value: Tensor,
-        edge_factor: Tensor,
-        attention: Tensor,
-        value: Tensor,
-        edges: Tensor,
+    def _modulated_values(
+        self, edge_factor: Tensor, attention: Tensor, value: Tensor, edges: Tensor
     ) -> Tensor:
         """`[..., attention_dim]` from attention `[..., num_heads]`, values and edges."""
-        values = torch.addcmul(F.linear(edges, edge_value), value, F.linear(edges, edge_factor))
-        return (attention.unsqueeze(-1) * values.unflatten(-1, (self.num_heads, -1))).flatten(-2)
+        values = (value * F.linear(edges, edge_factor)).unflatten(-1, (self.num_heads, -1))
+        return (attention.unsqueeze(-1) * values).flatten(-2)
+
+    def _edge_values(self, weight: Tensor, gathered: Tensor) -> Tensor:
+        """B times the edges that each head gathered: once a neuron, rather than once a pair."""
+        per_head = gathered.unflatten(-1, (self.num_heads, -1))
+        heads = weight.unflatten(0, (self.num_heads, -1))
+        return torch.einsum("...he,hde->...hd", per_head, heads).flatten(-2)
 
 
 class NodeUpdate(nn.Module):

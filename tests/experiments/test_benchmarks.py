@@ -12,8 +12,16 @@ from support.paths import EXPERIMENTS
 
 COLUMNS = [field.name for field in dataclasses.fields(SpeedRow)]
 TINY = {
-    "bench_fitting.py": ["--num-plain", "1", "--num-chunks", "1", "--num-steps", "2"],
-    "bench_zoo_reading.py": ["--num-networks", "20"],
+    script: options.split()
+    for script, options in {
+        "bench_encoder_step.py": "--only gnn --layer-layout 2-4-4-1 --batch-size 2 --num-steps 1 "
+        "--num-rounds 1 --in-one-process",
+        "bench_epoch.py": "--encoder flat_mlp --num-networks 33 --batch-size 8",
+        "bench_fitting.py": "--num-plain 1 --num-ours 3 --num-steps 2",
+        "bench_scaling.py": "--curves transformer_edges transformer_all_pairs --batch-sizes 1 2 "
+        "--widths 4 8 --fixed-width 4 --fixed-batch-size 1 --num-steps 1 --in-one-process",
+        "bench_zoo_reading.py": "--num-networks 20",
+    }.items()
 }
 
 
@@ -35,7 +43,8 @@ def outputs(tmp_path_factory) -> dict[str, tuple[str, pd.DataFrame]]:
     }
     processes = {
         script: subprocess.Popen(
-            [sys.executable, script, *options, "--results", str(folder / f"{script}.csv")],
+            [sys.executable, script, *options, "--results", str(folder / f"{script}.csv")]
+            + ["--folder", str(folder)] * (script == "bench_scaling.py"),
             cwd=EXPERIMENTS / "benchmarks",
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
@@ -53,17 +62,18 @@ def outputs(tmp_path_factory) -> dict[str, tuple[str, pd.DataFrame]]:
 
 
 @pytest.mark.parametrize("script", TINY)
-def test_script_writes_a_row(outputs, script):
+def test_script_writes_rows(outputs, script):
     output, table = outputs[script]
     assert list(table.columns) == COLUMNS
-    (row,) = table.to_dict("records")
-    assert row["plain"] > 0
-    assert row["ours"] > 0
-    is_rate = row["unit"].endswith("/s")
-    ratio = row["ours"] / row["plain"] if is_rate else row["plain"] / row["ours"]
-    assert row["ratio"] == pytest.approx(ratio, rel=0.02)
-    assert row["command"].startswith(f"python {script} {' '.join(TINY[script])}")
-    assert f"{row['ratio']} times as fast" in output
+    assert len(table) >= 1
+    for row in table.to_dict("records"):
+        assert row["plain"] > 0
+        assert row["ours"] > 0
+        is_rate = row["unit"].endswith("/s")
+        ratio = row["ours"] / row["plain"] if is_rate else row["plain"] / row["ours"]
+        assert row["ratio"] == pytest.approx(ratio, rel=0.02)
+        assert row["command"].startswith(f"python {script} {' '.join(TINY[script])}")
+        assert f"{row['ratio']} times {'less' if row['unit'] == 'GB' else 'as fast'}" in output
 
 
 def test_fitting_compares_the_same_images_and_leaves_out_what_is_missing(outputs):
@@ -78,6 +88,32 @@ def test_zoo_reading_names_its_size(outputs):
     _, table = outputs["bench_zoo_reading.py"]
     assert table["question"][0] == "read 20 INRs"
     assert table["unit"][0] == "s"
+
+
+def test_epoch_says_what_is_outside_of_the_computation(outputs):
+    _, table = outputs["bench_epoch.py"]
+    remark = table["remark"][0]
+    assert "% of the epoch is outside of it (forward" in remark
+    assert table["plain"][0] < table["ours"][0]  # the computation is a part of the epoch
+
+
+def test_encoder_step_is_measured_in_time_and_memory(outputs):
+    output, table = outputs["bench_encoder_step.py"]
+    questions = table.set_index("question")["unit"].to_dict()
+    assert questions.pop("training step of NG-GNN") == "s"
+    assert questions in ({}, {"memory of a training step of NG-GNN": "GB"})
+    assert output.count("StepCost") == 2
+    assert "1 threads" in table["device"][0]
+
+
+def test_scaling_gives_exponents_of_both_axes(outputs):
+    _, table = outputs["bench_scaling.py"]
+    assert table["question"].tolist() == [
+        "NG-T on edges instead of all pairs, by INRs per step",
+        "NG-T on edges instead of all pairs, by hidden width of the INRs",
+    ]
+    assert table["setting"].str.startswith(("2-4-4-1, batch 2", "2-8-8-1, batch 1")).all()
+    assert table["remark"].str.fullmatch(r"Exponents: NG-T, edges .*, NG-T, all pairs .*\.").all()
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,18 @@ def test_reductions(directed):
         assert_rows(values, [row[name] for row in plain])
 
 
+def test_weighted_sums_per_head(directed):
+    topology, parts = directed.topology, directed.parts(directed.edges)
+    weights = on_edges(lambda e: torch.cat([e[..., :1].sin(), e[..., 1:2]], dim=-1), parts)
+    found = topology.reduce_weighted(weights, parts)
+    heads = [
+        topology.reduce_sum(on_edges(lambda w, e, h=h: w[..., h : h + 1] * e, weights, parts))
+        for h in range(2)
+    ]
+    torch.testing.assert_close(found, torch.cat(heads, dim=-1), **EXACT)
+    torch.testing.assert_close(Topology.reduce_weighted(topology, weights, parts), found, **EXACT)
+
+
 def num_outputs(topology: Topology) -> int:
     if isinstance(topology, CompleteTopology):
         return topology.num_outputs

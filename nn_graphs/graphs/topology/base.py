@@ -87,6 +87,16 @@ class Topology(ABC):
         """Mean of the messages that reach a neuron, 0 where none does."""
         return self.reduce_sum(edges) / self.in_degree.clamp_min(1)
 
+    def reduce_weighted(self, weights: EdgeValues, edges: EdgeValues) -> NodeValues:
+        """Per head, the sum of messages times weights, `[*B, num_nodes, num_heads * dim]`.
+
+        Args:
+            weights: one per message and head.
+            edges: the messages, shared by all heads.
+        """
+        products = on_edges(_outer, weights, edges)
+        return self.reduce_sum(products)
+
     def reduce_statistics(self, edges: EdgeValues, *, eps: float) -> MessageStatistics:
         """Mean, smallest, largest and spread of the messages that reach a neuron.
 
@@ -120,3 +130,7 @@ class Topology(ABC):
     def _present(self, edges: EdgeValues) -> EdgeValues:
         """`edges`, with 0 where there is only padding."""
         return edges
+
+
+def _outer(weights: Tensor, edges: Tensor) -> Tensor:
+    return (weights.unsqueeze(-1) * edges.unsqueeze(-2)).flatten(-2)

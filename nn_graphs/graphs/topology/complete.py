@@ -83,6 +83,10 @@ class CompleteTopology(Topology):
     def reduce_sum(self, edges: EdgeValues) -> NodeValues:
         return self._present(edges)[0].sum(2)
 
+    def reduce_weighted(self, weights: EdgeValues, edges: EdgeValues) -> NodeValues:
+        (present,) = self._present(weights)
+        return (present.transpose(2, 3) @ edges[0]).flatten(-2)
+
     def reduce_max(self, edges: EdgeValues) -> NodeValues:
         return self._extreme(edges[0], torch.amax, neutral=float("-inf"))
 
@@ -138,6 +142,9 @@ class _IntoOutputs(CompleteTopology):
 
     def reduce_sum(self, edges: EdgeValues) -> NodeValues:
         return self._among_all(super().reduce_sum(edges))
+
+    def reduce_weighted(self, weights: EdgeValues, edges: EdgeValues) -> NodeValues:
+        return self._among_all(super().reduce_weighted(weights, edges))
 
     def _extreme(self, edges: Tensor, reduction: Callable, *, neutral: float) -> NodeValues:
         return self._among_all(super()._extreme(edges, reduction, neutral=neutral))

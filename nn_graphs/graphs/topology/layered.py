@@ -124,6 +124,18 @@ class LayeredTopology(Topology):
     def reduce_min(self, edges: EdgeValues) -> NodeValues:
         return self._per_group(edges, group_min)
 
+    def reduce_weighted(self, weights: EdgeValues, edges: EdgeValues) -> NodeValues:
+        products = tuple(
+            part.weighted_sums(*values)
+            for part, *values in zip(self.parts, weights, edges, strict=True)
+        )
+        rows = []
+        for group, numbers in zip(self.groups, self._arriving, strict=True):
+            parts = [products[number] for number in numbers]
+            reduced = group_sum(parts, [None] * len(parts), group.width) if parts else None
+            rows.append(_no_messages(products, group) if reduced is None else reduced)
+        return self._where_any(torch.cat(rows, dim=1))
+
     def reduce_statistics(self, edges: EdgeValues, *, eps: float) -> MessageStatistics:
         rows = []
         for group, numbers in zip(self.groups, self._arriving, strict=True):
@@ -218,3 +230,11 @@ class Messages:
         if self.sender_axis is None:
             return values[:, : self.num_receivers]
         return values[:, : self.num_senders].unsqueeze(3 - self.sender_axis)
+
+    def weighted_sums(self, weights: Tensor, values: Tensor) -> Float[Tensor, "B receivers _"]:
+        """Of a part, per receiver and head, the sum of values times weights."""
+        if self.sender_axis is None:
+            return (weights.unsqueeze(-1) * values.unsqueeze(-2)).flatten(-2)
+        if self.is_reversed:
+            weights, values = weights.transpose(1, 2), values.transpose(1, 2)
+        return (weights.transpose(2, 3) @ values).flatten(-2)
