@@ -38,7 +38,7 @@ def speed_table(folder: Path) -> str:
     table = pd.read_csv(folder / "results.csv")
     table = table.drop_duplicates(["question", "setting", "device"], keep="last")
     columns = ["question", "setting", "unit", "plain", "ours", "ratio", "remark", "device"]
-    return _markdown(columns, table[columns].astype(str).to_numpy().tolist())
+    return _markdown(columns, table[columns].fillna("").astype(str).to_numpy().tolist())
 
 
 def _spread(row: pd.Series, split: str) -> str:
