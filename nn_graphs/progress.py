@@ -20,7 +20,7 @@ class ProgressBar:
     """A tqdm bar with named figures beside it; use as a context manager."""
 
     def __init__(self, total: int, *, unit: str, description: str, done: int):
-        moves = sys.stderr.isatty() or "ipykernel" in sys.modules
+        moves = sys.stderr.isatty() or _is_notebook()
         self._bar = tqdm(
             total=total,
             initial=done,
@@ -47,6 +47,13 @@ class ProgressBar:
 
     def __exit__(self, *exception) -> None:
         self.close()
+
+
+def _is_notebook() -> bool:
+    """Whether this process is a notebook's kernel, rather than one that has merely imported it."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if hasattr(ipython, "get_ipython") else None
+    return hasattr(shell, "kernel")
 
 
 class _Lines:

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,8 +44,14 @@ def test_terminal_gets_a_moving_bar(monkeypatch):
 
 
 def test_a_notebook_gets_a_moving_bar(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ipykernel", None)
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     assert "\r" in shown(monkeypatch, io.StringIO())
+
+
+def test_a_process_that_has_merely_imported_a_notebook_gets_lines(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    assert "\r" not in shown(monkeypatch, io.StringIO())
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
