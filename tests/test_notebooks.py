@@ -71,6 +71,7 @@ def executed(tmp_path_factory):
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("IPYTHONDIR", str(settings))
         client = nbclient.NotebookClient(
+        startup_timeout=300,
             notebook, timeout=500, kernel_name="python3", resources={"metadata": {"path": folder}}
         )
         client.execute()  # raises what a cell raises

@@ -1,4 +1,4 @@
-"""What there is to download: task data, and the published zoos of INRs.
+"""What there is to download: task data, the published zoos of INRs, results of relational graphs.
 
 Links were taken from the publishers' own pages; where those name only a folder that a browser can
 open, the entry has no url. The terms of the zoos' *code* are stated, those of their data are not.
@@ -152,6 +152,22 @@ INR_ZOOS = (
     ),
 )
 
+GRAPH2NN_COMMIT = "b6a67ccca99737d31b45aa4c938f6b7998050cb3"
+GRAPH2NN = Download(
+    name="graph2nn",
+    files=(
+        # Of a commit that GitHub packs when asked: the bytes may change, so no hash is known.
+        RemoteFile(
+            f"{GRAPH2NN_COMMIT}.zip",
+            urls=(f"https://github.com/facebookresearch/graph2nn/archive/{GRAPH2NN_COMMIT}.zip",),
+            page="https://github.com/facebookresearch/graph2nn/tree/main/analysis",
+        ),
+    ),
+    unpack=True,
+    licence="MIT (Facebook, Inc. and its affiliates)",
+    citation="You, Leskovec, He, Xie: Graph structure of neural networks. ICML 2020.",
+)
+
 DOWNLOADS: dict[str, Download] = {
-    download.name: download for download in (MNIST, FASHION_MNIST, CIFAR10, *INR_ZOOS)
+    download.name: download for download in (MNIST, FASHION_MNIST, CIFAR10, *INR_ZOOS, GRAPH2NN)
 }
