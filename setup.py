@@ -23,6 +23,8 @@ setup(
         "omegaconf>=2.3",
         "einops>=0.8",
         "numpy>=1.26",
+        "scipy>=1.11",
+        "networkx>=3.2",
         "h5py>=3.10",
         "scikit-learn>=1.4",
         "pandas>=2.1",

@@ -71,8 +71,11 @@ def executed(tmp_path_factory):
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("IPYTHONDIR", str(settings))
         client = nbclient.NotebookClient(
-        startup_timeout=300,
-            notebook, timeout=500, kernel_name="python3", resources={"metadata": {"path": folder}}
+            notebook,
+            timeout=500,
+            startup_timeout=300,  # a busy machine starts kernels slowly
+            kernel_name="python3",
+            resources={"metadata": {"path": folder}},
         )
         client.execute()  # raises what a cell raises
     return notebook, json.loads(texts(notebook.cells.pop())), folder
