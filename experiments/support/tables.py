@@ -27,8 +27,18 @@ def accuracy_table(folder: Path) -> str:
     summary = summary[summary["metric"].str.endswith("/accuracy")]
     index = ["zoo", "model", "options", "params", "count"]
     rows = [
-        [*names, f"{params:,.0f}", f"{count}", _spread(row, "val"), _spread(row, "test")]
-        for (*names, params, count), row in summary.pivot(index=index, columns="metric").iterrows()
+        [
+            zoo,
+            model,
+            options.replace("encoder.model.encoder.", ""),
+            f"{params:,.0f}",
+            f"{count}",
+            _spread(row, "val"),
+            _spread(row, "test"),
+        ]
+        for (zoo, model, options, params, count), row in summary.pivot(
+            index=index, columns="metric"
+        ).iterrows()
     ]
     return _markdown(["zoo", "model", "options", "parameters", "seeds", "val", "test"], rows)
 
