@@ -3,11 +3,16 @@
 Both front ends (`trace`, for torch modules, and `spec_operations`, for a `NetworkSpec`) write this
 list; the builder turns it into a graph template. An operation refers to the values it takes by
 their number in the list.
+
+Channels lie on one axis of a value, counted from behind: the last one of what a linear map puts
+out, the one before the places of what a convolution does.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from nn_graphs.graphs.rules import Normalization
+from nn_graphs.graphs.steps import AnyStep, Convolution, Reshape
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterSlot
 
@@ -30,6 +35,7 @@ class Input:
     """An input of the network with `width` channels."""
 
     width: int
+    axis: int = -1
 
     sources = ()
 
@@ -43,6 +49,74 @@ class Linear(_Unary):
 
     weight: ParameterSlot
     bias: ParameterSlot | None
+    is_transposed: bool = False  # the weight is `[in, out]`
+
+    axis = -1
+
+
+@dataclass(frozen=True)
+class Convolve(_Unary):
+    """A convolution; the weight is as torch has it, `[out, in / groups, *kernel]` mostly."""
+
+    weight: ParameterSlot
+    bias: ParameterSlot | None
+    convolution: Convolution
+
+    @property
+    def axis(self) -> int:
+        return -1 - self.convolution.num_axes
+
+
+@dataclass(frozen=True)
+class Normalize(_Unary):
+    """A norm with its gain, bias and running statistics, `[width]` each, where it has them."""
+
+    rule: Normalization
+    gain: ParameterSlot | None
+    bias: ParameterSlot | None
+    mean: ParameterSlot | None = None
+    variance: ParameterSlot | None = None
+
+
+@dataclass(frozen=True)
+class ScaleChannels(_Unary):
+    """Every channel times a parameter of its own, `[width]`."""
+
+    gain: ParameterSlot
+
+
+@dataclass(frozen=True)
+class Pass(_Unary):
+    """A step that acts on every channel alone; the channels are on `axis` behind it."""
+
+    step: AnyStep
+    axis: int
+
+
+@dataclass(frozen=True)
+class Flatten(_Unary):
+    """The places of every channel become `step.repeat` channels, as neighbours."""
+
+    step: Reshape
+    axis: int
+
+
+@dataclass(frozen=True)
+class Take(_Unary):
+    """The channels `first ... first + width - 1`."""
+
+    first: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Concatenate:
+    """The channels of several values, one behind the other."""
+
+    sources: tuple[int, ...]
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return Concatenate(tuple(places[source] for source in self.sources))
 
 
 @dataclass(frozen=True)
@@ -65,6 +139,21 @@ class Add:
 
     def renumbered(self, places: Sequence[int]) -> "Operation":
         return Add(places[self.source], places[self.addend])
+
+
+@dataclass(frozen=True)
+class Multiply:
+    """`h * g`, channel by channel."""
+
+    source: int
+    factor: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        return (self.source, self.factor)
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return Multiply(places[self.source], places[self.factor])
 
 
 @dataclass(frozen=True)
@@ -93,4 +182,21 @@ class Output(_Unary):
     """Marks a value as an output of the network."""
 
 
-Operation = Input | Linear | Activate | Add | Scale | Shift | Resize | Output
+Operation = (
+    Input
+    | Linear
+    | Convolve
+    | Normalize
+    | ScaleChannels
+    | Activate
+    | Add
+    | Multiply
+    | Scale
+    | Shift
+    | Pass
+    | Flatten
+    | Take
+    | Concatenate
+    | Resize
+    | Output
+)

@@ -1,5 +1,7 @@
 """Tracing: any module's graph holds its parameters and computes its function."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -178,12 +180,6 @@ UNTRACEABLE = {
         "make a neural graph of the module itself",
         "operation aten.cumsum.default is unknown",
     ),
-    "product of values": (
-        net(lambda m, x: m.a(x) * m.b(x), (2, 2), (2, 2))(),
-        "the module itself",
-        "multiplies two values",
-    ),
-    "square": (net(lambda m, x: m.a(x) * m.a(x), (2, 2))(), "module", "multiplies two values"),
     "quotient": (
         net(lambda m, x: m.a(x) / m.b(x), (2, 2), (2, 2))(),
         "module",
@@ -224,20 +220,42 @@ UNTRACEABLE = {
         "the module itself",
         "it adds 3 channels to 1",
     ),
-    "last channels": (
-        net(lambda m, x: m.a(x)[..., -2:], (2, 3))(),
-        "the module itself",
-        "another slice than the first channels",
-    ),
     "every other channel": (
         net(lambda m, x: m.a(x)[..., ::2], (2, 3))(),
         "the module itself",
-        "another slice than the first channels",
+        "another slice than neighbouring channels or places",
     ),
     "shifted points": (
         net(lambda m, x: m.a(x)[1:] + m.a(x)[:-1], (2, 3))(),
         "the module itself",
-        "another slice than the first channels",
+        "another slice than neighbouring channels or places",
+    ),
+    "one point": (net(lambda m, x: m.a(x)[0], (2, 3))(), "module", "one point or channel alone"),
+    "mean over channels": (
+        net(lambda m, x: m.a(x).mean(-1), (2, 3))(),
+        "the module itself",
+        "goes over points or channels, not over places",
+    ),
+    "mean over points": (
+        net(lambda m, x: m.a(x).mean(0), (2, 3))(),
+        "the module itself",
+        "goes over points or channels, not over places",
+    ),
+    "a cube": (net(lambda m, x: m.a(x).pow(3), (2, 3))(), "the module itself", "takes the power 3"),
+    "joined points": (
+        net(lambda m, x: torch.cat([m.a(x), m.a(x)]), (2, 3))(),
+        "the module itself",
+        "joins points, not channels or places",
+    ),
+    "moved points": (
+        net(lambda m, x: m.a(x).transpose(0, 1), (2, 5))(),
+        "the module itself",
+        "aten.transpose.int moves the axis of the points",
+    ),
+    "norm over two axes": (
+        nn.Sequential(nn.Linear(2, 3), nn.LayerNorm((5, 3))),
+        "the submodule 1",
+        "it normalises over the shape [5, 3], not channels alone",
     ),
     "padding in front": (
         net(lambda m, x: F.pad(m.a(x), (1, 0)), (2, 3))(),
@@ -274,6 +292,14 @@ def test_an_unknown_operation_names_the_known_ones():
         trace(nn.Sequential(nn.Linear(2, 2), nn.Softmax(-1)), torch.zeros(1, 2))
     assert all(name in caught.value.do for name in traceable_operations())
     assert {"aten.linear.default", "aten.relu.default"} <= set(traceable_operations())
+
+
+def test_the_page_on_tracing_names_every_operation():
+    page = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text()
+    missing = [
+        name for name in traceable_operations() if f"`{name.removeprefix('aten.')}`" not in page
+    ]
+    assert not missing
 
 
 def branching(m, x):
