@@ -24,23 +24,40 @@ from nn_graphs.graphs.neural_graph import NeuronKind
 from nn_graphs.graphs.operations import (
     Activate,
     Add,
+    AddBias,
+    Combine,
     Concatenate,
     Convolve,
     Flatten,
+    Gather,
     Input,
     Linear,
+    LookUp,
+    Modulate,
     Multiply,
     Normalize,
     Operation,
     Output,
     Pass,
+    Recur,
+    Remember,
     Resize,
     Scale,
     ScaleChannels,
     Shift,
     Take,
 )
-from nn_graphs.graphs.rules import EdgeKind, Product, Rule, Sum
+from nn_graphs.graphs.rules import (
+    EdgeKind,
+    Match,
+    Memory,
+    Modulation,
+    OneHot,
+    Pairing,
+    Product,
+    Rule,
+    Sum,
+)
 from nn_graphs.graphs.steps import AnyStep, Convolution
 from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.graphs.tying import find_symmetries
@@ -110,6 +127,7 @@ class _Group:
     activation: Activation = Activation()  # noqa: RUF009 (frozen)
     offset: float = 0.0
     blocks: list["_Block"] = field(default_factory=list)
+    memory_of: int | None = None
 
 
 @dataclass
@@ -131,6 +149,7 @@ class _Block:
     steps: tuple[AnyStep, ...] = ()
     convolution: Convolution | None = None
     argument: int = 0
+    joins: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
 
 class _Builder:
@@ -167,6 +186,13 @@ class _Builder:
             Take: self._add_slice,
             Concatenate: self._add_concatenation,
             Resize: self._add_resize,
+            LookUp: self._add_table,
+            AddBias: self._add_bias,
+            Gather: self._add_choice,
+            Modulate: self._add_modulation,
+            Combine: self._add_combination,
+            Remember: self._add_memory,
+            Recur: self._add_recurrence,
             Output: self._add_output,
         }
         for number, operation in enumerate(self.operations):
@@ -343,6 +369,54 @@ class _Builder:
         value = self.values[operation.source]
         return replace(value.first(operation.width), width=operation.width)
 
+    def _add_table(self, operation: LookUp) -> Value:
+        rule = OneHot(operation.rows, operation.shape, operation.num_rows)
+        return self._new_group(operation.num_rows, -1, rule=rule)
+
+    def _add_bias(self, operation: AddBias) -> Value:
+        value = self.values[operation.source]
+        if not self._is_open(value) or self.groups[value.pieces[0].group].bias is not None:
+            value = self._follow(value)
+        self.groups[value.pieces[0].group].bias = operation.bias
+        return value
+
+    def _add_choice(self, operation: Gather) -> Value:
+        value = self._as_one_piece(self.values[operation.source])
+        joins = operation.channels, tuple(range(len(operation.channels)))
+        blocks = [_joining(value.pieces[0], joins, len(joins[1]))]
+        return self._new_group(len(joins[1]), value.axis, blocks=blocks)
+
+    def _add_modulation(self, operation: Modulate) -> Value:
+        value = self.values[operation.source]
+        blocks = [_reading(piece) for piece in value.pieces]
+        rule = Modulation(operation.pattern)
+        return self._new_group(value.width, value.axis, rule=rule, blocks=blocks)
+
+    def _add_combination(self, operation: Combine) -> Value:
+        width = len(operation.channels)
+        blocks = []
+        for argument, (source, rows) in enumerate(
+            zip(operation.sources, (operation.channels, operation.others), strict=True)
+        ):
+            value = self._as_one_piece(self.values[source])
+            targets = tuple(number for number, row in enumerate(rows) for _ in row)
+            joins = tuple(channel for row in rows for channel in row), targets
+            blocks.append(replace(_joining(value.pieces[0], joins, width), argument=argument))
+        rule = Match() if operation.is_match else Pairing()
+        return self._new_group(width, -1, rule=rule, blocks=blocks)
+
+    def _add_memory(self, operation: Remember) -> Value:
+        return self._new_group(operation.width, -1, rule=Memory())
+
+    def _add_recurrence(self, operation: Recur) -> Value:
+        value, memory = (self.values[source] for source in operation.sources)
+        group = self.groups[value.pieces[0].group]
+        whole = Value.of_group(value.pieces[0].group, group.width, group.axis)
+        if replace(value, is_shared=False) != whole:
+            value = self._follow(value)
+        self.groups[memory.pieces[0].group].memory_of = value.pieces[0].group
+        return replace(value, is_shared=True)
+
     def _add_output(self, operation: Output) -> Value:
         value = self.values[operation.source]
         if not self._is_own(value):
@@ -382,6 +456,10 @@ class _Builder:
         self.groups.append(_Group(width, kind, axis, rule, bias, blocks=blocks or []))
         return Value.of_group(len(self.groups) - 1, width, axis)
 
+    def _as_one_piece(self, value: Value) -> Value:
+        is_one = len(value.pieces) == 1 and value.pieces[0].length == value.width
+        return value if is_one else self._follow(value)
+
     def _follow(self, value: Value) -> Value:
         """A new group that repeats a value, through edges of the value's factor."""
         blocks = [_reading(piece) for piece in value.pieces]
@@ -408,6 +486,7 @@ class _Builder:
                     bias=group.bias,
                     rule=group.rule,
                     axis=group.axis,
+                    memory_of=None if group.memory_of is None else place[group.memory_of],
                 )
             )
             num_nodes += group.width
@@ -460,6 +539,11 @@ def _reading(piece: Piece) -> _Block:
         repeat=piece.repeat,
         steps=piece.steps,
     )
+
+
+def _joining(piece: Piece, joins: tuple[tuple[int, ...], ...], width: int) -> _Block:
+    """Edges of a constant value from chosen channels of a piece to `width` neurons."""
+    return replace(_reading(piece), num_targets=width, first_target=0, joins=joins)
 
 
 def _columns(piece: Piece, value: Value) -> tuple[int, int] | None:

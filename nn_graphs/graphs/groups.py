@@ -20,7 +20,8 @@ class NodeGroup:
 
     `first_neuron` is the `neuron_id` of the first among its graph's inputs, hidden neurons or
     outputs. When the network runs, a neuron may have a value at many places; neurons are then on
-    the `axis` of the values (from behind; of images, -3).
+    the `axis` of the values (from behind; of images, -3). With the rule `Memory`, `memory_of` is
+    the group that computes the values of the next step.
     """
 
     start: int
@@ -32,6 +33,7 @@ class NodeGroup:
     bias: ParameterSlot | None
     rule: Rule = Sum()  # noqa: RUF009 (frozen)
     axis: int = -1
+    memory_of: int | None = None
 
     @property
     def stop(self) -> int:
@@ -46,7 +48,8 @@ class EdgeBlock:
     `first_target` on. Of the kind `WEIGHT` they are dense: every source is joined to every target
     (of the same one of `num_groups` groups), by `num_positions` parallel edges, in the order in
     which torch stores the weight: by target, or, if `is_transposed`, by source. Edges of other
-    kinds are diagonal: source i is joined to the targets `i * repeat ... i * repeat + repeat - 1`.
+    kinds are diagonal: source i is joined to the targets `i * repeat ... i * repeat + repeat - 1`;
+    or `joins` lists the source and the target of every edge, counted from the first ones.
 
     Every edge has `prod(kernel)` values, and the block those from `first_value` on: a parameter,
     or its part `columns` (first, number) along the sources, or else the `constant`.
@@ -75,6 +78,7 @@ class EdgeBlock:
     steps: tuple[AnyStep, ...] = ()
     convolution: Convolution | None = None
     argument: int = 0
+    joins: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
     @property
     def is_dense(self) -> bool:
@@ -86,11 +90,14 @@ class EdgeBlock:
         is_whole = not self.first_source and not self.first_target and self.columns is None
         is_single = self.num_groups == self.num_positions == self.repeat == 1
         is_static = not self.steps and self.convolution is None and not self.argument
+        is_static = is_static and self.joins is None
         has_matrix = self.kind in (EdgeKind.WEIGHT, EdgeKind.CONSTANT) and not self.is_transposed
         return is_whole and is_single and is_static and has_matrix
 
     @property
     def num_edges(self) -> int:
+        if self.joins is not None:
+            return len(self.joins[0])
         if not self.is_dense:
             return self.num_targets
         return self.num_sources * self.num_targets * self.num_positions // self.num_groups
@@ -115,6 +122,9 @@ class EdgeBlock:
 
     def ends(self) -> tuple[Int[Tensor, "num_edges"], Int[Tensor, "num_edges"]]:
         """For every edge, its source and target as numbers inside their groups."""
+        if self.joins is not None:
+            source, target = (torch.tensor(end, dtype=torch.long) for end in self.joins)
+            return self.first_source + source, self.first_target + target
         sources, targets = torch.arange(self.num_sources), torch.arange(self.num_targets)
         if not self.is_dense:
             return self.first_source + targets // self.repeat, self.first_target + targets
@@ -139,6 +149,8 @@ class EdgeBlock:
 
         Of parallel edges, that of the same position as the edge in whose place it is asked for.
         """
+        if self.joins is not None:  # all of one constant value
+            return torch.arange(self.num_edges, device=source.device).expand_as(source)
         source, target = source - self.first_source, target - self.first_target
         if not self.is_dense:
             return target

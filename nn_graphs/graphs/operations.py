@@ -182,6 +182,97 @@ class Output(_Unary):
     """Marks a value as an output of the network."""
 
 
+@dataclass(frozen=True)
+class LookUp:
+    """Rows of a table: constant neurons, of which one is 1 at every place.
+
+    `rows` are their numbers in the order of the places, whose axes have the sizes `shape`.
+    """
+
+    rows: tuple[int, ...]
+    shape: tuple[int, ...]
+    num_rows: int
+
+    axis = -1
+    sources = ()
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return self
+
+
+@dataclass(frozen=True)
+class AddBias(_Unary):
+    """A parameter of its own, `[width]`, is added to every channel."""
+
+    bias: ParameterSlot
+
+
+@dataclass(frozen=True)
+class Gather(_Unary):
+    """The channels of a value in another order, some of them perhaps more than once."""
+
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Modulate(_Unary):
+    """Constants, the same for channels of one number in `pattern`, are added or multiplied."""
+
+    pattern: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Combine:
+    """Products of channels of two values: one channel for each row of `channels` and `others`.
+
+    With `is_match`, the sum over the products of a row of channels (queries and keys); else a row
+    is one channel of each (the weights of a head and its values, summed over places).
+    """
+
+    source: int
+    other: int
+    channels: tuple[tuple[int, ...], ...]
+    others: tuple[tuple[int, ...], ...]
+    is_match: bool
+
+    axis = -1
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        return (self.source, self.other)
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return replace(self, source=places[self.source], other=places[self.other])
+
+
+@dataclass(frozen=True)
+class Remember:
+    """The values of `width` recurrent neurons one step before the first `Recur` of it."""
+
+    width: int
+
+    axis = -1
+    sources = ()
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return self
+
+
+@dataclass(frozen=True)
+class Recur:
+    """`h`, which the next step reads as `memory`."""
+
+    source: int
+    memory: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        return (self.source, self.memory)
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return Recur(places[self.source], places[self.memory])
+
+
 Operation = (
     Input
     | Linear
@@ -198,5 +289,12 @@ Operation = (
     | Take
     | Concatenate
     | Resize
+    | LookUp
+    | AddBias
+    | Gather
+    | Modulate
+    | Combine
+    | Remember
+    | Recur
     | Output
 )

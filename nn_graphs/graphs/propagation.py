@@ -15,7 +15,7 @@ from torch import Tensor
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.groups import EdgeBlock, NodeGroup
 from nn_graphs.graphs.neural_graph import NeuralGraphStack, NeuronKind
-from nn_graphs.graphs.rules import EdgeKind, Normalization, along, placed
+from nn_graphs.graphs.rules import EdgeKind, Normalization, OneHot, along, placed
 from nn_graphs.graphs.template import GraphTemplate
 
 STATISTICS = (EdgeKind.MEAN, EdgeKind.VARIANCE)
@@ -29,9 +29,15 @@ def propagate(graphs: NeuralGraphStack, *inputs: Tensor) -> list[Tensor]:
         inputs: what the modules take; every network sees the same.
 
     Raises:
-        NNGraphsError: the networks take another number of inputs.
+        NNGraphsError: the networks take another number of inputs, or hold attention or recurrence.
     """
     template = graphs.template
+    if not template.is_runnable:
+        raise NNGraphsError(
+            "run networks along the edges of their graphs",
+            found="they hold attention or recurrent layers, whose places the graph does not tell.",
+            do="Run the module itself, on template.parameters.unflatten(graphs.params[0]).",
+        )
     num_inputs = sum(group.kind is NeuronKind.INPUT for group in template.groups)
     if len(inputs) != num_inputs:
         raise NNGraphsError(
@@ -64,7 +70,12 @@ def _group_values(
         arriving[block.target].append(block)
     for number, group in enumerate(template.groups):
         if group.kind is NeuronKind.INPUT:
-            values.append(waiting.pop(0))
+            given = waiting.pop(0)
+            is_token = not given.is_floating_point()
+            values.append(F.one_hot(given, group.width).to(nodes) if is_token else given)
+            continue
+        if isinstance(group.rule, OneHot):
+            values.append(group.rule([], {}, group.axis).to(nodes))
             continue
         total = _arrived(group, arriving[number], template.groups, values, edges)
         bias = along(group.axis, nodes[group.start : group.stop])
@@ -111,6 +122,8 @@ def _read(block: EdgeBlock, source: NodeGroup, values: Tensor) -> Tensor:
 def _message(block: EdgeBlock, target: NodeGroup, read: Tensor, weights: Tensor) -> Tensor:
     """What a block makes of the values it reads."""
     if not block.is_dense:
+        if block.joins is not None:
+            read = read.index_select(target.axis, torch.tensor(block.joins[0]).to(read.device))
         return read * along(target.axis, weights)
     rows, columns = block.num_targets, block.num_sources // block.num_groups
     if block.is_transposed:

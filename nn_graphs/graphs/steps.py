@@ -56,7 +56,27 @@ class Reshape:
         return values.reshape(shape)
 
 
-AnyStep = Step | Reshape
+@dataclass(frozen=True)
+class Unfollowed:
+    """A change of places that the graph tells of by name alone, so that it cannot be run.
+
+    Moves of axes between heads, batch and tokens; constants that are the same for all channels,
+    as the mask of attention (then `is_linear` is false).
+    """
+
+    operation: str
+    is_linear: bool = True
+
+    @property
+    def is_homogeneous(self) -> bool:
+        return self.is_linear
+
+    @property
+    def is_odd(self) -> bool:
+        return self.is_linear
+
+
+AnyStep = Step | Reshape | Unfollowed
 
 
 @dataclass(frozen=True)

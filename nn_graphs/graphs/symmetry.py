@@ -47,7 +47,8 @@ class Symmetries:
     Attributes:
         axes: the segments, nested where neurons move inside blocks.
         sizes: number of items that each permutation moves.
-        num_copies: how often each is drawn: once, or once for every block it lies in.
+        num_copies: how often each is drawn: once, or once for every block it lies in; where blocks
+            of another axis lie inside those, all in one of them share what is drawn.
     """
 
     axes: tuple[tuple[Segment, ...], ...]
@@ -67,7 +68,8 @@ class Symmetries:
         while waiting:
             segment, copies = waiting.pop()
             if segment.permutation is not None:
-                found[segment.permutation] = (segment.length, copies)
+                known = found.get(segment.permutation, (0, copies))
+                found[segment.permutation] = (segment.length, min(copies, known[1]))
             waiting += [(inner, copies * segment.length) for inner in segment.inner]
         return [found[number] for number in sorted(found)]
 
@@ -159,7 +161,10 @@ def _lay_out(
         here = torch.arange(segment.length).expand(num_blocks, -1)
         scale = torch.ones(num_blocks, segment.length)
         if segment.permutation is not None:
-            here, scale = draws[segment.permutation]
+            here, scale = (
+                drawn.repeat_interleave(num_blocks // len(drawn), dim=0)
+                for drawn in draws[segment.permutation]
+            )
         if segment.item_width > 1:
             here, scale = _lay_out_items(segment, draws, here, scale)
         order.append(start + here)

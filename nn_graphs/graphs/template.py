@@ -26,6 +26,7 @@ from nn_graphs.graphs.neural_graph import (
     NeuralGraphStack,
     NeuronKind,
 )
+from nn_graphs.graphs.steps import Unfollowed
 from nn_graphs.graphs.symmetry import NeuronRules, Symmetries
 from nn_graphs.graphs.topology import LayeredTopology
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
@@ -72,6 +73,13 @@ class GraphTemplate:
         return groups and all(block.is_plain for block in self.blocks)
 
     @cached_property
+    def is_runnable(self) -> bool:
+        """Whether the graph alone tells how to compute the network's outputs (`propagation`)."""
+        steps = (step for block in self.blocks for step in block.steps)
+        rules = all(group.rule.is_runnable for group in self.groups)
+        return rules and not any(isinstance(step, Unfollowed) for step in steps)
+
+    @cached_property
     def kernel_size(self) -> tuple[int, ...]:
         """The smallest size that every kernel fits in."""
         kernels = [block.kernel for block in self.blocks]
@@ -105,9 +113,24 @@ class GraphTemplate:
     @cached_property
     def is_shown(self) -> Bool[Tensor, "num_params"]:
         """Which parameters the graph shows; a parameter that no output needs is in none."""
-        return torch.cat(
-            [torch.full((slot.size,), slot in self.places) for slot in self.parameters.slots]
-        )
+        return torch.cat([torch.full((slot.size,), slot in self.places) for slot in self._parts])
+
+    @cached_property
+    def _parts(self) -> list[ParameterSlot]:
+        """The slots, those that the graph shows in parts divided, in the order of the vector."""
+        shown = sorted(self.places, key=lambda slot: slot.offset)
+        parts: list[ParameterSlot] = []
+        for slot in self.parameters.slots:
+            inside = [own for own in shown if slot.offset <= own.offset < slot.stop and own.size]
+            if not inside or slot in self.places:
+                parts.append(slot)
+                continue
+            at = 0
+            for own in [*inside, slot.part(slot.size, (0,))]:
+                gap = own.offset - slot.offset - at
+                parts += [slot.part(at, (gap,))] * (gap > 0) + [own] * (own.size > 0)
+                at += gap + own.size
+        return parts
 
     @cached_property
     def neuron_rules(self) -> NeuronRules:
@@ -198,7 +221,7 @@ class GraphTemplate:
         """
         nodes, edges = graphs.node_features, graphs.edge_features
         self._check_graphs(nodes, edges)
-        parts = [self._read(slot, nodes, edges, base) for slot in self.parameters.slots]
+        parts = [self._read(slot, nodes, edges, base) for slot in self._parts]
         return torch.cat(parts, dim=-1)
 
     def _read(

@@ -56,6 +56,9 @@ class AxisTies:
         self._nests: list[tuple[Numbers, Numbers]] = []  # neurons, their items
         self._cuts: list[set[int]] = [set() for _ in widths]
         self._fixed: list[int] = []
+        self._follows: list[tuple[Numbers, Numbers]] = []  # neurons, those whose order they keep
+        self._shared: list[tuple[Numbers, Numbers]] = []  # heads, items
+        self._told: list[tuple[Numbers, Numbers]] = []  # neurons, marks
 
     def fix(self, group: int) -> None:
         """Neurons of this group keep their places."""
@@ -99,19 +102,50 @@ class AxisTies:
         inside = np.arange(length) // size + items.start
         (self._ties if size == 1 else self._nests).append((neurons, inside))
 
+    def elements(self, group: int, neurons: Numbers) -> Numbers:
+        """Neurons of a group, given by their numbers in it, as the next methods take them."""
+        return self._starts[group] + np.asarray(neurons)
+
+    def tie_elements(self, elements: Numbers, others: Numbers) -> None:
+        """Each moves with the one in the same place of `others`."""
+        self._ties.append((elements.ravel(), others.ravel()))
+
+    def nest_elements(self, elements: Numbers, items: Numbers) -> None:
+        """Each lies inside the item (or the neuron, that then is one) in the same place."""
+        self._nests.append((elements.ravel(), items.ravel()))
+
+    def nest_shared(self, rows: Numbers, heads: Numbers, row_of: Numbers) -> None:
+        """Rows of elements lie in one item each, and so do the heads that read them.
+
+        Items around the same heads are the same, whatever rows they were made for.
+        """
+        items = np.array(self.new_items(len(rows)))
+        self.nest_elements(rows, np.broadcast_to(items[:, None], rows.shape))
+        self.nest_elements(heads, items[row_of])
+        self._shared.append((heads, items[row_of]))
+
+    def follow(self, elements: Numbers, leaders: Numbers) -> None:
+        """Inside its item, each moves as its leader does; many may have one leader."""
+        self._follows.append((elements.ravel(), leaders.ravel()))
+
+    def tell_apart(self, group: int, marks: Sequence[int]) -> None:
+        """Neurons of a group with different marks are not alike."""
+        self._told.append((self._starts[group] + np.arange(len(marks)), np.asarray(marks)))
+
     def axes(self) -> tuple[tuple[Segment, ...], ...]:
         """The segments of every group, as long as they can be."""
-        if not self._ties and not self._nests:
+        if not self._ties and not self._nests and not self._told:
             return self._untied_axes()
-        classes = self._classes()
+        classes = self._tie_shared_items(self._classes())
         while (merged := self._merge_twin_items(classes)) is not None:
             classes = merged
         forest = _Forest(classes, self._nests)
-        is_fixed = self._fixed_classes(classes, forest)
+        leaders = self._leaders(classes, forest)
+        is_fixed = self._fixed_classes(classes, forest, leaders)
         marks = self._marks(classes)
-        colours = self._colours(classes, forest, marks)
+        colours = self._colours(classes, forest, marks, leaders)
         while True:
-            writer = _SegmentWriter(classes, forest, colours, marks, is_fixed)
+            writer = _SegmentWriter(classes, forest, colours, marks, is_fixed, leaders)
             axes = writer.axes(self._starts)
             if not writer.conflicts:
                 return axes
@@ -137,6 +171,19 @@ class AxisTies:
         graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=shape)
         return connected_components(graph, directed=False)[1].astype(np.int64)
 
+    def _tie_shared_items(self, classes: Numbers) -> Numbers:
+        """Items around the same heads become one."""
+        first: dict[frozenset, int] = {}
+        pairs = []
+        for heads, items in self._shared:
+            for item in np.unique(items).tolist():
+                inside = frozenset(classes[heads[items == item]].tolist())
+                pairs.append((item, first.setdefault(inside, item)))
+        if not pairs:
+            return classes
+        self._ties.append(tuple(np.array(ends) for ends in zip(*pairs, strict=True)))
+        return self._classes()
+
     def _merge_twin_items(self, classes: Numbers) -> Numbers | None:
         """Items with the same neurons inside move together."""
         if not self._nests:
@@ -153,11 +200,38 @@ class AxisTies:
         self._ties.append((representative[items], representative[items[first[twin]]]))
         return self._classes()
 
-    def _fixed_classes(self, classes: Numbers, forest: "_Forest") -> Numbers:
+    def _leaders(self, classes: Numbers, forest: "_Forest") -> Numbers:
+        """The class whose order each class keeps, its own mostly.
+
+        A leader lies in an item around the one that its follower lies in, or in none. Where that is
+        not so, and where there are two leaders, both stay where they are.
+        """
+        leaders = np.arange(len(classes))
+        for followers, others in self._follows:
+            mine, theirs = classes[followers], classes[others]
+            is_new = leaders[mine] == mine
+            leaders[mine[is_new]] = theirs[is_new]
+            is_other = leaders[mine] != theirs
+            forest.is_crossed[mine[is_other]] = forest.is_crossed[theirs[is_other]] = True
+        for _ in range(8):
+            leaders = leaders[leaders]
+        led = np.flatnonzero(leaders != np.arange(len(leaders)))
+        outer, is_around = forest.parent[leaders[led]], np.zeros(len(led), dtype=bool)
+        above = led
+        for _ in range(forest.depth):
+            above = np.where(above >= 0, forest.parent[above], -1)
+            is_around |= above == outer
+        wrong = led[~(is_around | (outer < 0))]
+        forest.is_crossed[wrong] = forest.is_crossed[leaders[wrong]] = True
+        return leaders
+
+    def _fixed_classes(self, classes: Numbers, forest: "_Forest", leaders: Numbers) -> Numbers:
         is_fixed = forest.is_crossed.copy()
         for group in self._fixed:
             is_fixed[classes[self._starts[group] : self._starts[group + 1]]] = True
-        for _ in range(forest.depth):  # an item around a fixed neuron stays as well
+        for _ in range(forest.depth + 1):  # an item around a fixed neuron stays as well
+            np.logical_or.at(is_fixed, leaders, is_fixed.copy())
+            is_fixed |= is_fixed[leaders]
             inside = np.flatnonzero(is_fixed & (forest.parent >= 0))
             is_fixed[forest.parent[inside]] = True
         return is_fixed
@@ -168,20 +242,29 @@ class AxisTies:
         for start, cuts, width in zip(self._starts, self._cuts, self._widths, strict=False):
             section[[start + position for position in {0, *cuts} if width]] = 1
         ranks = _ranks(classes[: len(section)], self._group_of)
-        return _hash(_hash(np.cumsum(section)) + ranks.astype(np.uint64))
+        marks = _hash(_hash(np.cumsum(section)) + ranks.astype(np.uint64))
+        for neurons, own in self._told:
+            marks[neurons] = _hash(marks[neurons] + _hash(own))
+        return marks
 
     @property
     def _group_of(self) -> Numbers:
         return np.repeat(np.arange(len(self._widths)), self._widths)
 
-    def _colours(self, classes: Numbers, forest: "_Forest", marks: Numbers) -> Numbers:
+    def _colours(
+        self, classes: Numbers, forest: "_Forest", marks: Numbers, leaders: Numbers
+    ) -> Numbers:
         """Equal where nothing tells two classes apart."""
+        led = np.flatnonzero(leaders != np.arange(len(leaders)))
         of_neurons, group_of = classes[: len(marks)], self._group_of
         colours = np.zeros(self._num_elements, dtype=np.uint64)
         np.add.at(colours, of_neurons, marks)
         count = 0
         while True:
             colours = forest.refine(colours)
+            told = _hash(colours[led]) + _hash(colours[leaders[led]] ^ np.uint64(3))
+            np.add.at(colours, leaders[led], _hash(colours[led] ^ np.uint64(4)))
+            colours[led] = told
             runs = _runs(colours[forest.top[of_neurons]], group_of)
             np.add.at(colours, forest.top[of_neurons], _hash(runs + (1 << 41)))
             found = len(np.unique(colours[classes]))
@@ -206,21 +289,22 @@ class _Forest:
             pairs = _class_pairs(classes, nests)
             sizes = np.bincount(pairs[:, 1], minlength=size)
             order = np.lexsort((sizes[pairs[:, 1]], pairs[:, 0]))
-            self._chain(pairs[order])
+            self._chain(pairs[order], sizes)
         self.top = np.arange(size)
         self.depth = 0
         while ((above := self.parent[self.top]) >= 0).any() and self.depth < 8:
             self.top = np.where(above >= 0, above, self.top)
             self.depth += 1
 
-    def _chain(self, pairs: Numbers) -> None:
+    def _chain(self, pairs: Numbers, sizes: Numbers) -> None:
         """Each class lies in its smallest item, that in the next larger one, and so on."""
         inner, outer = pairs[:, 0], pairs[:, 1]
         is_first = np.append(True, inner[1:] != inner[:-1])
         self.parent[inner[is_first]] = outer[is_first]
         lower, upper = outer[:-1][~is_first[1:]], outer[1:][~is_first[1:]]
         self.parent[lower] = upper
-        is_wrong = self.parent[lower] != upper
+        num_inside = np.bincount(lower, minlength=len(sizes))  # in `lower` and in a larger one
+        is_wrong = (self.parent[lower] != upper) | (num_inside[lower] != sizes[lower])
         for ends in (lower[is_wrong], upper[is_wrong]):
             self.is_crossed[ends] = True
         self.is_crossed[inner[np.isin(outer, np.flatnonzero(self.is_crossed))]] = True
@@ -246,8 +330,10 @@ class _SegmentWriter:
         colours: Numbers,
         marks: Numbers,
         is_fixed: Numbers,
+        leaders: Numbers,
     ):
         self.classes, self.forest, self.is_fixed = classes, forest, is_fixed
+        self.leaders = leaders
         self.colours, self.marks = colours, marks
         self.numbers: dict[int, int] = {}
         self.orders: dict[int, bytes] = {}
@@ -303,6 +389,7 @@ class _SegmentWriter:
     def _number(self, items: Numbers) -> int | None:
         if self.is_fixed[items].any():
             return None
+        items = self.leaders[items]
         colour = int(self.colours[items[0]])
         if self.orders.setdefault(colour, items.tobytes()) != items.tobytes():
             self.conflicts.add(colour)

@@ -5,8 +5,11 @@ known one has a rule (`tracing/rules.py`) that writes it in the builder's langua
 is one more rule.
 """
 
+import traceback
 import warnings
+from collections.abc import Iterable
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +18,12 @@ from torch.export import ExportedProgram
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.builder import Flattening, build_template
 from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.tracing.patterns import with_named_operations
 from nn_graphs.graphs.tracing.rules import RULES
 from nn_graphs.graphs.tracing.tracer import Tracer, known_operations
 from nn_graphs.networks.parameters import ParameterLayout
+
+EINSUM = torch.ops.aten.einsum.default
 
 
 def trace(
@@ -45,7 +51,7 @@ def trace(
     with _evaluation_mode(module):
         program = _export(module, inputs)
     parameters = ParameterLayout.from_module(module)
-    operations = Tracer(program, parameters, RULES).operations()
+    operations = Tracer(with_named_operations(program), parameters, RULES).operations()
     return build_template(operations, parameters, flattening=flattening)
 
 
@@ -71,19 +77,31 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch warns of its own internals
             program = torch.export.export(module, inputs)
-            return program.run_decompositions({}) if _writes_in_place(program) else program
+            targets = {node.target for node in program.graph.nodes}
+            if EINSUM in targets:
+                table = torch.export.default_decompositions()
+                return program.run_decompositions({EINSUM: table[EINSUM]})
+            return program.run_decompositions({}) if _writes_in_place(targets) else program
     except Exception as error:
+        place = _line_of_user(error)
         lines = [line for line in str(error).splitlines() if line.strip()]
         reason = lines[0].rstrip(".") if lines else type(error).__name__
         shapes = ", ".join(str(list(tensor.shape)) for tensor in inputs)
         raise NNGraphsError(
             f"trace a {type(module).__name__} on example inputs of the shapes {shapes}",
-            found=f"torch.export says: {reason}.",
+            found=f"torch.export says: {reason}{place}.",
             do="The forward pass must run on the example inputs and not branch on their values.",
         ) from error
 
 
-def _writes_in_place(program: ExportedProgram) -> bool:
+def _line_of_user(error: BaseException) -> str:
+    """The line of the module's own code that an error came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inner = str(Path(torch.__file__).parent), str(Path(__file__).parents[1])
+    own = [frame for frame in frames if not frame.filename.startswith((*inner, "<"))]
+    return f" (in line {own[-1].lineno} of {own[-1].filename}: {own[-1].line})" if own else ""
+
+
+def _writes_in_place(targets: Iterable) -> bool:
     """Whether an operation changes a value that others may have seen before."""
-    targets = [node.target for node in program.graph.nodes]
     return any(isinstance(t, torch._ops.OpOverload) and t._schema.is_mutable for t in targets)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from nn_graphs.graphs.groups import EdgeBlock, NodeGroup
 from nn_graphs.graphs.neural_graph import NeuronKind
-from nn_graphs.graphs.rules import Normalization
+from nn_graphs.graphs.pairs import tie_match, tie_pairs
+from nn_graphs.graphs.rules import Match, Memory, Modulation, Normalization, OneHot, Pairing
 from nn_graphs.graphs.symmetry import Symmetries
 from nn_graphs.graphs.ties import AxisTies
 from nn_graphs.networks.parameters import ParameterSlot
@@ -26,13 +27,14 @@ def find_symmetries(
         if isinstance(group.rule, Normalization) and group.rule.num_groups > 1:
             items = ties.new_items(group.rule.num_groups)
             ties.nest(number, items, first=0, length=group.width)
+        _tie_by_rule(ties, number, group, [block for block in blocks if block.target == number])
     twins: dict[tuple[ParameterSlot, tuple[int, int] | None], EdgeBlock] = {}
     for block in blocks:
         ties.cut(block.source, block.first_source)  # neurons that are read apart from others
         ties.cut(block.source, block.first_source + block.num_sources)
         if block.is_dense:
             _nest_groups(ties, block)
-        else:
+        elif block.joins is None:
             _tie_ends(ties, block)
         if block.weight is not None:
             twin = twins.setdefault((block.weight, block.columns), block)
@@ -43,6 +45,28 @@ def find_symmetries(
             twin = first_bias.setdefault(group.bias, number)
             ties.tie(number, twin, length=group.width)
     return Symmetries(ties.axes())
+
+
+def _tie_by_rule(
+    ties: AxisTies, number: int, group: NodeGroup, blocks: Sequence[EdgeBlock]
+) -> None:
+    """What a group's rule says of its own neurons, and of those that it reads one by one."""
+    rule = group.rule
+    if isinstance(rule, OneHot):
+        ties.fix(number)
+    elif isinstance(rule, Modulation):
+        ties.tell_apart(number, rule.pattern)
+    elif isinstance(rule, Memory) and group.memory_of is not None:
+        ties.tie(number, group.memory_of, length=group.width)
+    elif isinstance(rule, Match):
+        tie_match(ties, number, blocks)
+    elif isinstance(rule, Pairing):
+        tie_pairs(ties, number, blocks)
+    else:
+        for block in (block for block in blocks if block.joins is not None):
+            sources, targets = (end.numpy() for end in block.ends())
+            ends = ties.elements(number, targets), ties.elements(block.source, sources)
+            ties.tie_elements(*ends)
 
 
 def _tie_ends(ties: AxisTies, block: EdgeBlock) -> None:

@@ -48,3 +48,20 @@ def _flattens_image(user: Node, num_axes: int) -> bool:
     is_reshape = any(str(user.target).startswith(f"aten.{name}.") for name in names)
     before, after = user.args[0].meta["val"].shape, user.meta["val"].shape
     return is_reshape and len(before) == num_axes and len(after) == 2 and before[0] == after[0]
+
+
+def vocabulary(node: Node) -> int:
+    """How many tokens the largest embedding that reads an integer input knows; 0 if none does."""
+    waiting, seen, sizes = [node], set(), [0]
+    while waiting:
+        source = waiting.pop()
+        if source in seen:
+            continue
+        seen.add(source)
+        for user in source.users:
+            if user.target is aten.embedding.default:
+                if user.args[1] is source:
+                    sizes.append(user.args[0].meta["val"].shape[0])
+            elif user.op == "call_function":
+                waiting.append(user)
+    return max(sizes)

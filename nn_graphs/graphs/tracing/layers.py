@@ -9,6 +9,7 @@ from torch.fx import Node
 from nn_graphs.graphs.operations import Convolve, Linear, Normalize
 from nn_graphs.graphs.rules import Normalization
 from nn_graphs.graphs.steps import Convolution
+from nn_graphs.graphs.tracing.arrangement import ArrangedParameter
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer
 
 aten = torch.ops.aten
@@ -28,7 +29,12 @@ def linear(tracer: Tracer, node: Node) -> int:
     bias = rest[0] if rest else node.kwargs.get("bias")
     number = tracer.number(source, node)
     tracer.check_axis(source, -1, node)
-    return tracer.emit(Linear(number, tracer.slot(weight, node), tracer.slot(bias, node)))
+    moved, is_transposed = tracer.arranged(weight), False
+    if isinstance(moved, ArrangedParameter) and moved.num_axes == 2:
+        slot, is_transposed = moved.matrix() or (tracer.slot(weight, node), False)
+    else:
+        slot = tracer.slot(weight, node)
+    return tracer.emit(Linear(number, slot, tracer.slot(bias, node), is_transposed))
 
 
 def convolution(num_axes: int, *, is_transposed: bool = False) -> Rule:

@@ -11,6 +11,7 @@ from torch.fx import Node
 from nn_graphs.graphs.operations import Add, Concatenate, Flatten, Pass, Resize, Take
 from nn_graphs.graphs.steps import Reshape, Step
 from nn_graphs.graphs.tracing.layers import arguments
+from nn_graphs.graphs.tracing.moving import moved
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer
 
 aten = torch.ops.aten
@@ -66,7 +67,7 @@ def reshape(tracer: Tracer, node: Node) -> int:
         form = Reshape(tuple(shape), tracer.axis(source), axis, repeat)
         kind = Pass if repeat == 1 else Flatten
         return tracer.emit(kind(number, form, axis - len(after)))
-    raise tracer.unknown(node, f"{node.target} changes the number of channels.")
+    return moved(tracer, node)  # channels on several axes
 
 
 def permute(tracer: Tracer, node: Node) -> int:
@@ -79,7 +80,7 @@ def permute(tracer: Tracer, node: Node) -> int:
     else:
         places = [axis % num_axes for axis in order[0]]
     if places[0] != 0:
-        raise tracer.unknown(node, f"{node.target} moves the axis of the points.")
+        return moved(tracer, node)
     axis = places.index(tracer.axis(source) + num_axes) - num_axes
     return tracer.emit(Pass(number, Step("aten.permute.default", (tuple(places),)), axis))
 
@@ -216,6 +217,11 @@ PLACES: dict[Callable, Rule] = {
     aten.mean.dim: reduction,
     aten.sum.dim_IntList: reduction,
     aten.amax.default: max_reduction,
+    operator.getitem: item,
+    aten.constant_pad_nd.default: padding,
+    aten.pad.default: padding,
+}
+SHAPES: dict[Callable, Rule] = {
     aten.view.default: reshape,
     aten.reshape.default: reshape,
     aten.flatten.using_ints: reshape,
@@ -232,8 +238,8 @@ PLACES: dict[Callable, Rule] = {
     aten.split.Tensor: parts,
     aten.split_with_sizes.default: parts,
     aten.chunk.default: parts,
-    operator.getitem: item,
+}
+JOINS: dict[Callable, Rule] = {
     aten.cat.default: concatenation,
-    aten.constant_pad_nd.default: padding,
-    aten.pad.default: padding,
+    aten.stack.default: concatenation,
 }

@@ -129,8 +129,8 @@ ACTIVATIONS: dict[Callable, Rule] = {
     aten.sigmoid.default: activation("sigmoid"),
     aten.leaky_relu.default: leaky_relu,
     aten.gelu.default: gelu,
-    aten.glu.default: glu,
 }
+GATES: dict[Callable, Rule] = {aten.glu.default: glu}
 ARITHMETIC: dict[Callable, Rule] = {
     aten.add.Tensor: signed_sum(1.0),
     aten.sub.Tensor: signed_sum(-1.0),
@@ -149,6 +149,10 @@ IDENTITIES: dict[Callable, Rule] = {
     aten.clone.default: same,
     aten.contiguous.default: same,
     aten.detach.default: same,
+    aten.to.dtype: same,
+    aten.to.dtype_layout: same,
+    aten._to_copy.default: same,
+    aten.type_as.default: same,
     aten.sym_size.int: nothing,
     aten._assert_tensor_metadata.default: nothing,
 }
