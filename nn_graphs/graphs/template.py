@@ -192,6 +192,8 @@ class GraphTemplate:
             )
 
     def _check_values(self, params: Tensor) -> None:
+        if not len(params) or all(bound.isfinite() for bound in params.aminmax()):  # one pass
+            return
         bad = (~params.isfinite()).nonzero().flatten().tolist()
         if bad:
             slot = next(s for s in self.parameters.slots if bad[0] < s.offset + s.size)

@@ -5,6 +5,7 @@ known one has a rule (`tracing/rules.py`) that writes it in the builder's langua
 is one more rule.
 """
 
+import sysconfig
 import traceback
 import warnings
 from collections.abc import Iterable
@@ -76,6 +77,7 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch warns of its own internals
+            warnings.filterwarnings("ignore", ".*were assigned during export")  # recurrent layers
             program = torch.export.export(module, inputs)
             targets = {node.target for node in program.graph.nodes}
             if EINSUM in targets:
@@ -97,8 +99,14 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
 def _line_of_user(error: BaseException) -> str:
     """The line of the module's own code that an error came from."""
     frames = traceback.extract_tb(error.__traceback__)
-    inner = str(Path(torch.__file__).parent), str(Path(__file__).parents[1])
-    own = [frame for frame in frames if not frame.filename.startswith((*inner, "<"))]
+    inner = str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<"
+    standard = sysconfig.get_path("stdlib")
+    own = [
+        frame
+        for frame in frames
+        if not frame.filename.startswith(inner)
+        and not (frame.filename.startswith(standard) and "site-packages" not in frame.filename)
+    ]
     return f" (in line {own[-1].lineno} of {own[-1].filename}: {own[-1].line})" if own else ""
 
 

@@ -11,10 +11,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Case:
-    """A module in float64 with random parameters and statistics, and the shapes of its inputs."""
+    """A module in float64 with random parameters and statistics, and the shapes of its inputs.
+
+    With `num_tokens`, inputs are integers below it.
+    """
 
     make: Callable[[], nn.Module]
     shapes: tuple[tuple[int, ...], ...]
+    num_tokens: int = 0
 
     def module(self, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
@@ -28,6 +32,10 @@ class Case:
 
     def inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
         generator = torch.Generator().manual_seed(seed)
+        if self.num_tokens:
+            return tuple(
+                torch.randint(self.num_tokens, shape, generator=generator) for shape in self.shapes
+            )
         return tuple(torch.randn(s, generator=generator).double() for s in self.shapes)
 
     @torch.no_grad()

@@ -147,6 +147,14 @@ ALLOWED = {
     "gelu_tanh": {"permutation"},
     "silu": {"permutation"},
     "sigmoid": {"permutation"},
+    "relu6": {"permutation"},
+    "elu": {"permutation"},
+    "selu": {"permutation"},
+    "hardswish": {"permutation"},
+    "hardsigmoid": {"permutation"},
+    "hardtanh": {"permutation", "sign"},
+    "mish": {"permutation"},
+    "softplus": {"permutation"},
 }
 
 

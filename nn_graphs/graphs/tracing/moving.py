@@ -5,12 +5,13 @@ every element alone leaves it as it is.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 import torch
 from torch.fx import Node
 
 from nn_graphs.graphs.operations import Concatenate
-from nn_graphs.graphs.tracing.arrangement import Arranged, ArrangedParameter
+from nn_graphs.graphs.tracing.arrangement import Arranged, ArrangedParameter, along_axis
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer
 
 aten = torch.ops.aten
@@ -63,8 +64,12 @@ def joined(rule: Rule) -> Rule:
 
     def either(tracer: Tracer, node: Node) -> int | None:
         values = node.args[0]
-        if all(isinstance(tracer.parameter(value), ArrangedParameter) for value in values):
-            raise tracer.unknown(node, "it joins parameters.")
+        plain = next((value for value in values if tracer.is_value(value)), None)
+        if plain is not None and any(map(tracer.parameter, values)):
+            with ExitStack() as stack:
+                for value in values:
+                    _take_as_rows(stack, tracer, node, value, tracer.axis(plain))
+                return rule(tracer, node)
         is_stack = node.target is aten.stack.default
         if not is_stack and not any(tracer.arranged(value) for value in values):
             return rule(tracer, node)
@@ -76,6 +81,16 @@ def joined(rule: Rule) -> Rule:
         return tracer.put(node, Arranged(number, node.target(channels, axis)))
 
     return either
+
+
+def _take_as_rows(stack: ExitStack, tracer: Tracer, node: Node, value: Node, axis: int) -> None:
+    """A parameter that joins values, as a class token does, becomes a value itself."""
+    parameter = tracer.parameter(value)
+    if parameter is not None:
+        shape = tuple(parameter.elements.shape)
+        channels = along_axis(shape[axis], axis, shape)
+        number = tracer.table(parameter.elements, channels, parameter, node)
+        stack.enter_context(tracer.taken_as(value, number))
 
 
 def item_of_parts(rule: Rule) -> Rule:
@@ -99,7 +114,6 @@ MOVES: dict[Callable, Rule] = {
     aten.expand.default: moved,
     aten.repeat.default: moved,
     aten.repeat_interleave.self_int: moved,
-    aten.t.default: moved,
     aten.movedim.int: moved,
     aten.flip.default: moved,
     aten.index_select.default: moved,

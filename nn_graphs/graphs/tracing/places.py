@@ -48,7 +48,7 @@ def reduction(tracer: Tracer, node: Node, *, is_odd: bool = True) -> int:
     return tracer.emit(Pass(number, step(node, is_odd=is_odd), axis))
 
 
-def reshape(tracer: Tracer, node: Node) -> int:
+def reshape(tracer: Tracer, node: Node) -> int | None:
     """Another arrangement of the axes; places may become channels."""
     source = node.args[0]
     number = tracer.number(source, node)
@@ -70,12 +70,15 @@ def reshape(tracer: Tracer, node: Node) -> int:
     return moved(tracer, node)  # channels on several axes
 
 
-def permute(tracer: Tracer, node: Node) -> int:
+TRANSPOSES = (aten.transpose.int, aten.mT.default, aten.t.default)
+
+
+def permute(tracer: Tracer, node: Node) -> int | None:
     source, order = node.args[0], node.args[1:]
     number, num_axes = tracer.number(source, node), source.meta["val"].ndim
     places = list(range(num_axes))
-    if node.target is aten.transpose.int:
-        first, second = (axis % num_axes for axis in order)
+    if node.target in TRANSPOSES:
+        first, second = (axis % num_axes for axis in order or (-2, -1))
         places[first], places[second] = second, first
     else:
         places = [axis % num_axes for axis in order[0]]
@@ -233,6 +236,8 @@ SHAPES: dict[Callable, Rule] = {
     aten._unsafe_view.default: reshape,
     aten.permute.default: permute,
     aten.transpose.int: permute,
+    aten.mT.default: permute,
+    aten.t.default: permute,
     aten.slice.Tensor: part,
     aten.select.int: select,
     aten.split.Tensor: parts,

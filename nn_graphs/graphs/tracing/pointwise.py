@@ -26,6 +26,27 @@ def leaky_relu(tracer: Tracer, node: Node) -> int:
     return tracer.emit(Activate(tracer.number(source, node), activation))
 
 
+def elu(tracer: Tracer, node: Node) -> int:
+    source, *rest = node.args
+    if rest[1:] and set(rest[1:]) != {1}:
+        raise tracer.unknown(node, "it scales the input of an ELU.")
+    alpha = float(rest[0]) if rest else float(node.kwargs.get("alpha", 1.0))
+    return tracer.emit(Activate(tracer.number(source, node), Activation("elu", alpha)))
+
+
+def hardtanh(tracer: Tracer, node: Node) -> int:
+    name = {(): "hardtanh", (-1, 1): "hardtanh", (0, 6): "relu6"}.get(tuple(node.args[1:]))
+    if name is None:
+        raise tracer.unknown(node, f"it clips to {list(node.args[1:])}.")
+    return activation(name)(tracer, node)
+
+
+def softplus(tracer: Tracer, node: Node) -> int:
+    if tuple(node.args[1:]) not in ((), (1,), (1, 20)):
+        raise tracer.unknown(node, "it is a softplus with a beta or threshold of its own.")
+    return activation("softplus")(tracer, node)
+
+
 def gelu(tracer: Tracer, node: Node) -> int:
     is_exact = node.kwargs.get("approximate", "none") == "none"
     return activation("gelu" if is_exact else "gelu_tanh")(tracer, node)
@@ -129,6 +150,14 @@ ACTIVATIONS: dict[Callable, Rule] = {
     aten.sigmoid.default: activation("sigmoid"),
     aten.leaky_relu.default: leaky_relu,
     aten.gelu.default: gelu,
+    aten.relu6.default: activation("relu6"),
+    aten.elu.default: elu,
+    aten.selu.default: activation("selu"),
+    aten.hardswish.default: activation("hardswish"),
+    aten.hardsigmoid.default: activation("hardsigmoid"),
+    aten.hardtanh.default: hardtanh,
+    aten.mish.default: activation("mish"),
+    aten.softplus.default: softplus,
 }
 GATES: dict[Callable, Rule] = {aten.glu.default: glu}
 ARITHMETIC: dict[Callable, Rule] = {
