@@ -259,6 +259,8 @@ class AxisTies:
         of_neurons, group_of = classes[: len(marks)], self._group_of
         colours = np.zeros(self._num_elements, dtype=np.uint64)
         np.add.at(colours, of_neurons, marks)
+        if self._nests:  # in how many items a class itself is said to lie
+            np.add.at(colours, _class_pairs(classes, self._nests)[:, 0], _hash(np.array([1 << 43])))
         count = 0
         while True:
             colours = forest.refine(colours)
@@ -289,22 +291,21 @@ class _Forest:
             pairs = _class_pairs(classes, nests)
             sizes = np.bincount(pairs[:, 1], minlength=size)
             order = np.lexsort((sizes[pairs[:, 1]], pairs[:, 0]))
-            self._chain(pairs[order], sizes)
+            self._chain(pairs[order])
         self.top = np.arange(size)
         self.depth = 0
         while ((above := self.parent[self.top]) >= 0).any() and self.depth < 8:
             self.top = np.where(above >= 0, above, self.top)
             self.depth += 1
 
-    def _chain(self, pairs: Numbers, sizes: Numbers) -> None:
+    def _chain(self, pairs: Numbers) -> None:
         """Each class lies in its smallest item, that in the next larger one, and so on."""
         inner, outer = pairs[:, 0], pairs[:, 1]
         is_first = np.append(True, inner[1:] != inner[:-1])
         self.parent[inner[is_first]] = outer[is_first]
         lower, upper = outer[:-1][~is_first[1:]], outer[1:][~is_first[1:]]
         self.parent[lower] = upper
-        num_inside = np.bincount(lower, minlength=len(sizes))  # in `lower` and in a larger one
-        is_wrong = (self.parent[lower] != upper) | (num_inside[lower] != sizes[lower])
+        is_wrong = self.parent[lower] != upper
         for ends in (lower[is_wrong], upper[is_wrong]):
             self.is_crossed[ends] = True
         self.is_crossed[inner[np.isin(outer, np.flatnonzero(self.is_crossed))]] = True

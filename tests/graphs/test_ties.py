@@ -1,7 +1,9 @@
 """Ties: which neurons move together, cut by cut and block by block (see also test_symmetry)."""
 
+import numpy as np
 import pytest
 
+from nn_graphs.graphs.symmetry import Symmetries
 from nn_graphs.graphs.ties import AxisTies, Segment
 from nn_graphs.graphs.trace import trace
 from tests.graphs.convolutional import CASES
@@ -74,6 +76,43 @@ def test_blocks_that_overlap_do_not_move():
     ties.nest(0, ties.new_items(2), first=0, length=6)
     ties.nest(0, ties.new_items(3), first=0, length=6)
     assert all(segment.permutation is None for segment in ties.axes()[0])
+
+
+def test_a_neuron_in_two_blocks_is_not_like_one_in_the_smaller_alone():
+    """Rows {0, 1} and {1, 2} of three channels: only the whole could be mirrored."""
+    ties = AxisTies([3, 2])
+    first, second = (ties.elements(0, np.array(pair)) for pair in ((0, 1), (1, 2)))
+    rows, heads = np.stack([first, second]), ties.elements(1, np.arange(2))
+    ties.nest_shared(rows, heads, np.array([0, 1]))
+    assert all(size == 1 for size in Symmetries(ties.axes()).sizes)
+
+
+def test_those_who_follow_share_the_order_of_their_leader():
+    """Two groups of two heads of three channels, which follow three channels of each group."""
+    ties = AxisTies([6, 4, 12])
+    shared, heads = ties.elements(0, np.arange(6)).reshape(2, 3), ties.elements(1, np.arange(4))
+    own = ties.elements(2, np.arange(12)).reshape(4, 3)
+    ties.nest_shared(shared, heads, np.array([0, 0, 1, 1]))
+    ties.nest_elements(own, np.repeat(heads, 3).reshape(4, 3))
+    ties.follow(own, shared.repeat(2, axis=0))
+    inner = Segment(1, 3)
+    assert ties.axes() == (
+        (Segment(0, 2, inner=(inner,)),),
+        (Segment(0, 2, inner=(Segment(2, 2),)),),
+        (Segment(0, 2, inner=(Segment(2, 2, inner=(inner,)),)),),
+    )
+    symmetries = Symmetries(ties.axes())
+    assert (symmetries.sizes, symmetries.num_copies) == ((2, 3, 2), (1, 2, 2))
+
+
+def test_a_leader_in_a_block_of_its_own_stays():
+    """Control: the order inside one of two blocks cannot be kept by neurons of no block."""
+    ties = AxisTies([4, 4, 2])
+    blocks = np.repeat(ties.elements(2, np.arange(2)), 2)
+    ties.nest_elements(ties.elements(0, np.arange(4)), blocks)
+    ties.follow(ties.elements(1, np.arange(4)), ties.elements(0, np.arange(4)))
+    axes = ties.axes()
+    assert all(segment.permutation is None for segment in axes[1])
 
 
 def test_a_block_around_a_fixed_neuron_stays():

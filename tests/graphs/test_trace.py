@@ -273,7 +273,7 @@ def test_an_unknown_operation_names_the_known_ones():
 def test_the_page_on_tracing_lists_the_known_operations():
     page = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text()
     table = page.split("## Known operations")[1].split("\n\n")[1]
-    listed = re.findall(r"`([\w.]+)`", table)
+    listed = re.findall(r"`(\w+\.\w+)`", table)
     assert sorted(listed) == [name.removeprefix("aten.") for name in traceable_operations()]
 
 
@@ -308,6 +308,14 @@ def test_channels_may_lie_on_other_axes(name):
     assert torch.equal(template.invert(template(module)), params)
     assert template.num_neurons(NeuronKind.OUTPUT) == 6
     assert not template.is_runnable
+
+
+def test_overlapping_parts_of_a_parameter_are_refused(raises_saying):
+    def forward(m, x):
+        return F.linear(x, m.own[:3]) + F.linear(x, m.own[1:])
+
+    with raises_saying(asked="own[0:6] and own[2:8]", found="overlap", do="as a whole"):
+        trace(WithParameter(forward, (4, 2)), torch.zeros(5, 2))
 
 
 def test_a_linear_map_of_channels_on_two_axes_is_refused(raises_saying):

@@ -4,6 +4,7 @@ import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -103,7 +104,25 @@ class Tracer:
                     self._numbers[node] = number
             else:
                 raise self.unknown(node, f"the operation {node.target} is unknown.")
+        self._check_parts()
         return _without_idle_reshapes(self._operations)
+
+    def _check_parts(self) -> None:
+        """A parameter is read as a whole, or in parts that do not overlap."""
+        slots = {
+            value
+            for operation in self._operations
+            for value in vars(operation).values()
+            if isinstance(value, ParameterSlot) and value.size
+        }
+        ordered = sorted(slots, key=lambda slot: (slot.offset, slot.size))
+        for slot, following in pairwise(ordered):
+            if following.offset < slot.stop:
+                raise NNGraphsError(
+                    f"make a neural graph that shows {slot.name} and {following.name}",
+                    found="they overlap, as parts of one parameter.",
+                    do="A parameter must be read as a whole, or in parts that do not overlap.",
+                )
 
     def _add_placeholder(self, node: Node) -> None:
         if node.name in self.program.graph_signature.user_inputs:
@@ -127,7 +146,8 @@ class Tracer:
             return
         arranged = self.arranged(output)
         if isinstance(arranged, Arranged):
-            self.emit(Output(self.in_order(arranged, node).number))
+            number = self.in_order(arranged, node).number
+            self.emit(Output(self.emit(Pass(number, Unfollowed("output"), -1))))
         else:
             self.emit(Output(self.number(output, node)))
 
