@@ -81,8 +81,16 @@ def along_axis(width: int, axis: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def varying_axes(ids: Tensor) -> list[int]:
-    """The axes along which elements differ."""
-    return [axis for axis in range(ids.ndim) if not (ids == ids.narrow(axis, 0, 1)).all()]
+    """The axes along which elements differ; the others are looked at once."""
+    axes = []
+    for axis in range(ids.ndim):
+        first, last = ids.narrow(axis, 0, 1), ids.narrow(axis, ids.shape[axis] - 1, 1)
+        is_same = ids.stride(axis) == 0 or (torch.equal(first, last) and bool((ids == first).all()))
+        if is_same:
+            ids = first
+        else:
+            axes.append(axis)
+    return axes
 
 
 def reduced(ids: Tensor, axes: list[int]) -> Tensor:
