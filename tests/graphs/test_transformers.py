@@ -38,7 +38,13 @@ def bert() -> nn.Module:
 
 def gpt2() -> nn.Module:
     config = transformers.GPT2Config(
-        vocab_size=VOCABULARY, n_embd=64, n_layer=2, n_head=4, use_cache=False
+        vocab_size=VOCABULARY,
+        n_embd=64,
+        n_layer=2,
+        n_head=4,
+        use_cache=False,
+        bos_token_id=None,
+        eos_token_id=None,
     )
     return transformers.GPT2LMHeadModel(config)
 
@@ -104,4 +110,5 @@ def test_models_become_graphs_with_their_symmetries(name):
     assert (moved != params).double().mean() > 0.9
     before: Tensor = module(inputs)
     module.load_state_dict(template.parameters.unflatten(moved), strict=False)
-    torch.testing.assert_close(module(inputs), before, rtol=1e-9, atol=1e-9)
+    tolerance = 1e-5 if name == "Llama" else 1e-9  # its norms compute in float32
+    torch.testing.assert_close(module(inputs), before, rtol=tolerance, atol=tolerance)

@@ -54,7 +54,7 @@ def keeping(rule: Rule) -> Rule:
             found = tracer.arrangement(node.args[0], node)
         with tracer.taken_as(node.args[0], found.number):
             number = rule(tracer, node)
-        return tracer.put(node, Arranged(number, found.channels))
+        return None if number is None else tracer.put(node, Arranged(number, found.channels))
 
     return either
 
