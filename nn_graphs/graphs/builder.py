@@ -1,4 +1,4 @@
-"""The graph builder: what each operation does to a neural graph, and to its symmetries.
+"""The graph builder: what each operation does to a neural graph.
 
 Neurons come in groups: all output channels of one linear map, say. A group computes
 
@@ -6,31 +6,66 @@ Neurons come in groups: all output channels of one linear map, say. A group comp
 
 so activations, constant offsets and additive skips are absorbed by the group that a linear map has
 opened, as long as nobody else reads the value in between; where somebody does, they get a group of
-their own, joined by edges of a constant value. Groups come out in topological order.
+their own, joined by edges of a constant value. Norms and gates are groups with another rule than
+the sum. What has no parameters and acts on each channel alone (pooling, resizing) is a step on the
+way to those who read it. Groups come out in topological order.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from typing import Literal
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.channels import Piece, Value
+from nn_graphs.graphs.groups import EdgeBlock, NodeGroup
+from nn_graphs.graphs.neural_graph import NeuronKind
 from nn_graphs.graphs.operations import (
     Activate,
     Add,
+    AddBias,
+    Combine,
+    Concatenate,
+    Convolve,
+    Flatten,
+    Gather,
     Input,
     Linear,
+    LookUp,
+    Modulate,
+    Multiply,
+    Normalize,
     Operation,
     Output,
+    Pass,
+    Recur,
+    Remember,
     Resize,
     Scale,
+    ScaleChannels,
     Shift,
+    Take,
 )
-from nn_graphs.graphs.symmetry import AxisTies, Symmetries
-from nn_graphs.graphs.template import EdgeBlock, GraphTemplate, NeuronKind, NodeGroup
+from nn_graphs.graphs.rules import (
+    EdgeKind,
+    Match,
+    Memory,
+    Modulation,
+    OneHot,
+    Pairing,
+    Product,
+    Rule,
+    Sum,
+)
+from nn_graphs.graphs.steps import AnyStep, Convolution
+from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.tying import find_symmetries
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
 from nn_graphs.networks.spec import NetworkSpec
+
+Flattening = Literal["parallel_edges", "repeat_nodes"]
 
 
 def template_from_spec(spec: NetworkSpec) -> GraphTemplate:
@@ -56,56 +91,81 @@ def spec_operations(spec: NetworkSpec) -> list[Operation]:
     return [*operations, Output(outputs[-1])]
 
 
-def build_template(operations: Sequence[Operation], parameters: ParameterLayout) -> GraphTemplate:
+def build_template(
+    operations: Sequence[Operation],
+    parameters: ParameterLayout,
+    *,
+    flattening: Flattening = "parallel_edges",
+) -> GraphTemplate:
     """The graph template of a network.
 
     Args:
         operations: what the network computes, in an order in which it can be computed.
         parameters: the flat parameter vector that the operations' slots point into.
+        flattening: how a linear map reads channels at several places: by parallel edges, one for
+            each place, or from nodes that repeat each channel.
     """
-    return _Builder(operations, parameters).build()
+    return _Builder(operations, parameters, flattening).build()
+
+
+def without_fixed_neurons(template: GraphTemplate) -> GraphTemplate:
+    """The same architecture, with inputs and outputs that may be permuted like hidden neurons.
+
+    That changes what a network computes; it is the larger group for which NFN (NP) layers are made.
+    """
+    symmetries = find_symmetries(template.groups, template.blocks, are_ends_fixed=False)
+    return replace(template, symmetries=symmetries)
 
 
 @dataclass
 class _Group:
     width: int
     kind: NeuronKind
+    axis: int
+    rule: Rule = Sum()  # noqa: RUF009 (frozen)
     bias: ParameterSlot | None = None
     activation: Activation = Activation()  # noqa: RUF009 (frozen)
     offset: float = 0.0
     blocks: list["_Block"] = field(default_factory=list)
+    memory_of: int | None = None
 
 
 @dataclass
 class _Block:
     source: int
-    num_sources: int  # of a diagonal block: how many neurons it joins
-    weight: ParameterSlot | None
+    num_sources: int
+    num_targets: int
+    kind: EdgeKind = EdgeKind.CONSTANT
+    weight: ParameterSlot | None = None
     constant: float = 1.0
-
-
-@dataclass(frozen=True)
-class _Value:
-    """`factor` times the first `length` outputs of a group, with zeros behind up to `width`.
-
-    `is_shared`: the group is read by others too, so that this value must not change it.
-    """
-
-    group: int
-    length: int
-    width: int
-    factor: float = 1.0
-    is_shared: bool = False
+    first_source: int = 0
+    first_target: int = 0
+    num_groups: int = 1
+    num_positions: int = 1
+    repeat: int = 1
+    is_transposed: bool = False
+    kernel: tuple[int, ...] = ()
+    columns: tuple[int, int] | None = None
+    steps: tuple[AnyStep, ...] = ()
+    convolution: Convolution | None = None
+    argument: int = 0
+    joins: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
 
 class _Builder:
     """Goes through the operations once; every `_add_<operation>` returns the value it makes."""
 
-    def __init__(self, operations: Sequence[Operation], parameters: ParameterLayout):
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        parameters: ParameterLayout,
+        flattening: Flattening,
+    ):
         self.operations = _drop_unused(operations)
         self.parameters = parameters
+        self.flattening = flattening
         self.groups: list[_Group] = []
-        self.values: list[_Value] = []
+        self.values: list[Value] = []
         self.outputs: list[int] = []  # their groups, in the network's order
         self.num_uses = Counter(source for op in self.operations for source in op.sources)
 
@@ -113,11 +173,26 @@ class _Builder:
         rules = {
             Input: self._add_input,
             Linear: self._add_linear,
+            Convolve: self._add_convolution,
+            Normalize: self._add_norm,
+            ScaleChannels: self._add_gains,
             Activate: self._add_activation,
             Add: self._add_sum,
+            Multiply: self._add_product,
             Scale: self._add_scale,
             Shift: self._add_shift,
+            Pass: self._add_step,
+            Flatten: self._add_flattening,
+            Take: self._add_slice,
+            Concatenate: self._add_concatenation,
             Resize: self._add_resize,
+            LookUp: self._add_table,
+            AddBias: self._add_bias,
+            Gather: self._add_choice,
+            Modulate: self._add_modulation,
+            Combine: self._add_combination,
+            Remember: self._add_memory,
+            Recur: self._add_recurrence,
             Output: self._add_output,
         }
         for number, operation in enumerate(self.operations):
@@ -128,34 +203,110 @@ class _Builder:
 
     # One rule per operation.
 
-    def _add_input(self, operation: Input) -> _Value:
-        return self._new_group(operation.width, kind=NeuronKind.INPUT)
+    def _add_input(self, operation: Input) -> Value:
+        return self._new_group(operation.width, operation.axis, kind=NeuronKind.INPUT)
 
-    def _add_linear(self, operation: Linear) -> _Value:
+    def _add_linear(self, operation: Linear) -> Value:
         value = self.values[operation.source]
-        if value.factor != 1 or value.length != value.width:
-            value = self._follow(value)
-        out_width, in_width = operation.weight.shape
+        value = value if value.is_simple else self._follow(value)
+        shape = operation.weight.shape
+        out_width, in_width = reversed(shape) if operation.is_transposed else shape
         if in_width != value.width:
             raise NNGraphsError(
                 f"apply {operation.weight.name} {list(operation.weight.shape)}",
                 found=f"its input has {value.width} channels.",
                 do="A linear map must act on the channels of one earlier value.",
             )
-        block = _Block(value.group, in_width, operation.weight)
-        return self._new_group(out_width, bias=operation.bias, blocks=[block])
+        if operation.is_transposed and any(piece.repeat > 1 for piece in value.pieces):
+            value = self._follow(value)
+        blocks = [
+            replace(
+                _reading(piece),
+                kind=EdgeKind.WEIGHT,
+                num_targets=out_width,
+                first_target=0,
+                weight=operation.weight,
+                num_positions=piece.repeat,
+                repeat=1,
+                is_transposed=operation.is_transposed,
+                columns=_columns(piece, value),
+            )
+            for piece in value.pieces
+        ]
+        return self._new_group(out_width, -1, bias=operation.bias, blocks=blocks)
 
-    def _add_activation(self, operation: Activate) -> _Value:
+    def _add_convolution(self, operation: Convolve) -> Value:
+        value, convolution = self.values[operation.source], operation.convolution
+        is_whole = len(value.pieces) == 1 or convolution.num_groups == 1
+        if not (value.is_simple and is_whole and value.pieces[0].repeat == 1):
+            value = self._follow(value)
+        shape, groups = operation.weight.shape, convolution.num_groups
+        out_width = shape[1] * groups if convolution.is_transposed else shape[0]
+        blocks = [
+            replace(
+                _reading(piece),
+                kind=EdgeKind.WEIGHT,
+                num_targets=out_width,
+                first_target=0,
+                weight=operation.weight,
+                num_groups=groups,
+                is_transposed=convolution.is_transposed,
+                kernel=shape[2:],
+                convolution=convolution,
+                columns=_columns(piece, value),
+            )
+            for piece in value.pieces
+        ]
+        return self._new_group(out_width, operation.axis, bias=operation.bias, blocks=blocks)
+
+    def _add_norm(self, operation: Normalize) -> Value:
+        value = self.values[operation.source]
+        if not value.is_simple or any(piece.repeat > 1 for piece in value.pieces):
+            value = self._follow(value)
+        parameters = {
+            EdgeKind.GAIN: operation.gain,
+            EdgeKind.MEAN: operation.mean,
+            EdgeKind.VARIANCE: operation.variance,
+        }
+        if operation.gain is None:
+            parameters = {EdgeKind.CONSTANT: None, **parameters}
+        blocks = [
+            replace(_reading(piece), kind=kind, weight=slot, columns=_columns(piece, value))
+            for kind, slot in parameters.items()
+            if slot is not None or kind is EdgeKind.CONSTANT
+            for piece in value.pieces
+        ]
+        return self._new_group(
+            value.width, value.axis, rule=operation.rule, bias=operation.bias, blocks=blocks
+        )
+
+    def _add_gains(self, operation: ScaleChannels) -> Value:
+        value = self.values[operation.source]
+        value = value if value.is_simple else self._follow(value)
+        blocks = [
+            replace(
+                _reading(piece),
+                kind=EdgeKind.GAIN,
+                weight=operation.gain,
+                columns=_columns(piece, value),
+            )
+            for piece in value.pieces
+        ]
+        return self._new_group(value.width, value.axis, blocks=blocks)
+
+    def _add_activation(self, operation: Activate) -> Value:
         value, activation = self.values[operation.source], operation.activation
         if activation.name == "sine":  # sin(omega_0 z), written as the sine of a product
-            activation = Activation("sine", activation.parameter * value.factor)
-            value = replace(value, factor=1.0)
-        if not self._is_open(value):
+            factors = {piece.factor for piece in value.pieces}
+            if len(factors) == 1:
+                activation = Activation("sine", activation.parameter * factors.pop())
+                value = value.with_pieces(factor=1.0)
+        if not self._is_inactive(value):
             value = self._follow(value)
-        self.groups[value.group].activation = activation
+        self.groups[value.pieces[0].group].activation = activation
         return value
 
-    def _add_sum(self, operation: Add) -> _Value:
+    def _add_sum(self, operation: Add) -> Value:
         for own, other in (operation.sources, operation.sources[::-1]):
             value, addend = self.values[own], self.values[other]
             keeps_width = own == operation.source or value.width == addend.width
@@ -164,69 +315,164 @@ class _Builder:
         else:
             value, addend = self.values[operation.source], self.values[operation.addend]
             value = self._follow(value)
-        block = _Block(addend.group, min(value.width, addend.length), None, addend.factor)
-        self.groups[value.group].blocks.append(block)
+        blocks = [_reading(piece) for piece in addend.first(value.width).pieces]
+        self.groups[value.pieces[0].group].blocks += blocks
         return value
 
-    def _add_scale(self, operation: Scale) -> _Value:
-        value = self.values[operation.source]
-        return replace(value, factor=value.factor * operation.factor)
+    def _add_product(self, operation: Multiply) -> Value:
+        values = [self.values[source] for source in operation.sources]
+        blocks = [
+            replace(_reading(piece), argument=number)
+            for number, value in enumerate(values)
+            for piece in value.pieces
+        ]
+        return self._new_group(values[0].width, values[0].axis, rule=Product(), blocks=blocks)
 
-    def _add_shift(self, operation: Shift) -> _Value:
+    def _add_scale(self, operation: Scale) -> Value:
+        return self.values[operation.source].scaled(operation.factor)
+
+    def _add_shift(self, operation: Shift) -> Value:
         value = self.values[operation.source]
         if not self._is_own(value):
             value = self._follow(value)
-        self.groups[value.group].offset += operation.constant
+        self.groups[value.pieces[0].group].offset += operation.constant
         return value
 
-    def _add_resize(self, operation: Resize) -> _Value:
-        value = self.values[operation.source]
-        return replace(value, length=min(value.length, operation.width), width=operation.width)
+    def _add_step(self, operation: Pass) -> Value:
+        value, step = self.values[operation.source], operation.step
+        is_scaled = any(piece.factor != 1 for piece in value.pieces)
+        is_repeated = any(piece.repeat > 1 for piece in value.pieces)
+        if (is_scaled and not step.is_odd) or is_repeated:
+            value = self._follow(value)
+        return replace(value.with_step(step), axis=operation.axis)
 
-    def _add_output(self, operation: Output) -> _Value:
+    def _add_flattening(self, operation: Flatten) -> Value:
+        value = self.values[operation.source]
+        if any(piece.repeat > 1 for piece in value.pieces):
+            value = self._follow(value)
+        value = value.with_step(operation.step).repeated(operation.step.repeat)
+        value = replace(value, axis=operation.axis)
+        if self.flattening == "repeat_nodes" and operation.step.repeat > 1:
+            value = self._follow(value)
+        return value
+
+    def _add_slice(self, operation: Take) -> Value:
+        value = self.values[operation.source]
+        if any(piece.repeat > 1 for piece in value.pieces):
+            value = self._follow(value)
+        return value.part(operation.first, operation.width)
+
+    def _add_concatenation(self, operation: Concatenate) -> Value:
+        return Value.concatenated([self.values[source] for source in operation.sources])
+
+    def _add_resize(self, operation: Resize) -> Value:
+        value = self.values[operation.source]
+        return replace(value.first(operation.width), width=operation.width)
+
+    def _add_table(self, operation: LookUp) -> Value:
+        rule = OneHot(operation.rows, operation.shape, operation.num_rows)
+        return self._new_group(operation.num_rows, -1, rule=rule)
+
+    def _add_bias(self, operation: AddBias) -> Value:
+        value = self.values[operation.source]
+        if not self._is_open(value) or self.groups[value.pieces[0].group].bias is not None:
+            value = self._follow(value)
+        self.groups[value.pieces[0].group].bias = operation.bias
+        return value
+
+    def _add_choice(self, operation: Gather) -> Value:
+        value = self._as_one_piece(self.values[operation.source])
+        joins = operation.channels, tuple(range(len(operation.channels)))
+        blocks = [_joining(value.pieces[0], joins, len(joins[1]))]
+        return self._new_group(len(joins[1]), value.axis, blocks=blocks)
+
+    def _add_modulation(self, operation: Modulate) -> Value:
+        value = self.values[operation.source]
+        blocks = [_reading(piece) for piece in value.pieces]
+        rule = Modulation(operation.pattern)
+        return self._new_group(value.width, value.axis, rule=rule, blocks=blocks)
+
+    def _add_combination(self, operation: Combine) -> Value:
+        width = len(operation.channels)
+        blocks = []
+        for argument, (source, rows) in enumerate(
+            zip(operation.sources, (operation.channels, operation.others), strict=True)
+        ):
+            value = self._as_one_piece(self.values[source])
+            targets = tuple(number for number, row in enumerate(rows) for _ in row)
+            joins = tuple(channel for row in rows for channel in row), targets
+            blocks.append(replace(_joining(value.pieces[0], joins, width), argument=argument))
+        rule = Match() if operation.is_match else Pairing()
+        return self._new_group(width, -1, rule=rule, blocks=blocks)
+
+    def _add_memory(self, operation: Remember) -> Value:
+        return self._new_group(operation.width, -1, rule=Memory())
+
+    def _add_recurrence(self, operation: Recur) -> Value:
+        value, memory = (self.values[source] for source in operation.sources)
+        group = self.groups[value.pieces[0].group]
+        whole = Value.of_group(value.pieces[0].group, group.width, group.axis)
+        if replace(value, is_shared=False) != whole:
+            value = self._follow(value)
+        self.groups[memory.pieces[0].group].memory_of = value.pieces[0].group
+        return replace(value, is_shared=True)
+
+    def _add_output(self, operation: Output) -> Value:
         value = self.values[operation.source]
         if not self._is_own(value):
             value = self._follow(value)
-        self.groups[value.group].kind = NeuronKind.OUTPUT
-        self.outputs.append(value.group)
+        group = value.pieces[0].group
+        self.groups[group].kind = NeuronKind.OUTPUT
+        self.outputs.append(group)
         return value
 
     # Helpers of the rules.
 
-    def _is_own(self, value: _Value) -> bool:
+    def _is_own(self, value: Value) -> bool:
         """Whether the value is all that a hidden group puts out, and nobody else reads it."""
-        group = self.groups[value.group]
-        is_whole = value.factor == 1 and value.length == value.width == group.width
-        return is_whole and not value.is_shared and group.kind is NeuronKind.HIDDEN
+        group = self.groups[value.pieces[0].group]
+        is_whole = value == Value.of_group(value.pieces[0].group, group.width, group.axis)
+        return is_whole and group.kind is NeuronKind.HIDDEN
 
-    def _is_open(self, value: _Value) -> bool:
-        """Whether more can be added to the sum that the value's group computes."""
-        group = self.groups[value.group]
+    def _is_inactive(self, value: Value) -> bool:
+        """Whether the value's group can take an activation."""
+        group = self.groups[value.pieces[0].group]
         return self._is_own(value) and group.activation.name == "none" and group.offset == 0
+
+    def _is_open(self, value: Value) -> bool:
+        """Whether more can be added to the sum that the value's group computes."""
+        return self._is_inactive(value) and self.groups[value.pieces[0].group].rule == Sum()
 
     def _new_group(
         self,
         width: int,
+        axis: int,
         *,
         kind: NeuronKind = NeuronKind.HIDDEN,
+        rule: Rule = Sum(),  # noqa: B008 (frozen)
         bias: ParameterSlot | None = None,
         blocks: list[_Block] | None = None,
-    ) -> _Value:
-        self.groups.append(_Group(width, kind, bias, blocks=blocks or []))
-        return _Value(len(self.groups) - 1, width, width)
+    ) -> Value:
+        self.groups.append(_Group(width, kind, axis, rule, bias, blocks=blocks or []))
+        return Value.of_group(len(self.groups) - 1, width, axis)
 
-    def _follow(self, value: _Value) -> _Value:
+    def _as_one_piece(self, value: Value) -> Value:
+        is_one = len(value.pieces) == 1 and value.pieces[0].length == value.width
+        return value if is_one else self._follow(value)
+
+    def _follow(self, value: Value) -> Value:
         """A new group that repeats a value, through edges of the value's factor."""
-        block = _Block(value.group, value.length, None, value.factor)
-        return self._new_group(value.width, blocks=[block])
+        blocks = [_reading(piece) for piece in value.pieces]
+        return self._new_group(value.width, value.axis, blocks=blocks)
 
     # The template.
 
     def _finish(self) -> GraphTemplate:
         order = self._topological_order()
         place = {group: index for index, group in enumerate(order)}
-        groups, blocks = [], []
-        num_nodes = num_edges = 0
+        groups: list[NodeGroup] = []
+        blocks: list[EdgeBlock] = []
+        num_nodes = num_edges = num_values = 0
         counts = Counter()
         for group in (self.groups[number] for number in order):
             groups.append(
@@ -238,35 +484,37 @@ class _Builder:
                     activation=group.activation,
                     offset=group.offset,
                     bias=group.bias,
+                    rule=group.rule,
+                    axis=group.axis,
+                    memory_of=None if group.memory_of is None else place[group.memory_of],
                 )
             )
             num_nodes += group.width
             counts[group.kind] += group.width
             for block in group.blocks:
+                fields = {**vars(block), "source": place[block.source]}
                 blocks.append(
                     EdgeBlock(
                         start=num_edges,
-                        source=place[block.source],
+                        first_value=num_values,
                         target=len(groups) - 1,
-                        num_sources=block.num_sources,
-                        num_targets=group.width if block.weight else block.num_sources,
-                        weight=block.weight,
-                        constant=block.constant,
+                        **fields,
                     )
                 )
-                num_edges += blocks[-1].num_edges
+                num_edges, num_values = blocks[-1].stop, blocks[-1].last_value
         return GraphTemplate(
             groups=tuple(groups),
             blocks=tuple(blocks),
             parameters=self.parameters,
-            symmetries=_symmetries(groups, blocks),
+            symmetries=find_symmetries(groups, blocks),
         )
 
     def _topological_order(self) -> list[int]:
         """Inputs first, outputs last, every group behind those it reads, else as built."""
-        order: dict[int, None] = {}
-        others = [number for number in range(len(self.groups)) if number not in self.outputs]
+        outputs = set(self.outputs)
+        others = [number for number in range(len(self.groups)) if number not in outputs]
         waiting = sorted(others, key=lambda number: self.groups[number].kind.value)
+        order: dict[int, None] = {}
         waiting += self.outputs
         while waiting:
             ready = next(
@@ -279,6 +527,30 @@ class _Builder:
         return list(order)
 
 
+def _reading(piece: Piece) -> _Block:
+    """The edges of a constant value that give a piece of a value to those who read it."""
+    return _Block(
+        piece.group,
+        num_sources=piece.length,
+        num_targets=piece.width,
+        constant=piece.factor,
+        first_source=piece.start,
+        first_target=piece.at,
+        repeat=piece.repeat,
+        steps=piece.steps,
+    )
+
+
+def _joining(piece: Piece, joins: tuple[tuple[int, ...], ...], width: int) -> _Block:
+    """Edges of a constant value from chosen channels of a piece to `width` neurons."""
+    return replace(_reading(piece), num_targets=width, first_target=0, joins=joins)
+
+
+def _columns(piece: Piece, value: Value) -> tuple[int, int] | None:
+    """Which columns of a weight belong to a piece of the value that it acts on; None: all."""
+    return None if piece.width == value.width else (piece.at, piece.width)
+
+
 def _drop_unused(operations: Sequence[Operation]) -> list[Operation]:
     """The inputs, and the operations that an output depends on, renumbered."""
     is_used = [isinstance(operation, Input | Output) for operation in operations]
@@ -288,38 +560,3 @@ def _drop_unused(operations: Sequence[Operation]) -> list[Operation]:
     places = list(accumulate(is_used, initial=0))
     kept = [operation for operation, used in zip(operations, is_used, strict=True) if used]
     return [operation.renumbered(places) for operation in kept]
-
-
-def without_fixed_neurons(template: GraphTemplate) -> GraphTemplate:
-    """The same architecture, with inputs and outputs that may be permuted like hidden neurons.
-
-    That changes what a network computes; it is the larger group for which NFN (NP) layers are made.
-    """
-    symmetries = _symmetries(template.groups, template.blocks, are_ends_fixed=False)
-    return replace(template, symmetries=symmetries)
-
-
-def _symmetries(
-    groups: Sequence[NodeGroup], blocks: Sequence[EdgeBlock], *, are_ends_fixed: bool = True
-) -> Symmetries:
-    """Which neurons can be permuted, and which must move together."""
-    ties = AxisTies([group.width for group in groups])
-    for number, group in enumerate(groups):
-        if are_ends_fixed and group.kind is not NeuronKind.HIDDEN:
-            ties.fix(number)
-    first_use: dict[ParameterSlot, EdgeBlock] = {}
-    for block in blocks:
-        ties.cut(block.source, block.num_sources)  # a slice may read the first neurons only
-        if block.weight is None:
-            ties.tie(block.source, block.target, length=block.num_sources)
-        elif block.weight in first_use:
-            twin = first_use[block.weight]
-            ties.tie(block.source, twin.source, length=block.num_sources)
-            ties.tie(block.target, twin.target, length=block.num_targets)
-        first_use.setdefault(block.weight, block)
-    first_bias: dict[ParameterSlot, int] = {}
-    for number, group in enumerate(groups):
-        if group.bias is not None:
-            twin = first_bias.setdefault(group.bias, number)
-            ties.tie(number, twin, length=group.width)
-    return Symmetries(ties.axes())

@@ -1,7 +1,8 @@
 """Run the networks that neural graphs show, by passing messages along their edges.
 
 This proves that a graph holds everything that its network computes, and gives the probe features:
-the values of all neurons at chosen inputs.
+the values of all neurons at chosen inputs. Networks with kernels, norms or gates, in which a neuron
+has values at many places, are run by `propagation`.
 """
 
 import torch
@@ -41,6 +42,12 @@ def network_outputs(
 
 def _execute_stack(graphs: NeuralGraphStack, inputs: Tensor) -> Tensor:
     """One batched matrix product per dense block."""
+    if not graphs.template.is_plain:
+        raise NNGraphsError(
+            "run networks at points with one column per input neuron",
+            found="they have kernels, norms or gates, or read parts of a layer.",
+            do="Use nn_graphs.graphs.propagation.propagate, with what the modules take.",
+        )
     topology: LayeredTopology = graphs.topology
     _check_inputs(inputs, graphs.template.num_neurons(NeuronKind.INPUT))
     edges, biases = graphs.edge_features.squeeze(-1), graphs.node_features

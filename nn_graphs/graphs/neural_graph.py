@@ -43,7 +43,10 @@ class GraphStructure:
         activation_parameter: `[num_nodes]`: omega_0 of a sine, slope of a leaky relu.
         offset: `[num_nodes]`, constant added behind the activation.
         has_bias: `[num_nodes]`, whether a parameter is this neuron's bias.
-        edge_kind_id: `[num_edges]`: 0 a weight, 1 a constant that no parameter changes.
+        edge_kind_id: `[num_edges]`: 0 a weight, 1 a constant that no parameter changes; of a norm,
+            2 its gain, 3 its running mean, 4 its running variance.
+        position_id: `[num_edges]`: which of the parallel edges of its two neurons it is: the place
+            of the source that a linear map behind a flattening reads; 0 elsewhere.
     """
 
     edge_index: Int[Tensor, "2 num_edges"]
@@ -55,6 +58,7 @@ class GraphStructure:
     offset: Float[Tensor, "num_nodes"]
     has_bias: Bool[Tensor, "num_nodes"]
     edge_kind_id: Int[Tensor, "num_edges"]
+    position_id: Int[Tensor, "num_edges"]
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(vars(self))

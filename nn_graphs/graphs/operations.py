@@ -3,11 +3,16 @@
 Both front ends (`trace`, for torch modules, and `spec_operations`, for a `NetworkSpec`) write this
 list; the builder turns it into a graph template. An operation refers to the values it takes by
 their number in the list.
+
+Channels lie on one axis of a value, counted from behind: the last one of what a linear map puts
+out, the one before the places of what a convolution does.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from nn_graphs.graphs.rules import Normalization
+from nn_graphs.graphs.steps import AnyStep, Convolution, Reshape
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterSlot
 
@@ -30,6 +35,7 @@ class Input:
     """An input of the network with `width` channels."""
 
     width: int
+    axis: int = -1
 
     sources = ()
 
@@ -43,6 +49,74 @@ class Linear(_Unary):
 
     weight: ParameterSlot
     bias: ParameterSlot | None
+    is_transposed: bool = False  # the weight is `[in, out]`
+
+    axis = -1
+
+
+@dataclass(frozen=True)
+class Convolve(_Unary):
+    """A convolution; the weight is as torch has it, `[out, in / groups, *kernel]` mostly."""
+
+    weight: ParameterSlot
+    bias: ParameterSlot | None
+    convolution: Convolution
+
+    @property
+    def axis(self) -> int:
+        return -1 - self.convolution.num_axes
+
+
+@dataclass(frozen=True)
+class Normalize(_Unary):
+    """A norm with its gain, bias and running statistics, `[width]` each, where it has them."""
+
+    rule: Normalization
+    gain: ParameterSlot | None
+    bias: ParameterSlot | None
+    mean: ParameterSlot | None = None
+    variance: ParameterSlot | None = None
+
+
+@dataclass(frozen=True)
+class ScaleChannels(_Unary):
+    """Every channel times a parameter of its own, `[width]`."""
+
+    gain: ParameterSlot
+
+
+@dataclass(frozen=True)
+class Pass(_Unary):
+    """A step that acts on every channel alone; the channels are on `axis` behind it."""
+
+    step: AnyStep
+    axis: int
+
+
+@dataclass(frozen=True)
+class Flatten(_Unary):
+    """The places of every channel become `step.repeat` channels, as neighbours."""
+
+    step: Reshape
+    axis: int
+
+
+@dataclass(frozen=True)
+class Take(_Unary):
+    """The channels `first ... first + width - 1`."""
+
+    first: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Concatenate:
+    """The channels of several values, one behind the other."""
+
+    sources: tuple[int, ...]
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return Concatenate(tuple(places[source] for source in self.sources))
 
 
 @dataclass(frozen=True)
@@ -65,6 +139,21 @@ class Add:
 
     def renumbered(self, places: Sequence[int]) -> "Operation":
         return Add(places[self.source], places[self.addend])
+
+
+@dataclass(frozen=True)
+class Multiply:
+    """`h * g`, channel by channel."""
+
+    source: int
+    factor: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        return (self.source, self.factor)
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return Multiply(places[self.source], places[self.factor])
 
 
 @dataclass(frozen=True)
@@ -93,4 +182,119 @@ class Output(_Unary):
     """Marks a value as an output of the network."""
 
 
-Operation = Input | Linear | Activate | Add | Scale | Shift | Resize | Output
+@dataclass(frozen=True)
+class LookUp:
+    """Rows of a table: constant neurons, of which one is 1 at every place.
+
+    `rows` are their numbers in the order of the places, whose axes have the sizes `shape`.
+    """
+
+    rows: tuple[int, ...]
+    shape: tuple[int, ...]
+    num_rows: int
+
+    axis = -1
+    sources = ()
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return self
+
+
+@dataclass(frozen=True)
+class AddBias(_Unary):
+    """A parameter of its own, `[width]`, is added to every channel."""
+
+    bias: ParameterSlot
+
+
+@dataclass(frozen=True)
+class Gather(_Unary):
+    """The channels of a value in another order, some of them perhaps more than once."""
+
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Modulate(_Unary):
+    """Constants, the same for channels of one number in `pattern`, are added or multiplied."""
+
+    pattern: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Combine:
+    """Products of channels of two values: one channel for each row of `channels` and `others`.
+
+    With `is_match`, the sum over the products of a row of channels (queries and keys); else a row
+    is one channel of each (the weights of a head and its values, summed over places).
+    """
+
+    source: int
+    other: int
+    channels: tuple[tuple[int, ...], ...]
+    others: tuple[tuple[int, ...], ...]
+    is_match: bool
+
+    axis = -1
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        return (self.source, self.other)
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return replace(self, source=places[self.source], other=places[self.other])
+
+
+@dataclass(frozen=True)
+class Remember:
+    """The values of `width` recurrent neurons one step before the first `Recur` of it."""
+
+    width: int
+
+    axis = -1
+    sources = ()
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return self
+
+
+@dataclass(frozen=True)
+class Recur:
+    """`h`, which the next step reads as `memory`."""
+
+    source: int
+    memory: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        return (self.source, self.memory)
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return Recur(places[self.source], places[self.memory])
+
+
+Operation = (
+    Input
+    | Linear
+    | Convolve
+    | Normalize
+    | ScaleChannels
+    | Activate
+    | Add
+    | Multiply
+    | Scale
+    | Shift
+    | Pass
+    | Flatten
+    | Take
+    | Concatenate
+    | Resize
+    | LookUp
+    | AddBias
+    | Gather
+    | Modulate
+    | Combine
+    | Remember
+    | Recur
+    | Output
+)

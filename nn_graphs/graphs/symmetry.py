@@ -2,7 +2,9 @@
 
 The neurons of every group lie on an axis, a sequence of segments; each segment is moved by one
 permutation, which segments of several groups may share (an additive skip ties the neurons that it
-adds). With a permutation go, where all the activations on it allow it,
+adds). Where neurons are bound to blocks (groups of a convolution or a norm) segments nest: one
+permutation moves the blocks, others the neurons in each. With a permutation go, where all the
+activations on it allow it,
 
 - a sign per neuron (odd activations: sine, tanh, none),
 - a positive scale per neuron (positively homogeneous ones: relu, leaky_relu, none),
@@ -10,12 +12,13 @@ adds). With a permutation go, where all the activations on it allow it,
   output into (-1)^k times itself.
 
 Incoming weights and the bias of a neuron take its factor, outgoing weights the inverse of it
-(Hecht-Nielsen, 1990; Godfrey et al., NeurIPS 2022; Kalogeropoulos et al., NeurIPS 2024).
+(Hecht-Nielsen, 1990; Godfrey et al., NeurIPS 2022; Kalogeropoulos et al., NeurIPS 2024). Next to
+norms and gates only permutations are offered.
 """
 
 import math
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -25,40 +28,50 @@ from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.neural_graph import NeuronKind
+from nn_graphs.graphs.ties import Segment
 from nn_graphs.networks.parameters import ParameterSlot
 
 if TYPE_CHECKING:
+    from nn_graphs.graphs.groups import EdgeBlock, NodeGroup
     from nn_graphs.graphs.neural_graph import NeuralGraphStack
-    from nn_graphs.graphs.template import GraphTemplate, NodeGroup
+    from nn_graphs.graphs.template import GraphTemplate
 
 SymmetryKind = Literal["permutation", "sign", "scale", "phase"]
 ALL_KINDS: tuple[SymmetryKind, ...] = ("permutation", "sign", "scale", "phase")
 
 
 @dataclass(frozen=True)
-class Segment:
-    """`length` neighbouring neurons moved by the permutation number `permutation`; None: fixed."""
-
-    permutation: int | None
-    length: int
-
-
-@dataclass(frozen=True)
 class Symmetries:
-    """For every group of a template, the segments of its axis."""
+    """For every group of a template, the segments of its axis.
+
+    Attributes:
+        axes: the segments, nested where neurons move inside blocks.
+        sizes: number of items that each permutation moves.
+        num_copies: how often each is drawn: once, or once for every block it lies in; where blocks
+            of another axis lie inside those, all in one of them share what is drawn.
+    """
 
     axes: tuple[tuple[Segment, ...], ...]
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
-        """Number of neurons that each permutation moves."""
-        found = {
-            segment.permutation: segment.length
-            for axis in self.axes
-            for segment in axis
-            if segment.permutation is not None
-        }
-        return tuple(found[number] for number in sorted(found))
+        return tuple(size for size, _ in self._permutations)
+
+    @cached_property
+    def num_copies(self) -> tuple[int, ...]:
+        return tuple(copies for _, copies in self._permutations)
+
+    @cached_property
+    def _permutations(self) -> list[tuple[int, int]]:
+        found: dict[int, tuple[int, int]] = {}
+        waiting = [(segment, 1) for axis in self.axes for segment in axis]
+        while waiting:
+            segment, copies = waiting.pop()
+            if segment.permutation is not None:
+                known = found.get(segment.permutation, (0, copies))
+                found[segment.permutation] = (segment.length, min(copies, known[1]))
+            waiting += [(inner, copies * segment.length) for inner in segment.inner]
+        return [found[number] for number in sorted(found)]
 
 
 @dataclass(frozen=True)
@@ -113,24 +126,21 @@ def sample_symmetries(
         NNGraphsError: a kind is unknown.
     """
     _check_kinds(kinds)
-    rules = NeuronRules(template)
-    order, factor = [], []
+    rules = template.neuron_rules
+    symmetries = template.symmetries
     draws = [
         _draw_permutation(
-            (num_networks, size), allowed & set(kinds), max_log_scale, generator=generator
+            (num_networks * copies, size), allowed & set(kinds), max_log_scale, generator=generator
         )
-        for size, allowed in zip(template.symmetries.sizes, rules.allowed_kinds, strict=True)
+        for size, copies, allowed in zip(
+            symmetries.sizes, symmetries.num_copies, rules.allowed_kinds, strict=True
+        )
     ]
-    for group, axis in zip(template.groups, template.symmetries.axes, strict=True):
-        start = group.start
-        for segment in axis:
-            here = torch.arange(segment.length).expand(num_networks, -1)
-            scale = torch.ones(num_networks, segment.length)
-            if segment.permutation is not None:
-                here, scale = draws[segment.permutation]
-            order.append(start + here)
-            factor.append(scale)
-            start += segment.length
+    order, factor = [], []
+    for group, axis in zip(template.groups, symmetries.axes, strict=True):
+        here, scale = _lay_out(axis, draws, num_networks)
+        order.append(group.start + here)
+        factor.append(scale)
     turns = _draw_turns(
         rules, num_networks, max_turns if "phase" in kinds else 0, generator=generator
     )
@@ -140,6 +150,40 @@ def sample_symmetries(
         shift=(turns.double() * math.pi / rules.omega_0).to(dtype),
         turn=(1 - 2 * (turns % 2)).to(dtype),
     )
+
+
+def _lay_out(
+    axis: Sequence[Segment], draws: Sequence[tuple[Tensor, Tensor]], num_blocks: int
+) -> tuple[Int[Tensor, "num_blocks width"], Float[Tensor, "num_blocks width"]]:
+    """Order and factors of the neurons on an axis, or on one inside each of many blocks."""
+    order, factor, start = [], [], 0
+    for segment in axis:
+        here = torch.arange(segment.length).expand(num_blocks, -1)
+        scale = torch.ones(num_blocks, segment.length)
+        if segment.permutation is not None:
+            here, scale = (
+                drawn.repeat_interleave(num_blocks // len(drawn), dim=0)
+                for drawn in draws[segment.permutation]
+            )
+        if segment.item_width > 1:
+            here, scale = _lay_out_items(segment, draws, here, scale)
+        order.append(start + here)
+        factor.append(scale)
+        start += segment.width
+    return torch.cat(order, dim=1), torch.cat(factor, dim=1)
+
+
+def _lay_out_items(
+    segment: Segment, draws: Sequence[tuple[Tensor, Tensor]], order: Tensor, factor: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Order and factors of neurons, from those of the items `[num_blocks, length]` they lie in."""
+    inside = torch.arange(segment.item_width)
+    factor = factor.unsqueeze(-1).expand(-1, -1, segment.item_width)
+    if segment.inner:
+        inside, own = _lay_out(segment.inner, draws, order.numel())
+        inside = inside.unflatten(0, order.shape)
+        factor = own.unflatten(0, order.shape)
+    return (order.unsqueeze(-1) * segment.item_width + inside).flatten(1), factor.flatten(1)
 
 
 def apply_symmetries(
@@ -164,8 +208,12 @@ def apply_to_graphs(
     source, target = structure.edge_index
     outgoing = turn / factor
     change = factor[:, target] * outgoing[:, source]
+    if template.is_plain:
+        edge_order = _edge_order(template, order)
+    else:
+        change = change.repeat_interleave(_values_per_edge(template).to(change.device), dim=1)
+        edge_order = _value_order(template, order)
     edges = graphs.edge_features * change.unsqueeze(-1)
-    edge_order = _edge_order(template, order)
     return type(graphs)(
         template,
         nodes.gather(1, order.unsqueeze(-1).expand_as(nodes)),
@@ -187,6 +235,29 @@ def _edge_order(
             parts.append(block.start + old.flatten(1))
         else:
             parts.append(block.start + old_source)
+    return torch.cat(parts, dim=1)
+
+
+def _values_per_edge(template: "GraphTemplate") -> Int[Tensor, "num_edges"]:
+    return torch.cat(
+        [torch.full((block.num_edges,), block.kernel_size) for block in template.blocks]
+    )
+
+
+def _value_order(
+    template: "GraphTemplate", order: Int[Tensor, "N num_nodes"]
+) -> Int[Tensor, "N num_values"]:
+    """Which old value each value on the edges of the permuted graphs is."""
+    parts = []
+    for block in template.blocks:
+        starts = template.groups[block.source].start, template.groups[block.target].start
+        old = [
+            order[:, start + end.to(order.device)] - start
+            for start, end in zip(starts, block.ends(), strict=True)
+        ]
+        edges = block.edge_between(*old).unsqueeze(-1) * block.kernel_size
+        values = edges + torch.arange(block.kernel_size, device=order.device)
+        parts.append(block.first_value + values.flatten(1))
     return torch.cat(parts, dim=1)
 
 
@@ -235,17 +306,17 @@ class NeuronRules:
     def __init__(self, template: "GraphTemplate"):
         sizes = template.symmetries.sizes
         self.allowed_kinds: list[set[SymmetryKind]] = [set(ALL_KINDS) for _ in sizes]
-        for group, axis in zip(template.groups, template.symmetries.axes, strict=True):
-            for segment in axis:
-                if segment.permutation is not None:
-                    self.allowed_kinds[segment.permutation] &= _allowed_kinds(group)
+        allowed = _allowed_per_group(template)
+        for kinds, axis in zip(allowed, template.symmetries.axes, strict=True):
+            for permutation in _permutations(axis):
+                self.allowed_kinds[permutation] &= kinds
         shared = {slot for slot, places in template.places.items() if len(places) > 1}
         turns = [_allows_turns(group, shared) for group in template.groups]
         odd_turns = [
             group.offset == 0
-            and all(b.is_dense and b.weight not in shared for b in template.blocks_from(number))
+            and all(_passes_signs(b) and b.weight not in shared for b in template.blocks_from(n))
             and group.kind is not NeuronKind.OUTPUT
-            for number, group in enumerate(template.groups)
+            for n, group in enumerate(template.groups)
         ]
         self.allows_turns = _per_node(template, turns)
         self.allows_odd_turns = _per_node(template, odd_turns)
@@ -258,9 +329,36 @@ class NeuronRules:
         )
 
 
+def _permutations(axis: Sequence[Segment]) -> list[int]:
+    """All permutations on an axis."""
+    own = [segment.permutation for segment in axis if segment.permutation is not None]
+    return own + [number for segment in axis for number in _permutations(segment.inner)]
+
+
+def _allowed_per_group(template: "GraphTemplate") -> list[set[SymmetryKind]]:
+    """What each group allows, by its activation and by what reads it and what it reads."""
+    allowed = [_allowed_kinds(group) for group in template.groups]
+    for block in template.blocks:
+        if not template.groups[block.target].rule.is_linear:
+            allowed[block.source] &= {"permutation"}
+        for step in block.steps:
+            if not step.is_odd:
+                allowed[block.source] -= {"sign"}
+            if not step.is_homogeneous:
+                allowed[block.source] -= {"scale"}
+    return allowed
+
+
+def _passes_signs(block: "EdgeBlock") -> bool:
+    """Whether what comes out of a block changes its sign with the source, and it can be undone."""
+    return block.is_dense and all(step.is_odd for step in block.steps)
+
+
 def _allowed_kinds(group: "NodeGroup") -> set[SymmetryKind]:
     """What a group's activation allows beside turns, which are drawn per neuron."""
     allowed: set[SymmetryKind] = {"permutation"}
+    if not group.rule.is_linear:
+        return allowed
     if group.activation.rule.is_odd and group.offset == 0:
         allowed.add("sign")
     if group.activation.rule.is_positively_homogeneous and group.offset == 0:
@@ -277,106 +375,3 @@ def _per_node(template: "GraphTemplate", values: Sequence) -> Tensor:
     widths = torch.tensor([group.width for group in template.groups])
     dtype = torch.float64 if isinstance(values[0], float) else None
     return torch.tensor(values, dtype=dtype).repeat_interleave(widths)
-
-
-@dataclass
-class _Part:
-    """A run of neurons of one group, tied to the part `twin` of another where that is set."""
-
-    length: int
-    is_fixed: bool = False
-    twin: "_Part | None" = None
-    halves: "tuple[_Part, _Part] | None" = field(default=None, repr=False)
-
-    def root(self) -> "_Part":
-        return self.twin.root() if self.twin is not None else self
-
-    def leaves(self) -> "Iterator[_Part]":
-        """The parts into which the root has been cut, in order."""
-        root = self.root()
-        if root.halves is None:
-            yield root
-        else:
-            for half in root.halves:
-                yield from half.leaves()
-
-    def first(self, length: int) -> "_Part":
-        """The first `length` neurons of a root that is whole."""
-        if self.length > length:
-            self.cut(length)
-        return next(self.leaves())
-
-    def cut(self, length: int) -> None:
-        """Cuts a root that is whole, and so every part tied to it, behind `length` neurons."""
-        self.halves = (_Part(length), _Part(self.length - length))
-
-
-class AxisTies:
-    """Finds which neurons must be permuted together, from pairs that must.
-
-    Args:
-        widths: number of neurons of every group.
-    """
-
-    def __init__(self, widths: Sequence[int]):
-        self._axes = [_Part(width) for width in widths]
-        self._ties: list[tuple[int, int, int]] = []
-        self._cuts: list[tuple[int, int]] = []
-        self._fixed: list[int] = []
-
-    def fix(self, group: int) -> None:
-        """Neurons of this group keep their places."""
-        self._fixed.append(group)
-
-    def tie(self, group: int, other: int, *, length: int) -> None:
-        """Neuron i of one group and neuron i of the other move together, for i < length."""
-        self._ties.append((length, group, other))
-
-    def cut(self, group: int, position: int) -> None:
-        """Neurons before a position keep apart from those behind it."""
-        self._cuts.append((group, position))
-
-    def axes(self) -> tuple[tuple[Segment, ...], ...]:
-        """The segments of every group, as long as they can be."""
-        for length, group, other in sorted(self._ties, reverse=True):  # a shorter one may be idle
-            self._join(group, other, length)
-        for group, position in self._cuts:
-            self._part_at(group, position)
-        for group in self._fixed:
-            for part in self._axes[group].leaves():
-                part.is_fixed = True
-        return self._segments()
-
-    def _join(self, group: int, other: int, length: int) -> None:
-        position = 0
-        while position < length:
-            theirs = self._part_at(other, position)
-            mine = self._part_at(group, position)
-            theirs = self._part_at(other, position)  # cutting one may have cut the other
-            if mine is not theirs:
-                shared = min(mine.length, theirs.length, length - position)
-                mine, theirs = mine.first(shared), theirs.first(shared)
-                theirs.twin = mine
-            position += mine.length
-
-    def _segments(self) -> tuple[tuple[Segment, ...], ...]:
-        numbers: dict[int, int] = {}
-
-        def segment(part: _Part) -> Segment:
-            if part.is_fixed:
-                return Segment(None, part.length)
-            return Segment(numbers.setdefault(id(part), len(numbers)), part.length)
-
-        return tuple(tuple(segment(part) for part in axis.leaves()) for axis in self._axes)
-
-    def _part_at(self, group: int, position: int) -> _Part | None:
-        """The uncut part that starts at a neuron, cut off there if need be; None at the end."""
-        start = 0
-        for part in self._axes[group].leaves():
-            if start == position:
-                return part
-            if start + part.length > position:
-                part.cut(position - start)
-                return self._part_at(group, position)
-            start += part.length
-        return None

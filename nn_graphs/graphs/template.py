@@ -4,6 +4,9 @@ A template knows the groups of neurons, the blocks of edges between them, and wh
 flat parameter vector each of them shows. Edges are ordered by block; within a dense block the edge
 from source neuron i to target neuron o is number `o * num_sources + i`, torch's `[out, in]`, so a
 block's features are a contiguous slice of the parameters and back.
+
+The kernel of a convolution is stored at its own size: the features of the edges are then
+`[num_values, 1]`, edge after edge, and `centred` brings all to one size `[num_edges, prod(size)]`.
 """
 
 from collections.abc import Mapping
@@ -15,67 +18,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.groups import EdgeBlock, NodeGroup
+from nn_graphs.graphs.kernels import centred_kernels, cropped_kernels
 from nn_graphs.graphs.neural_graph import (
     GraphStructure,
     NeuralGraph,
     NeuralGraphStack,
     NeuronKind,
 )
-from nn_graphs.graphs.symmetry import Symmetries
+from nn_graphs.graphs.steps import Unfollowed
+from nn_graphs.graphs.symmetry import NeuronRules, Symmetries
 from nn_graphs.graphs.topology import LayeredTopology
-from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
-
-
-@dataclass(frozen=True)
-class NodeGroup:
-    """Neurons `start ... start + width - 1`: one layer, computed together.
-
-    `first_neuron` is the `neuron_id` of the first among its graph's inputs, hidden neurons or
-    outputs.
-    """
-
-    start: int
-    width: int
-    kind: NeuronKind
-    first_neuron: int
-    activation: Activation
-    offset: float
-    bias: ParameterSlot | None
-
-    @property
-    def stop(self) -> int:
-        return self.start + self.width
-
-
-@dataclass(frozen=True)
-class EdgeBlock:
-    """Edges `start ... start + num_edges - 1` from the group `source` to the group `target`.
-
-    With a weight, every one of the first `num_sources` neurons of the source is joined to every one
-    of the first `num_targets` of the target; without, neuron i is joined to neuron i by an edge of
-    the value `constant`.
-    """
-
-    start: int
-    source: int
-    target: int
-    num_sources: int
-    num_targets: int
-    weight: ParameterSlot | None
-    constant: float
-
-    @property
-    def is_dense(self) -> bool:
-        return self.weight is not None
-
-    @property
-    def num_edges(self) -> int:
-        return self.num_sources * self.num_targets if self.is_dense else self.num_sources
-
-    @property
-    def stop(self) -> int:
-        return self.start + self.num_edges
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +58,34 @@ class GraphTemplate:
         return self.blocks[-1].stop if self.blocks else 0
 
     @property
+    def num_values(self) -> int:
+        """How many values the edges hold: one each, or a kernel."""
+        return self.blocks[-1].last_value if self.blocks else 0
+
+    @property
     def num_params(self) -> int:
         return self.parameters.num_params
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether the network is made of linear maps, activations and additive skips alone."""
+        groups = all(group.rule.is_linear and group.axis == -1 for group in self.groups)
+        return groups and all(block.is_plain for block in self.blocks)
+
+    @cached_property
+    def is_runnable(self) -> bool:
+        """Whether the graph alone tells how to compute the network's outputs (`propagation`)."""
+        steps = (step for block in self.blocks for step in block.steps)
+        rules = all(group.rule.is_runnable for group in self.groups)
+        return rules and not any(isinstance(step, Unfollowed) for step in steps)
+
+    @cached_property
+    def kernel_size(self) -> tuple[int, ...]:
+        """The smallest size that every kernel fits in."""
+        kernels = [block.kernel for block in self.blocks]
+        num_axes = max(map(len, kernels), default=0)
+        padded = [(1,) * (num_axes - len(kernel)) + kernel for kernel in kernels]
+        return tuple(map(max, zip(*padded, strict=True)))
 
     def num_neurons(self, kind: NeuronKind) -> int:
         """How many inputs, hidden neurons or outputs there are."""
@@ -133,9 +113,29 @@ class GraphTemplate:
     @cached_property
     def is_shown(self) -> Bool[Tensor, "num_params"]:
         """Which parameters the graph shows; a parameter that no output needs is in none."""
-        return torch.cat(
-            [torch.full((slot.size,), slot in self.places) for slot in self.parameters.slots]
-        )
+        return torch.cat([torch.full((slot.size,), slot in self.places) for slot in self._parts])
+
+    @cached_property
+    def _parts(self) -> list[ParameterSlot]:
+        """The slots, those that the graph shows in parts divided, in the order of the vector."""
+        shown = sorted(self.places, key=lambda slot: slot.offset)
+        parts: list[ParameterSlot] = []
+        for slot in self.parameters.slots:
+            inside = [own for own in shown if slot.offset <= own.offset < slot.stop and own.size]
+            if not inside or slot in self.places:
+                parts.append(slot)
+                continue
+            at = 0
+            for own in [*inside, slot.part(slot.size, (0,))]:
+                gap = own.offset - slot.offset - at
+                parts += [slot.part(at, (gap,))] * (gap > 0) + [own] * (own.size > 0)
+                at += gap + own.size
+        return parts
+
+    @cached_property
+    def neuron_rules(self) -> NeuronRules:
+        """Which signs, scales and phases the activations allow."""
+        return NeuronRules(self)
 
     # Parameters -> graph.
 
@@ -168,14 +168,20 @@ class GraphTemplate:
         ]
         return torch.cat(parts, dim=1).unsqueeze(-1)
 
-    def _edge_features(self, params: Tensor) -> Float[Tensor, "B num_edges 1"]:
+    def _edge_features(self, params: Tensor) -> Float[Tensor, "B num_values 1"]:
         parts = [
-            self.parameters.view(params, block.weight).flatten(1)
+            self._part(self.parameters.view(params, block.weight), block).flatten(1)
             if block.weight is not None
             else params.new_full((len(params), block.num_edges), block.constant)
             for block in self.blocks
         ]
         return torch.cat(parts, dim=1).unsqueeze(-1)
+
+    def _part(self, weight: Float[Tensor, "*B _"], block: EdgeBlock) -> Tensor:
+        """The part of a parameter that a block shows."""
+        if block.columns is None:
+            return weight
+        return weight.narrow(block.column_axis - len(block.weight.shape), *block.columns)
 
     def _check_shape(self, params: Tensor, shape: tuple[int, ...]) -> None:
         if params.shape != shape:
@@ -186,6 +192,8 @@ class GraphTemplate:
             )
 
     def _check_values(self, params: Tensor) -> None:
+        if not len(params) or all(bound.isfinite() for bound in params.aminmax()):  # one pass
+            return
         bad = (~params.isfinite()).nonzero().flatten().tolist()
         if bad:
             slot = next(s for s in self.parameters.slots if bad[0] < s.offset + s.size)
@@ -215,27 +223,40 @@ class GraphTemplate:
         """
         nodes, edges = graphs.node_features, graphs.edge_features
         self._check_graphs(nodes, edges)
-        parts = [self._read(slot, nodes, edges, base) for slot in self.parameters.slots]
+        parts = [self._read(slot, nodes, edges, base) for slot in self._parts]
         return torch.cat(parts, dim=-1)
 
     def _read(
         self, slot: ParameterSlot, nodes: Tensor, edges: Tensor, base: Tensor | None
     ) -> Float[Tensor, "*B slot_size"]:
         """One parameter, from the places that show it."""
-        shown = [
-            (nodes if isinstance(place, NodeGroup) else edges)[..., place.start : place.stop, 0]
-            for place in self.places.get(slot, [])
-        ]
-        if base is None:
-            return shown[0] if shown else nodes.new_zeros(*nodes.shape[:-2], slot.size)
-        if len(shown) == 1:
-            return shown[0]
-        before = base[..., slot.offset : slot.offset + slot.size]
-        return before + sum(values - before for values in shown)
+        places = self.places.get(slot, [])
+        before = None if base is None else base[..., slot.offset : slot.offset + slot.size]
+        if all(isinstance(place, NodeGroup) or place.columns is None for place in places):
+            return _combined([_shown(place, nodes, edges) for place in places], before, slot, nodes)
+        return self._read_columns(slot, nodes, edges, before)
+
+    def _read_columns(
+        self, slot: ParameterSlot, nodes: Tensor, edges: Tensor, before: Tensor | None
+    ) -> Float[Tensor, "*B slot_size"]:
+        """One parameter whose columns stand in several blocks."""
+        blocks: list[EdgeBlock] = self.places[slot]
+        axis = blocks[0].column_axis - len(slot.shape)
+        parts = []
+        for columns in sorted({block.columns for block in blocks}):
+            shown = [
+                _shown(block, nodes, edges).unflatten(-1, _part_shape(slot, block))
+                for block in blocks
+                if block.columns == columns
+            ]
+            old = before if before is None else before.unflatten(-1, slot.shape)
+            old = old if old is None else old.narrow(axis, *columns)
+            parts.append(_combined(shown, old, slot, nodes))
+        return torch.cat(parts, dim=axis).flatten(-len(slot.shape))
 
     def _check_graphs(self, nodes: Tensor, edges: Tensor) -> None:
         found = (*nodes.shape[-2:], *edges.shape[-2:])
-        if found != (self.num_nodes, 1, self.num_edges, 1):
+        if found != (self.num_nodes, 1, self.num_values, 1):
             raise NNGraphsError(
                 f"read {self.num_params} parameters from graphs of {self.num_nodes} nodes and "
                 f"{self.num_edges} edges with one feature each",
@@ -245,28 +266,70 @@ class GraphTemplate:
                 "(batch.to_data_list()) or a stack.",
             )
 
+    # Kernels.
+
+    def centred(
+        self, graphs: NeuralGraph | NeuralGraphStack, kernel_size: tuple[int, ...]
+    ) -> NeuralGraph | NeuralGraphStack:
+        """The graphs with every kernel in the middle of one of a given size, zeros around it.
+
+        The edge features become `[num_edges, prod(kernel_size)]`. A kernel of fewer axes lies on
+        the last of them; where it cannot lie in the middle, it lies nearer the start.
+
+        Raises:
+            NNGraphsError: a kernel is larger.
+        """
+        if len(kernel_size) < len(self.kernel_size) or any(
+            have > size
+            for have, size in zip(self.kernel_size[::-1], kernel_size[::-1])  # noqa: B905
+        ):
+            raise NNGraphsError(
+                f"centre kernels in {list(kernel_size)}",
+                found=f"the largest are {list(self.kernel_size)}.",
+                do="Choose at least the largest kernel of all templates of a batch.",
+            )
+        edges = centred_kernels(graphs.edge_features, self.blocks, kernel_size)
+        return graphs.with_features(graphs.node_features, edges)
+
+    def cropped(
+        self, graphs: NeuralGraph | NeuralGraphStack, kernel_size: tuple[int, ...]
+    ) -> NeuralGraph | NeuralGraphStack:
+        """The inverse of `centred`."""
+        edges = cropped_kernels(graphs.edge_features, self.blocks, kernel_size)
+        return graphs.with_features(graphs.node_features, edges)
+
     # Structure.
 
     def structure(
         self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> GraphStructure:
         """Ids and edges of the graphs, on a device; constants are in float32 or, if asked, 64."""
-        return self._cached(device, dtype)[0]
+        return self._structure(torch.device(device), dtype)
 
     def topology(
         self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> LayeredTopology:
-        """Message passing over the blocks of this template."""
-        return self._cached(device, dtype)[1]
+        """Message passing over the blocks of this template.
 
-    def _cached(
-        self, device: torch.device | str, dtype: torch.dtype
-    ) -> tuple[GraphStructure, LayeredTopology]:
-        key = (torch.device(device), torch.promote_types(dtype, torch.float32))
+        Raises:
+            NNGraphsError: the network has more than linear maps, activations and additive skips.
+        """
+        if not self.is_plain:
+            raise NNGraphsError(
+                "pass messages over blocks of edges",
+                found="the network has kernels, norms or gates, or edges from parts of a layer.",
+                do="Centre the kernels (template.centred) and batch graphs with torch-geometric.",
+            )
+        key = ("topology", torch.device(device), torch.promote_types(dtype, torch.float32))
         if key not in self._cache:
-            structure = _make_structure(self.groups, self.blocks).to(*key)
-            topology = LayeredTopology(self.groups, self.blocks, structure)
-            self._cache[key] = (structure, topology)
+            structure = self._structure(torch.device(device), dtype)
+            self._cache[key] = LayeredTopology(self.groups, self.blocks, structure)
+        return self._cache[key]
+
+    def _structure(self, device: torch.device, dtype: torch.dtype) -> GraphStructure:
+        key = ("structure", device, torch.promote_types(dtype, torch.float32))
+        if key not in self._cache:
+            self._cache[key] = _make_structure(self.groups, self.blocks).to(*key[1:])
         return self._cache[key]
 
     def __getstate__(self) -> dict:
@@ -290,16 +353,36 @@ def _make_structure(groups: tuple[NodeGroup, ...], blocks: tuple[EdgeBlock, ...]
         offset=per_node([group.offset for group in groups], torch.float64),
         has_bias=per_node([group.bias is not None for group in groups]),
         edge_kind_id=torch.cat(
-            [torch.full((block.num_edges,), int(not block.is_dense)) for block in blocks]
+            [torch.full((block.num_edges,), block.kind.value) for block in blocks]
         ),
+        position_id=torch.cat([block.positions() for block in blocks]),
     )
 
 
 def _block_edges(block: EdgeBlock, groups: tuple[NodeGroup, ...]) -> Tensor:
-    sources = groups[block.source].start + torch.arange(block.num_sources)
-    targets = groups[block.target].start + torch.arange(block.num_targets)
-    if not block.is_dense:
-        return torch.stack([sources, targets])
-    return torch.stack(
-        [sources.repeat(block.num_targets), targets.repeat_interleave(block.num_sources)]
-    )
+    source, target = block.ends()
+    return torch.stack([groups[block.source].start + source, groups[block.target].start + target])
+
+
+def _shown(place: NodeGroup | EdgeBlock, nodes: Tensor, edges: Tensor) -> Float[Tensor, "*B size"]:
+    """The values of a place of the graph."""
+    if isinstance(place, NodeGroup):
+        return nodes[..., place.start : place.stop, 0]
+    return edges[..., place.first_value : place.last_value, 0]
+
+
+def _combined(
+    shown: list[Tensor], before: Tensor | None, slot: ParameterSlot, like: Tensor
+) -> Tensor:
+    """What several places of the graph that show the same say of it."""
+    if before is None:
+        return shown[0] if shown else like.new_zeros(*like.shape[:-2], slot.size)
+    if len(shown) == 1:
+        return shown[0]
+    return before + sum(values - before for values in shown)
+
+
+def _part_shape(slot: ParameterSlot, block: EdgeBlock) -> tuple[int, ...]:
+    shape = list(slot.shape)
+    shape[block.column_axis] = block.columns[1]
+    return tuple(shape)

@@ -40,6 +40,13 @@ def leaky_relu(values: Tensor, slope: Tensor | float) -> Tensor:
     return torch.where(values > 0, values, slope * values)
 
 
+def elu(values: Tensor, alpha: Tensor | float) -> Tensor:
+    """`max(z, 0) + alpha * (exp(min(z, 0)) - 1)`, for an alpha that may differ between neurons."""
+    if isinstance(alpha, float):
+        return F.elu(values, alpha)
+    return torch.where(values > 0, values, alpha * torch.expm1(values.clamp(max=0)))
+
+
 ACTIVATIONS: dict[str, ActivationRule] = {
     "none": ActivationRule(lambda z, _: z, is_odd=True, is_positively_homogeneous=True),
     "relu": ActivationRule(lambda z, _: F.relu(z), is_positively_homogeneous=True),
@@ -52,6 +59,14 @@ ACTIVATIONS: dict[str, ActivationRule] = {
         lambda z, omega_0: torch.sin(omega_0 * z), 1.0, is_odd=True, is_periodic=True
     ),
     "gelu_tanh": ActivationRule(lambda z, _: F.gelu(z, approximate="tanh")),
+    "relu6": ActivationRule(lambda z, _: F.relu6(z)),
+    "elu": ActivationRule(elu, 1.0),
+    "selu": ActivationRule(lambda z, _: F.selu(z)),
+    "hardswish": ActivationRule(lambda z, _: F.hardswish(z)),
+    "hardsigmoid": ActivationRule(lambda z, _: F.hardsigmoid(z)),
+    "hardtanh": ActivationRule(lambda z, _: F.hardtanh(z), is_odd=True),
+    "mish": ActivationRule(lambda z, _: F.mish(z)),
+    "softplus": ActivationRule(lambda z, _: F.softplus(z)),
 }
 """Known activations; the position in this table is the activation's id, so it is only appended to.
 """

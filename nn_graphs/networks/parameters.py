@@ -29,6 +29,17 @@ class ParameterSlot:
     def size(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def stop(self) -> int:
+        return self.offset + self.size
+
+    def part(self, first: int, shape: tuple[int, ...]) -> "ParameterSlot":
+        """The elements from `first` on as a tensor of their own; all of them are the slot."""
+        if (first, shape) == (0, self.shape):
+            return self
+        stop = first + math.prod(shape)
+        return ParameterSlot(f"{self.name}[{first}:{stop}]", shape, self.offset + first)
+
 
 @dataclass(frozen=True)
 class ParameterLayout:

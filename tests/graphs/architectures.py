@@ -300,5 +300,5 @@ SPECS: dict[str, NetworkSpec] = {
     "one layer": NetworkSpec(3, (LayerSpec(2),)),
     "widths of one": NetworkSpec.mlp((1, 1, 1), activation=Activation("relu")),
     "skip twice": NetworkSpec(2, (LayerSpec(3, Activation("tanh")), LayerSpec(3, skips=(1, 1)))),
-    **{f"random {seed}": random_spec(seed) for seed in range(40)},
+    **{f"random {seed}": random_spec(seed) for seed in range(44)},
 }

@@ -13,14 +13,13 @@ from nn_graphs.graphs.execution import network_outputs
 from nn_graphs.graphs.neural_graph import NeuronKind
 from nn_graphs.graphs.symmetry import (
     ALL_KINDS,
-    AxisTies,
-    Segment,
     SymmetryElement,
     apply_symmetries,
     apply_to_graphs,
     sample_symmetries,
 )
 from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.ties import AxisTies, Segment
 from nn_graphs.graphs.trace import trace
 from nn_graphs.networks.activations import ACTIVATIONS, Activation
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
@@ -148,6 +147,14 @@ ALLOWED = {
     "gelu_tanh": {"permutation"},
     "silu": {"permutation"},
     "sigmoid": {"permutation"},
+    "relu6": {"permutation"},
+    "elu": {"permutation"},
+    "selu": {"permutation"},
+    "hardswish": {"permutation"},
+    "hardsigmoid": {"permutation"},
+    "hardtanh": {"permutation", "sign"},
+    "mish": {"permutation"},
+    "softplus": {"permutation"},
 }
 
 

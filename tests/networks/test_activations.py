@@ -24,6 +24,14 @@ TORCH = {
     "leaky_relu": F.leaky_relu,
     "sine": torch.sin,
     "gelu_tanh": lambda z: F.gelu(z, approximate="tanh"),
+    "relu6": F.relu6,
+    "elu": F.elu,
+    "selu": F.selu,
+    "hardswish": F.hardswish,
+    "hardsigmoid": F.hardsigmoid,
+    "hardtanh": F.hardtanh,
+    "mish": F.mish,
+    "softplus": F.softplus,
 }
 
 
@@ -52,7 +60,7 @@ def test_parameters_have_their_meaning_and_default():
     assert Activation("relu").parameter == 0.0
 
 
-@pytest.mark.parametrize("name", ["sine", "leaky_relu"])
+@pytest.mark.parametrize("name", ["sine", "leaky_relu", "elu"])
 def test_every_neuron_can_have_its_own_parameter(name):
     parameters = torch.tensor([0.1, 0.5, 2.0], dtype=torch.float64)
     ours, theirs = (VALUES.repeat(3, 1).T.clone().requires_grad_() for _ in range(2))
@@ -71,7 +79,7 @@ def test_claimed_symmetries_hold_and_no_others(name):
     outputs, period = act(VALUES), 2 * math.pi / (parameter or 1)
     holds = {
         "is_odd": torch.allclose(act(-VALUES), -outputs),
-        "is_positively_homogeneous": torch.allclose(act(1.7 * VALUES), 1.7 * outputs),
+        "is_positively_homogeneous": torch.allclose(act(2.7 * VALUES), 2.7 * outputs),
         "is_periodic": torch.allclose(act(VALUES + period), outputs),
     }
     assert holds == {claim: getattr(act.rule, claim) for claim in holds}

@@ -1,0 +1,116 @@
+"""Attention, recurrence and parameters by hand: graphs hold them and know their symmetries."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from nn_graphs.graphs.propagation import module_outputs
+from nn_graphs.graphs.symmetry import ALL_KINDS, apply_symmetries, sample_symmetries
+from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.trace import trace
+from tests.graphs.attentive import ATTENTIVE, Expected
+from tests.graphs.test_propagation import assert_all_close, outputs_of
+
+
+@pytest.fixture(scope="module", params=ATTENTIVE)
+def network(request) -> tuple[Expected, GraphTemplate, Tensor]:
+    """A case, its template, and the parameters of two networks."""
+    expected = ATTENTIVE[request.param]
+    case = expected.case
+    template = trace(case.module(), case.inputs())
+    flatten = template.parameters.flatten
+    return expected, template, torch.stack([flatten(case.module(seed)) for seed in (1, 2)])
+
+
+def test_inverting_gives_the_parameters_back(network):
+    _, template, params = network
+    stack = template.stack(params)
+    assert torch.equal(template.invert(stack), params)
+    assert torch.equal(template.invert(stack, base=params), params)
+    assert torch.equal(template.invert(stack[0]), params[0])
+    assert template.is_shown.all()
+
+
+@pytest.mark.parametrize("kinds", [("permutation",), ALL_KINDS])
+def test_the_function_stays(network, kinds):
+    expected, template, params = network
+    generator = torch.Generator().manual_seed(3)
+    element = sample_symmetries(template, 2, kinds=kinds, generator=generator, dtype=torch.float64)
+    changed = apply_symmetries(template, params, element)
+    assert not torch.equal(changed, params)
+    before = outputs_of(expected.case, template, params)
+    assert_all_close(outputs_of(expected.case, template, changed), before)
+    back = apply_symmetries(template, changed, element.inverse())
+    torch.testing.assert_close(back, params, rtol=1e-12, atol=1e-12)
+
+
+def test_all_permutations_are_found(network):
+    expected, template, _ = network
+    symmetries = template.symmetries
+    found = list(zip(symmetries.sizes, symmetries.num_copies, strict=True))
+    assert sorted(pair for pair in found if pair[0] > 1) == sorted(expected.sizes)
+
+
+def test_message_passing_gives_the_outputs_or_says_why_not(network, raises_saying):
+    expected, template, params = network
+    stack, inputs = template.stack(params), expected.case.inputs()
+    assert template.is_runnable == expected.is_runnable
+    if expected.is_runnable:
+        found = module_outputs(stack, *inputs)
+        assert_all_close(found, outputs_of(expected.case, template, params))
+    else:
+        with raises_saying(asked="run networks along", found="attention", do="Run the module"):
+            module_outputs(stack, *inputs)
+
+
+def test_edges_run_forward_and_are_ordered_by_target(network):
+    _, template, _ = network
+    source, target = template.structure().edge_index
+    layer_id = template.structure().layer_id
+    assert (layer_id[source] < layer_id[target]).all()
+    assert (layer_id[target].diff() >= 0).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["attention", "grouped queries", "rotary", "multi-head", "GPT-2", "LSTM", "GRU"]
+)
+def test_neurons_cannot_move_alone(name):
+    """Control: rows of one weight moved by one are another function."""
+    case = ATTENTIVE[name].case
+    template = trace(case.module(), case.inputs())
+    params = template.parameters.flatten(case.module())[None]
+    before = outputs_of(case, template, params)
+    for slot in template.parameters.slots:
+        if "k.bias" in slot.name:
+            continue  # moves all scores of a query alike, so that the softmax does not see it
+        moved = params.clone()
+        view = template.parameters.view(moved, slot)
+        view.copy_(view.roll(1, dims=1).clone())
+        found = outputs_of(case, template, moved)
+        assert not torch.allclose(found[0], before[0], rtol=1e-6), slot.name
+
+
+def test_a_table_of_tokens_is_edges_from_one_neuron_a_token():
+    case = ATTENTIVE["embedding"].case
+    module = case.module()
+    template = trace(module, case.inputs())
+    graph = template(module)
+    assert template.groups[0].width == 11
+    source, target = graph.edge_index
+    is_table = source < 11
+    values = graph.edge_features[is_table, 0]
+    assert torch.equal(values, module.embed.weight[source[is_table], target[is_table] - 11])
+
+
+def test_parts_of_a_parameter_are_shown_apart():
+    case = ATTENTIVE["cross"].case
+    template = trace(case.module(), case.inputs())
+    names = {slot.name for slot in template.places}
+    assert {"attend.in_proj_weight[0:36]", "attend.in_proj_weight[36:108]"} <= names
+
+
+def test_hand_written_operations_get_their_names():
+    groups = trace(ATTENTIVE["GPT-2"].case.module(), torch.zeros(1, 3).long()).groups
+    assert sum(group.activation.name == "gelu_tanh" for group in groups) == 2
+    groups = trace(ATTENTIVE["Llama"].case.module(), torch.zeros(1, 3).long()).groups
+    assert sum(getattr(group.rule, "kind", None) == "rms" for group in groups) == 5
