@@ -110,6 +110,16 @@ def test_encoder_step_is_measured_in_time_and_memory(outputs):
     assert "1 threads" in table["device"][0]
 
 
+def test_cnn_steps_are_compared_and_have_exponents(outputs):
+    _, table = outputs["bench_cnn_steps.py"]
+    questions = table.set_index("question")
+    assert questions["unit"]["training step of NG-GNN on a mix of CNNs"] == "s"
+    curves = table[table["question"].str.startswith("NG-GNN step against")]
+    assert len(curves) == 3
+    pattern = r"Exponents: NG-GNN as published \S+, NG-GNN, ours \S+\."
+    assert curves["remark"].str.fullmatch(pattern).all()
+
+
 def test_scaling_gives_exponents_of_both_axes(outputs):
     _, table = outputs["bench_scaling.py"]
     assert table["question"].tolist() == [
