@@ -38,8 +38,13 @@ class Collection:
 
     def add(self, spec: NetworkSpec, params: Float[Tensor, "num_params"]) -> None:
         """Adds one network, whose weights become float32."""
-        self._spec.append(self._numbers.setdefault(spec, len(self._numbers)))
-        self._file.write(params.detach().float().numpy().tobytes())
+        self.add_many(spec, params.unsqueeze(0))
+
+    def add_many(self, spec: NetworkSpec, params: Float[Tensor, "B num_params"]) -> None:
+        """Adds networks of one architecture."""
+        number = self._numbers.setdefault(spec, len(self._numbers))
+        self._spec += [number] * len(params)
+        self._file.write(params.detach().float().contiguous().numpy())
 
     @property
     def specs(self) -> tuple[NetworkSpec, ...]:

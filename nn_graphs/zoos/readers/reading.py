@@ -79,9 +79,9 @@ def read_zoo(
         )
     architecture = _choose_architecture(source, architecture)
     if isinstance(source, RowSource):
-        zoo, report = source.read(architecture, scratch=scratch)
+        zoo, report = source.read(scratch=scratch)
         asked = f"read {source.folder} as a zoo ({source.format})"
-        _check_skips(asked, report.skips, is_fatal=strict)
+        _check_skips(asked, report.skips, is_fatal=strict or report.num_read == 0)
     else:
         zoo, report = _read_files(
             source, architecture, num_workers=num_workers, strict=strict, scratch=scratch
@@ -250,7 +250,18 @@ def _flatteners(
     return find
 
 
-def _choose_architecture(source: ZooSource, architecture: Architecture | None) -> Architecture:
+def _choose_architecture(
+    source: ZooSource, architecture: Architecture | None
+) -> Architecture | None:
+    """What is given, else what the source has; None: the source knows by itself."""
+    if isinstance(source, RowSource):
+        if architecture is not None:
+            raise NNGraphsError(
+                f"read {source.folder} as a zoo ({source.format})",
+                found="an architecture is given, and the files are all of a known one.",
+                do="Leave it out.",
+            )
+        return None
     chosen = architecture if architecture is not None else source.architecture
     if chosen is None:
         raise NNGraphsError(
@@ -261,14 +272,15 @@ def _choose_architecture(source: ZooSource, architecture: Architecture | None) -
     return chosen
 
 
-def _recipe(source: ZooSource, architecture: Architecture) -> dict:
+def _recipe(source: ZooSource, architecture: Architecture | None) -> dict:
     """What a zoo that was read depends on, as JSON data."""
     recipe = {
         "format": source.format,
         "dataset": source.dataset,
         **source.options(),
-        "architecture": describe(architecture),
     }
+    if architecture is not None:
+        recipe["architecture"] = describe(architecture)
     if isinstance(architecture, INRArchitecture):
         recipe["preset"] = architecture.preset
     return json.loads(json.dumps(recipe))
