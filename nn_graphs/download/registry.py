@@ -1,4 +1,4 @@
-"""What there is to download: task data, the published zoos of INRs and CNNs, results of relational graphs.
+"""What there is to download: task data, published zoos, results of relational graphs.
 
 Links were taken from the publishers' own pages; where those name only a folder that a browser can
 open, the entry has no url. The terms of the zoos' *code* are stated, those of their data are not.
@@ -225,7 +225,5 @@ GRAPH2NN = Download(
     citation="You, Leskovec, He, Xie: Graph structure of neural networks. ICML 2020.",
 )
 
-DOWNLOADS: dict[str, Download] = {
-    download.name: download
-    for download in (MNIST, FASHION_MNIST, CIFAR10, *INR_ZOOS, *CNN_ZOOS, GRAPH2NN)
-}
+ALL = (MNIST, FASHION_MNIST, CIFAR10, *INR_ZOOS, *CNN_ZOOS, GRAPH2NN)
+DOWNLOADS: dict[str, Download] = {download.name: download for download in ALL}

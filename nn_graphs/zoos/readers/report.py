@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 import pandas as pd
+
+from nn_graphs.zoos.readers.files import AnyPath
 
 
 class Reason(Enum):
@@ -44,7 +45,7 @@ ADVICE = {
 class Skip:
     """A file that was left out; `detail` says what exactly was found."""
 
-    path: Path
+    path: AnyPath
     reason: Reason
     detail: str
 

@@ -265,9 +265,7 @@ def _read_metrics(root: Path) -> pd.DataFrame:
     network = metrics["modeldir"].astype(str).str.replace(CHECKPOINT, "", regex=True)
     table = {
         "label": metrics["test_accuracy"].astype(float),
-        "run": pd.factorize(
-            metrics["modeldir"].astype(str).str.replace(CHECKPOINT, "", regex=True)
-        )[0],
+        "run": pd.factorize(network)[0],
         "step": metrics["step"],
         "activation": activation,
     }
