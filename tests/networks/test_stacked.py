@@ -1,5 +1,9 @@
 """The stacked forward of N networks equals each network's own torch module."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -156,6 +160,19 @@ def test_gradients_of_stacked_cnns():
 
 
 def test_stacked_cnns_compile_as_one_graph():
+    """In a process of its own: functions whose shapes are checked cannot be compiled."""
+    found = subprocess.run(
+        [sys.executable, "-c", "from tests.networks.test_stacked import compile_it; compile_it()"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+
+
+def compile_it() -> None:
+    """Compiles the gradient without code generation, and compares."""
     spec, images = small_cnn_zoo_spec(), torch.randn(4, 1, 16, 16)
     params = make_params(spec, 3).float() / 4
 
