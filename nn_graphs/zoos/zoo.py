@@ -146,6 +146,16 @@ class Zoo:
         table = self.table.iloc[np.asarray(indices)].reset_index(drop=True)
         return Zoo(self.specs, self.params, table, self.metadata)
 
+    def without_unused_specs(self) -> "Zoo":
+        """The same networks without architectures that none of them has."""
+        used, numbers = np.unique(self.table["spec"].to_numpy(), return_inverse=True)
+        return Zoo(
+            tuple(self.specs[kind] for kind in used),
+            tuple(self.params[kind] for kind in used),
+            self.table.assign(spec=numbers),
+            self.metadata,
+        )
+
     def save(self, path: str | Path) -> Path:
         """Writes the zoo to `path`; a file that is there is replaced only when all is written.
 
