@@ -29,10 +29,9 @@ class Generalization(Task):
     """Predicts the column `label` of a zoo, an accuracy from 0 to 1.
 
     Attributes:
-        loss_name: `bce`: the output is a logit, its sigmoid the prediction, and the loss the
+        loss_name: of the prediction, which is the sigmoid of a model's output: `bce`, the
             cross-entropy of the two accuracies (published for NG-T on both zoos and for NG-GNN on
-            the Wild Park); `mse`: the output is the prediction, and the loss its squared error
-            (published for NG-GNN on the Small CNN Zoo).
+            the Wild Park), or `mse`, the squared error (for NG-GNN on the Small CNN Zoo).
     """
 
     name = "generalization"
@@ -78,13 +77,12 @@ class Generalization(Task):
 
     def predictions(self, outputs: Float[Tensor, "B 1"]) -> Float[Tensor, "B"]:
         """The accuracies that a model's outputs mean."""
-        outputs = outputs.squeeze(-1)
-        return outputs.sigmoid() if self.loss_name == "bce" else outputs
+        return outputs.squeeze(-1).sigmoid()
 
     def loss(self, outputs: Float[Tensor, "B 1"], labels: Float[Tensor, "B"]) -> Tensor:
         if self.loss_name == "bce":
             return F.binary_cross_entropy_with_logits(outputs.squeeze(-1), labels)
-        return F.mse_loss(outputs.squeeze(-1), labels)
+        return F.mse_loss(self.predictions(outputs), labels)
 
     def metrics(
         self, outputs: Float[Tensor, "N 1"], labels: Float[Tensor, "N"]
