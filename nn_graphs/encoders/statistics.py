@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.kernels import common_kernel_size
 from nn_graphs.graphs.neural_graph import GraphStructure, NeuralGraph, NeuralGraphStack
 from nn_graphs.graphs.template import GraphTemplate, NeuronKind
 
@@ -41,7 +42,7 @@ class GraphDims:
             num_inputs=max(t.num_neurons(NeuronKind.INPUT) for t in templates),
             num_hidden_layers=max(t.num_hidden_groups for t in templates),
             num_outputs=max(t.num_neurons(NeuronKind.OUTPUT) for t in templates),
-            kernel_size=common_kernel_size(templates),
+            kernel_size=common_kernel_size([template.kernel_size for template in templates]),
         )
 
     @property
@@ -89,14 +90,6 @@ class GraphDims:
         hidden = self.num_inputs + self.layer_row(structure) - 1
         output = self.num_inputs + self.num_hidden_layers + structure.neuron_id
         return torch.where(is_input, structure.neuron_id, torch.where(is_output, output, hidden))
-
-
-def common_kernel_size(templates: Sequence[GraphTemplate]) -> tuple[int, ...]:
-    """The smallest size that the kernels of all architectures fit in."""
-    sizes = [template.kernel_size for template in templates]
-    num_axes = max(map(len, sizes), default=0)
-    padded = [(1,) * (num_axes - len(size)) + size for size in sizes]
-    return tuple(map(max, zip(*padded, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.groups import EdgeBlock, NodeGroup
-from nn_graphs.graphs.kernels import centred_kernels, cropped_kernels
+from nn_graphs.graphs.kernels import centred_kernels, common_kernel_size, cropped_kernels
 from nn_graphs.graphs.neural_graph import (
     GraphStructure,
     NeuralGraph,
@@ -74,10 +74,7 @@ class GraphTemplate:
     @cached_property
     def kernel_size(self) -> tuple[int, ...]:
         """The smallest size that every kernel fits in."""
-        kernels = [block.kernel for block in self.blocks]
-        num_axes = max(map(len, kernels), default=0)
-        padded = [(1,) * (num_axes - len(kernel)) + kernel for kernel in kernels]
-        return tuple(map(max, zip(*padded, strict=True)))
+        return common_kernel_size([block.kernel for block in self.blocks])
 
     @cached_property
     def has_regular_blocks(self) -> bool:

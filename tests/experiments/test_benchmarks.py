@@ -14,6 +14,8 @@ COLUMNS = [field.name for field in dataclasses.fields(SpeedRow)]
 TINY = {
     script: options.split()
     for script, options in {
+        "bench_cnn_steps.py": "--only park curves --batch-size 2 --channels 2 4 --kernel-sizes 1 3 "
+        "--architectures 1 2 --num-steps 1 --num-rounds 1 --in-one-process",
         "bench_encoder_step.py": "--only gnn --layer-layout 2-4-4-1 --batch-size 2 --num-steps 1 "
         "--num-rounds 1 --in-one-process",
         "bench_epoch.py": "--encoder flat_mlp --num-networks 33 --batch-size 8",
@@ -46,7 +48,7 @@ def outputs(tmp_path_factory) -> dict[str, tuple[str, pd.DataFrame]]:
     processes = {
         script: subprocess.Popen(
             [sys.executable, script, *options, "--results", str(folder / f"{script}.csv")]
-            + ["--folder", str(folder)] * (script == "bench_scaling.py"),
+            + ["--folder", str(folder)] * (script in ("bench_cnn_steps.py", "bench_scaling.py")),
             cwd=EXPERIMENTS / "benchmarks",
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
