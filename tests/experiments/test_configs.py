@@ -216,7 +216,6 @@ def test_published_training_of_cnns(option, settings):
 @pytest.mark.parametrize(
     ("name", "count"),
     [("none", 0), ("inr", 4), ("published", 5), ("symmetries", 1), ("weights", 2)],
-    [("none", 0), ("inr", 4), ("published", 5), ("symmetries", 1), ("weights", 2)],
 )
 def test_augmentations_change_training_networks(published_task, name, count):
     config = compose("inr_classification", f"augmentation={name}")
