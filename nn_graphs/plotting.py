@@ -64,7 +64,7 @@ def plot_learning_curves(metrics: pd.DataFrame, *, metric: str, title: str = "")
         metric_axes.plot(scores, color="C1", label=f"val {metric}")
         metric_axes.plot(scores.idxmax(), scores.max(), "o", color="C1")
         metric_axes.annotate(
-            f"{scores.max():.3g}",
+            f"{scores.max():#.3g}",
             (scores.idxmax(), scores.max()),
             textcoords="offset points",
             xytext=(0, -14),
