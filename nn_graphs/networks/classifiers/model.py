@@ -24,9 +24,7 @@ class Mode:
     dropout: Float[Tensor, "S"] | None = None
     key: Int32[Tensor, "S"] | None = None
 
-    def drop(
-        self, values: Float[Tensor, "S B *shape"], place: int
-    ) -> Float[Tensor, "S B *shape"]:
+    def drop(self, values: Float[Tensor, "S B *shape"], place: int) -> Float[Tensor, "S B *shape"]:
         """Dropout (Srivastava et al., JMLR 2014) while training; `place` numbers its layers."""
         if self.dropout is None:
             return values
