@@ -40,7 +40,8 @@ def test_equal_seeds_share_their_order():
 def test_uniforms_are_uniform_and_depend_on_their_key_alone():
     keys = network_keys([0, 1, 2], CPU)
     draws = uniforms(keys, (10_000,))
-    assert (draws.min() >= 0) and (draws.max() < 1)
+    assert draws.min() >= 0
+    assert draws.max() < 1
     np.testing.assert_allclose(draws.mean(1), 0.5, atol=0.02)
     np.testing.assert_allclose(draws.var(1), 1 / 12, atol=0.01)
     assert np.abs(np.corrcoef(draws) - np.eye(3)).max() < 0.05
