@@ -3,8 +3,16 @@
 import os
 import sys
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 from tqdm.auto import tqdm
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """What reports of finished networks go to, e.g. a `ProgressBar`."""
+
+    def advance(self, steps: int, figures: Mapping[str, str] | None = None) -> None: ...
 
 
 def progress_bar(total: int, *, unit: str, description: str, done: int = 0) -> "ProgressBar":

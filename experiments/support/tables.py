@@ -68,6 +68,18 @@ def speed_table(folder: Path) -> str:
     return _markdown(columns, table[columns].fillna("").astype(str).to_numpy().tolist())
 
 
+def prediction_table(folder: Path) -> str:
+    """How well errors are predicted, and the R2 that training seeds leave to be explained."""
+    summary = summarize(read_results(folder / "results.csv"))
+    values = summary.pivot(index=["zoo", "model"], columns="metric", values="mean")
+    metrics = ["fit/r2", "val/r2", "val/spearman", "val/kendall", "ceiling/r2"]
+    rows = [
+        [*names, *(f"{row[metric]:.3f}" for metric in metrics)] for names, row in values.iterrows()
+    ]
+    columns = ["task", "predictor", "R2 fitted", "R2", "Spearman", "Kendall", "R2 ceiling"]
+    return _markdown(columns, rows)
+
+
 def _mean_and_deviation(row: pd.Series, metric: str, *, digits: int) -> str:
     mean, std = row["mean", metric], row["std", metric]
     return f"{mean:.{digits}f}" if pd.isna(std) else f"{mean:.{digits}f} ± {std:.{digits}f}"
@@ -78,7 +90,11 @@ def _markdown(columns: list[str], rows: list[list[str]]) -> str:
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
 
 
-TABLES = {"benchmarks": speed_table, "cnn_generalization": tau_table}
+TABLES = {
+    "benchmarks": speed_table,
+    "cnn_generalization": tau_table,
+    "relational_graphs": prediction_table,
+}
 
 
 def main() -> None:

@@ -1,0 +1,201 @@
+"""The labelled data that a stack is trained on, and who sees what when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Int32, Shaped
+from torch import Tensor
+
+from nn_graphs.datasets.images import ImageDataset
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.classifiers.draws import joined, uniforms
+
+ORDER, SUBSET = 0, 1  # what a seed is for
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledData:
+    """One labelled data set, on the device to compute on.
+
+    Attributes:
+        inputs: training, then test inputs; of images `[n, channels, height, width]`.
+        labels: classes.
+        num_train: how many are for training.
+        mean, std: by which inputs are normalised when they are taken; they broadcast.
+    """
+
+    inputs: Shaped[Tensor, "n *shape"]
+    labels: Int[Tensor, " n"]
+    num_train: int
+    mean: Float[Tensor, "..."]
+    std: Float[Tensor, "..."]
+
+    @classmethod
+    def from_images(
+        cls,
+        images: ImageDataset,
+        *,
+        num_train: int | None = None,
+        num_test: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> "LabelledData":
+        """Images, normalised per channel by mean and deviation of the training images.
+
+        Args:
+            images: the data set.
+            num_train, num_test: the first so many of each are used; None: all.
+            dtype: of what is computed.
+            device: to compute on.
+
+        Raises:
+            NNGraphsError: there are not so many.
+        """
+        train = _first(images, 0, images.num_train, num_train, "training")
+        test = _first(images, images.num_train, len(images.labels), num_test, "test")
+        index = np.concatenate([train, test])
+        seen = images.images[train].astype(np.float64)
+        deviation = seen.std((0, 1, 2))
+        statistics = (seen.mean((0, 1, 2)), np.where(deviation > 0, deviation, 1.0))
+        mean, std = (
+            torch.from_numpy(value).to(device, dtype).reshape(-1, 1, 1) for value in statistics
+        )
+        pixels = torch.from_numpy(images.images[index]).movedim(-1, 1).contiguous().to(device)
+        labels = torch.from_numpy(images.labels[index]).to(device)
+        return cls(pixels, labels, len(train), mean, std)
+
+    @property
+    def num_test(self) -> int:
+        return len(self.labels) - self.num_train
+
+    def take(self, index: Int[Tensor, "*batch"]) -> Float[Tensor, "..."]:
+        """Normalised inputs."""
+        return (self.inputs[index].to(self.mean.dtype) - self.mean) / self.std
+
+
+@dataclass(frozen=True)
+class ImageAugmentation:
+    """Random crops of padded images and reflections, drawn anew in each epoch.
+
+    Attributes:
+        padding: zeros (after normalisation) on each side before a crop of the first size.
+        has_flips: whether half of the images are reflected left to right.
+    """
+
+    padding: int = 0
+    has_flips: bool = False
+
+    def __call__(
+        self, images: Float[Tensor, "S B c h w"], key: Int32[Tensor, "S"]
+    ) -> Float[Tensor, "S B c h w"]:
+        """Augmented images; `key` is of the draws, one per network or one for all."""
+        num_sets, num_images, _, height, width = images.shape
+        draws = uniforms(key, (3, num_images))
+        moves = (draws[:, :2] * (2 * self.padding + 1)).long().flatten(2)
+        rows = moves[:, 0, :, None] + torch.arange(height, device=images.device)
+        columns = moves[:, 1, :, None] + torch.arange(width, device=images.device)
+        if self.has_flips:
+            columns = torch.where(draws[:, 2, :, None] < 0.5, columns.flip(-1), columns)
+        padded = torch.nn.functional.pad(images, [self.padding] * 4)
+        sets = torch.arange(num_sets, device=images.device)[:, None, None, None]
+        numbers = torch.arange(num_images, device=images.device)[:, None, None]
+        return padded[sets, numbers, :, rows[..., None], columns[..., None, :]].movedim(-1, 2)
+
+
+class Orders:
+    """Which training inputs each network of a stack sees, in which order.
+
+    Args:
+        num_train: training inputs that there are.
+        fractions: the share of them that each network sees.
+        seeds: of each network's subset and order; equal ones give equal orders.
+        batch_size: inputs a step; what is left over at the end of an epoch is left out.
+
+    Raises:
+        NNGraphsError: a network sees less than a batch.
+    """
+
+    def __init__(
+        self, num_train: int, *, fractions: Sequence[float], seeds: Sequence[int], batch_size: int
+    ):
+        self.num_train, self.batch_size = num_train, batch_size
+        self._kinds = list(dict.fromkeys(zip(fractions, seeds, strict=True)))
+        places = {kind: place for place, kind in enumerate(self._kinds)}
+        self._place = [places[kind] for kind in zip(fractions, seeds, strict=True)]
+        self._subsets = [self._subset(*kind) for kind in self._kinds]
+        fewest = min(map(len, self._subsets))
+        if fewest < batch_size:
+            raise NNGraphsError(
+                f"train in batches of {batch_size}",
+                found=f"a network sees {fewest} of {num_train} inputs.",
+                do="Give smaller batches, or a larger share of the data.",
+            )
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all networks see the same."""
+        return len(self._kinds) == 1
+
+    @property
+    def num_steps(self) -> list[int]:
+        """Steps per epoch of each network."""
+        return [len(self._subsets[place]) // self.batch_size for place in self._place]
+
+    def epoch(self, number: int) -> Int[Tensor, "steps S_or_1 B"]:
+        """Indices of all batches; the rows of a network that has fewer begin again."""
+        length = max(self.num_steps) * self.batch_size
+        orders = torch.stack(
+            [
+                subset[_permutation(len(subset), seed, ORDER, number)].repeat(
+                    -(-length // len(subset))
+                )[:length]
+                for subset, (_, seed) in zip(self._subsets, self._kinds, strict=True)
+            ]
+        )
+        if not self.is_shared:
+            orders = orders[self._place]
+        return orders.unflatten(1, (-1, self.batch_size)).transpose(0, 1).contiguous()
+
+    def membership(self) -> Shaped[Tensor, "S_or_1 num_train"]:
+        """Whether each training input is seen by each network."""
+        is_seen = torch.zeros(len(self._kinds), self.num_train, dtype=torch.bool)
+        for row, subset in zip(is_seen, self._subsets, strict=True):
+            row[subset] = True
+        return is_seen if self.is_shared else is_seen[self._place]
+
+    def _subset(self, fraction: float, seed: int) -> Int[Tensor, " seen"]:
+        if not 0 < fraction <= 1:
+            raise NNGraphsError(
+                f"train on {fraction:g} of the data",
+                found="this is no share.",
+                do="Give a number above 0, up to 1.",
+            )
+        number = round(fraction * self.num_train)
+        if number == self.num_train:
+            return torch.arange(number)
+        return _permutation(self.num_train, seed, SUBSET, 0)[:number].sort().values
+
+
+def _permutation(length: int, *seeds: int) -> Int[Tensor, " length"]:
+    return torch.from_numpy(np.random.default_rng(seeds).permutation(length))
+
+
+def network_keys(seeds: Sequence[int], device: torch.device) -> Int32[Tensor, " S"]:
+    """One key per network, of all that is drawn for it."""
+    seeds = torch.tensor([seed & 0x7FFFFFFF for seed in seeds], dtype=torch.int32, device=device)
+    return joined(seeds, 0)
+
+
+def _first(
+    images: ImageDataset, start: int, stop: int, number: int | None, what: str
+) -> Int[np.ndarray, " number"]:
+    number = stop - start if number is None else number
+    if not 0 < number <= stop - start:
+        raise NNGraphsError(
+            f"take {number} {what} images of {images.name}",
+            found=f"there are {stop - start}.",
+            do="Give fewer, at least one.",
+        )
+    return np.arange(start, start + number)

@@ -1,0 +1,44 @@
+"""The state of an interrupted training, in one file that is whole or not there."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.classifiers.step import NetworkState
+
+
+def write_state(file: Path, state: NetworkState, epoch: int, kept: Any, fingerprint: str) -> None:
+    """Writes the state after `epoch` epochs; `kept` is tensors, numbers and texts."""
+    partial = file.with_name(f"{file.name}.partial")
+    content = {"epoch": epoch, "kept": kept, "of": _hash(state, fingerprint)}
+    torch.save(content | {"state": state._asdict()}, partial)
+    os.replace(partial, file)
+
+
+def read_state(file: Path, state: NetworkState, fingerprint: str) -> tuple[int, Any]:
+    """Fills `state` from the file; returns the number of epochs done, and what was kept.
+
+    Raises:
+        NNGraphsError: the file is of another training.
+    """
+    device = state.params.device
+    content = torch.load(file, map_location=device, weights_only=True)
+    if content["of"] != _hash(state, fingerprint):
+        raise NNGraphsError(
+            f"go on with the training in {file}",
+            found="it is of other networks, data, recipes or epochs.",
+            do="Repeat the options of the interrupted run, or delete the file.",
+        )
+    for name, value in content["state"].items():
+        if value is not None:
+            getattr(state, name).copy_(value)
+    return content["epoch"], content["kept"]
+
+
+def _hash(state: NetworkState, fingerprint: str) -> str:
+    shapes = [None if value is None else list(value.shape) for value in state]
+    return hashlib.sha256(f"{shapes} {state.params.dtype} {fingerprint}".encode()).hexdigest()

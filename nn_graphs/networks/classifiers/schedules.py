@@ -1,0 +1,40 @@
+"""Learning rates over epochs, as factors of the first one."""
+
+import math
+from dataclasses import dataclass
+
+from nn_graphs.errors import NNGraphsError
+
+KINDS = ("constant", "cosine", "steps")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """By what the learning rate is multiplied in an epoch.
+
+    Attributes:
+        kind: "constant"; "cosine": (1 + cos(pi e / E)) / 2 in epoch e of E, from 0 on (Loshchilov &
+            Hutter, ICLR 2017, without restarts); "steps": a factor at some epochs.
+        epochs: with "steps", when.
+        factor: with "steps", by what.
+    """
+
+    kind: str = "constant"
+    epochs: tuple[int, ...] = ()
+    factor: float = 0.1
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise NNGraphsError(
+                f"follow the schedule {self.kind!r}",
+                found="there is none of that name.",
+                do=f"Choose one of {', '.join(KINDS)}.",
+            )
+
+    def at(self, epoch: int, num_epochs: int) -> float:
+        """The factor in an epoch, counted from 0."""
+        if self.kind == "cosine":
+            return (1 + math.cos(math.pi * epoch / num_epochs)) / 2
+        if self.kind == "steps":
+            return self.factor ** sum(epoch >= start for start in self.epochs)
+        return 1.0

@@ -1,0 +1,105 @@
+"""One training step of a stack, written into its state."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from nn_graphs.networks.classifiers.model import Mode, StackedModel
+from nn_graphs.networks.classifiers.optimizers import make_update
+
+
+class NetworkState(NamedTuple):
+    """The state of networks in training, one row each; steps write into it.
+
+    `trainable` holds ones and zeros, or is None where all parameters are trained.
+    """
+
+    params: Float[Tensor, "S num_params"]
+    buffers: Float[Tensor, "S num_buffers"]
+    first_moment: Float[Tensor, "S num_params"]
+    second_moment: Float[Tensor, "S num_params"]
+    steps: Float[Tensor, "S 1"]
+    losses: Float[Tensor, "S"]
+    trainable: Float[Tensor, "S num_params"] | None
+
+    @classmethod
+    def begin(
+        cls, params: Tensor, buffers: Tensor, trainable: Bool[Tensor, "S num_params"] | None
+    ) -> "NetworkState":
+        return cls(
+            params=params.detach().clone(),
+            buffers=buffers.detach().clone(),
+            first_moment=torch.zeros_like(params),
+            second_moment=torch.zeros_like(params),
+            steps=params.new_zeros(len(params), 1),
+            losses=params.new_zeros(len(params)),
+            trainable=None if trainable is None else trainable.to(params.dtype),
+        )
+
+
+def cross_entropies(
+    logits: Float[Tensor, "S B classes"], labels: Int[Tensor, "S_or_1 B"]
+) -> Float[Tensor, "S B"]:
+    """The loss of every network on every input."""
+    flat = labels.expand(logits.shape[:2]).flatten()
+    losses = F.cross_entropy(logits.flatten(0, 1), flat, reduction="none")
+    return losses.unflatten(0, logits.shape[:2])
+
+
+def make_step(
+    model: StackedModel, *, is_adaptive: bool, is_uneven: bool, has_mask: bool
+) -> Callable[..., None]:
+    """The step of a stack; what no network of it needs is left out.
+
+    Args:
+        model: logits of the stack.
+        is_adaptive: whether a network's optimizer has second moments.
+        is_uneven: whether networks may wait for others.
+        has_mask: whether some parameters are not trained.
+    """
+    update = make_update(is_adaptive)
+
+    def total_loss(params, buffers, inputs, labels, mode):
+        logits, buffers = model(params, buffers, inputs, mode)
+        losses = cross_entropies(logits, labels).mean(1)
+        return losses.sum(), (losses, buffers)
+
+    gradient_fn = torch.func.grad(total_loss, has_aux=True)
+
+    def step(
+        state: NetworkState, inputs, labels, rate, is_active, coefficients, dropout, dropout_key
+    ) -> None:
+        mode = Mode(True, dropout, dropout_key)
+        gradient, (losses, buffers) = gradient_fn(state.params, state.buffers, inputs, labels, mode)
+        count = state.steps + 1
+        params, first, second = update(
+            state.params,
+            gradient,
+            state.first_moment,
+            state.second_moment,
+            count,
+            rate,
+            coefficients,
+        )
+        if has_mask:
+            params = torch.where(state.trainable > 0, params, state.params)
+        if is_uneven:
+            params = torch.where(is_active, params, state.params)
+            first = torch.where(is_active, first, state.first_moment)
+            second = torch.where(is_active, second, state.second_moment)
+            buffers = torch.where(is_active, buffers, state.buffers)
+            losses = torch.where(is_active[:, 0], losses, state.losses)
+            count = torch.where(is_active, count, state.steps)
+        state.params.copy_(params)
+        state.first_moment.copy_(first)
+        if is_adaptive:
+            state.second_moment.copy_(second)
+        state.buffers.copy_(buffers)
+        state.steps.copy_(count)
+        state.losses.copy_(losses)
+
+    return step
