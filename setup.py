@@ -46,6 +46,7 @@ setup(
             "ruff>=0.12",
             "pre-commit>=3.7",
             "setuptools>=70",
+            "transformers>=5",
         ],
     },
 )
