@@ -194,5 +194,7 @@ def test_points_and_blocks_are_for_linear_maps_only(raises_saying):
     stack = template.stack(torch.zeros(1, template.num_params))
     with raises_saying(asked="run networks at points", found="kernels", do="propagation.propagate"):
         execute(stack, torch.zeros(2, 3))
-    with raises_saying(asked="pass messages over blocks", found="kernels", do="Centre the kernels"):
-        _ = stack.topology
+    case = CASES["groups"]
+    template = trace(case.module(), case.inputs())
+    with raises_saying(asked="pass messages over blocks", found="grouped", do="Centre the kernels"):
+        template.topology()
