@@ -22,7 +22,7 @@ demo: install
 	cd experiments/inr_classification && $(BIN)/python main.py --multirun encoder=flat_mlp,ng_gnn_probes
 
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

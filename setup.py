@@ -43,6 +43,7 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
             "ruff>=0.12",
             "pre-commit>=3.7",
             "setuptools>=70",
