@@ -15,6 +15,7 @@ from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.training import train_and_test
 from tests.toy_zoos import mixed_zoo
 from tests.training.runs import (
+    STEPS,
     Scripted,
     assert_same_run,
     change,
