@@ -5,9 +5,6 @@ like these), what a network does not have counts as missing. Settings and number
 on val, by the task's metric; then test is scored, once.
 """
 
-import dataclasses
-import json
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,10 +20,9 @@ from torch import Tensor
 from nn_graphs.encoders.statnn import tensor_statistics
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.tasks.task import Task
-from nn_graphs.training import Outcome
+from nn_graphs.training.outcome import Outcome, read_outcome, write_outcome
 from nn_graphs.zoos.batches import GraphDataset
 
-logger = logging.getLogger(__name__)
 BATCH = 1024  # networks whose statistics are taken together
 
 
@@ -74,10 +70,9 @@ def fit_and_test_trees(
         NNGraphsError: the labels are classes.
     """
     folder = Path(folder)
-    finished = folder / "outcome.json"
-    if finished.exists():
-        logger.info("%s is finished; its outcome is read.", folder)
-        return Outcome(**json.loads(finished.read_text()))
+    finished = read_outcome(folder)
+    if finished is not None:
+        return finished
     start = time.monotonic()
     train, val = task.dataset("train"), task.dataset("val")
     _check_labels(task, train.labels)
@@ -93,9 +88,7 @@ def fit_and_test_trees(
         minutes=minutes,
         device="cpu",
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "test_outputs.npz", outputs=outputs.numpy(), labels=test.labels.numpy())
-    finished.write_text(json.dumps(dataclasses.asdict(outcome), indent=2))
+    write_outcome(folder, outcome, outputs=outputs.numpy(), labels=test.labels.numpy())
     return outcome
 
 

@@ -142,13 +142,7 @@ def prepare_cnn_step(setting: CNNStepSetting) -> Callable[[], float]:
     templates = [template_from_spec(spec) for spec in make_specs(setting)]
     model, make_batch = make_model(setting, templates), batch_maker(setting, templates)
     labels = torch.linspace(0, 1, setting.batch_size)
-    defaults = TrainingSettings()
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=defaults.learning_rate,
-        weight_decay=defaults.weight_decay,
-        amsgrad=True,
-    )
+    optimizer = TrainingSettings().make_optimizer(model)
 
     def loss_fn(outputs: Tensor, labels: Tensor) -> Tensor:
         return nn.functional.binary_cross_entropy_with_logits(outputs.squeeze(1), labels)

@@ -105,13 +105,7 @@ def prepare_step(setting: StepSetting) -> Callable[[], float]:
     task = make_task(setting.layer_layout, num_train=setting.batch_size)
     batch = task.dataset("train").__getitems__([*range(setting.batch_size)])
     model = _make_model(setting, task).to(setting.device)
-    defaults = TrainingSettings()
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=defaults.learning_rate,
-        weight_decay=defaults.weight_decay,
-        amsgrad=True,
-    )
+    optimizer = TrainingSettings().make_optimizer(model)
     device = torch.device(setting.device)
     if setting.variant in PLAIN:
         compute = _plain_gradients(model, task.loss, batch, device)

@@ -15,22 +15,13 @@ import hydra
 from omegaconf import DictConfig
 from support.generalization import report_generalization
 from support.launch import Run, launch
+from support.training import train_and_record
 from support.zoos import open_zoo
-
-from nn_graphs.graphs.augmentations import Compose
-from nn_graphs.training import train_and_test
 
 
 def predict(run: Run) -> None:
-    config = run.config
-    task = run.build(config.target)(open_zoo(run))
-    model = run.seeded(run.build(config.encoder.model), task)
-    augmentation = Compose(run.build(config.augmentation).values())
-    outcome = train_and_test(
-        model, task, run.build(config.trainer), run.folder, augmentation=augmentation
-    )
-    run.record(outcome)
-    report_generalization(run, task, outcome)
+    task = run.build(run.config.target)(open_zoo(run))
+    report_generalization(run, task, train_and_record(run, task))
 
 
 @hydra.main(version_base=None, config_path="../configs", config_name="cnn_generalization")

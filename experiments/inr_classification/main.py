@@ -14,11 +14,10 @@ import hydra
 from omegaconf import DictConfig
 from support.launch import Run, launch
 from support.reports import report_inr_classification
+from support.training import train_and_record
 from support.zoos import open_zoo
 
-from nn_graphs.graphs.augmentations import Compose
 from nn_graphs.tasks.inr_classification import INRClassification
-from nn_graphs.training import train_and_test
 from nn_graphs.zoos.canonical import canonical_zoo
 
 
@@ -27,13 +26,7 @@ def classify(run: Run) -> None:
     zoo = open_zoo(run).keep_first(config.num_train, split="train")
     zoo = canonical_zoo(zoo, kinds=list(config.canonical))
     task = INRClassification(zoo)
-    model = run.seeded(run.build(config.encoder.model), task)
-    augmentation = Compose(run.build(config.augmentation).values())
-    outcome = train_and_test(
-        model, task, run.build(config.trainer), run.folder, augmentation=augmentation
-    )
-    run.record(outcome)
-    report_inr_classification(run, task, outcome)
+    report_inr_classification(run, task, train_and_record(run, task))
 
 
 @hydra.main(version_base=None, config_path="../configs", config_name="inr_classification")

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from einops import rearrange
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
 from support.launch import Run
@@ -14,7 +13,6 @@ from support.launch import Run
 from nn_graphs.datasets import ImageDataset, load_images
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.inr import inr_preset
-from nn_graphs.networks.stacked import stacked_forward
 from nn_graphs.plotting import (
     plot_confusion,
     plot_learning_curves,
@@ -37,8 +35,7 @@ NUM_SHOWN = 10
 def report_inr_classification(run: Run, task: INRClassification, outcome: Outcome) -> None:
     """Learning curves, confusion matrix and renderings; then the scores of all models so far."""
     images = _images_of(task.zoo, run.data_root)
-    numbers = map(str, range(task.out_dim))
-    class_names = images.class_names if images else tuple(numbers)
+    class_names = images.class_names if images else task.class_names
     _report_classes(run, task, outcome, class_names=class_names)
     if images:
         save_figure(_renderings(task.zoo, images), run.folder / "renderings.png")
@@ -110,8 +107,7 @@ def _renderings(zoo: Zoo, images: ImageDataset) -> Figure:
     sources = zoo.table["source_id"].to_numpy()[numbers]
     height, width = images.images.shape[1:3]
     with torch.no_grad():
-        outputs = stacked_forward(zoo.spec, zoo.take(numbers), preset.coordinates(height, width))
-    drawn = rearrange(preset.to_pixels(outputs), "n (h w) c -> n h w c", h=height).numpy()
+        drawn = preset.render(zoo.spec, zoo.take(numbers), height=height, width=width).numpy()
     pixels = images.pixels(sources)
     psnr = -10 * np.log10(np.square(drawn - pixels).mean(axis=(1, 2, 3)))
     names = [images.class_names[label] for label in images.labels[sources]]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +23,9 @@ from nn_graphs.graphs.topology import EdgeValues, Topology
 from nn_graphs.networks.activations import ACTIVATION_NAMES
 
 Graphs = NeuralGraph | NeuralGraphStack
+Counts = int | Int[Tensor, "num_graphs"]
+"""Of all graphs of a stack the same, or of each graph of a batch."""
+
 Reads = Literal["outputs", "nodes", "edges"]
 """What is read of encoded graphs: the vectors of output neurons, of all neurons, also of edges."""
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nn_graphs.encoders.features import EncodedGraphs, GraphFeatures, Graphs, Reads
+from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.mapped import MappedEdges
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.template import GraphTemplate
@@ -93,10 +93,9 @@ class NGGNN(nn.Module):
         own = self.features.own_edges(edges.vectors(), topology) if reads == "edges" else None
         return EncodedGraphs(graphs, nodes, own)
 
-    def values_per_graph(self, graphs: Graphs) -> int:
+    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts:
         """Numbers in what is passed from layer to layer: a vector per directed edge."""
-        num_directions = 2 if self.is_bidirectional else 1
-        return num_directions * graphs.structure.edge_index.shape[1] * self.edge_dim
+        return (2 if self.is_bidirectional else 1) * num_edges * self.edge_dim
 
 
 class PNALayer(nn.Module):

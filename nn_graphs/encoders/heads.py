@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nn_graphs.encoders.features import EncodedGraphs, Graphs, Reads
+from nn_graphs.encoders.features import Counts, EncodedGraphs, Graphs, Reads
 from nn_graphs.encoders.mlp import make_mlp
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
@@ -22,13 +22,13 @@ class GraphModel(nn.Module):
     def forward(self, graphs: Graphs):
         return self.head(self.encoder(graphs, reads=self.head.reads))
 
-    def values_per_graph(self, graphs: Graphs) -> int | None:
-        """Numbers that the encoder passes from layer to layer for one of these graphs.
+    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts | None:
+        """Numbers that the encoder passes from layer to layer for a graph of some size.
 
         None where the encoder does not say, for instance because it needs the batch as a whole.
         """
         count = getattr(self.encoder, "values_per_graph", None)
-        return None if count is None else count(graphs)
+        return None if count is None else count(num_nodes, num_edges)
 
 
 class GraphHead(nn.Module):

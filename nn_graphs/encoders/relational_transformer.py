@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nn_graphs.encoders.features import EncodedGraphs, GraphFeatures, Graphs, Reads
+from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.template import GraphTemplate
@@ -132,9 +132,8 @@ class NGT(nn.Module):
             graph,
         )
 
-    def values_per_graph(self, graphs: Graphs) -> int:
+    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts:
         """Numbers in what is passed from layer to layer: a vector per pair or directed edge."""
-        num_nodes, num_edges = len(graphs.structure.layer_id), graphs.structure.edge_index.shape[1]
         num_pairs = num_nodes**2 if self.attention == "all_pairs" else 2 * num_edges
         return num_pairs * self.edge_dim
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.networks.stacked import stacked_forward
 
 INITIAL_BLOCK = 1024  # networks whose initial values come from one random stream
 
@@ -73,6 +74,13 @@ class INRPreset:
         """Network outputs back to pixels, [0, 1] where the fit is exact."""
         low, high = self.target_range
         return (outputs - low) / (high - low)
+
+    def render(
+        self, spec: NetworkSpec, params: Float[Tensor, "N num_params"], *, height: int, width: int
+    ) -> Float[Tensor, "N {height} {width} channels"]:
+        """The images that INRs draw, at any resolution; values of exact fits are in [0, 1]."""
+        outputs = stacked_forward(spec, params, self.coordinates(height, width))
+        return self.to_pixels(outputs).unflatten(1, (height, width))
 
     def psnr(self, mse: Tensor) -> Tensor:
         """Peak signal-to-noise ratio in dB of a mean squared error in the fitted range."""

@@ -11,6 +11,8 @@ from nn_graphs.metrics import accuracy, balanced_accuracy
 from nn_graphs.tasks.task import Task
 from nn_graphs.zoos.zoo import Zoo
 
+Classes = tuple[tuple[str, ...], Int[np.ndarray, "N"]]
+
 
 class ColumnClassification(Task):
     """Predicts a column of a zoo's table, for instance the algorithm that trained a network.
@@ -32,11 +34,10 @@ class ColumnClassification(Task):
             raise NNGraphsError(
                 f"classify the networks of the zoo by {column}",
                 found=f"its table has the columns {', '.join(zoo.table)}.",
-                do="Choose one of these.",
+                do=f"Choose one of these, or add a column `{column}` with each network's class.",
             )
         self.column = column
-        names, numbers = np.unique(zoo.table[column].to_numpy(), return_inverse=True)
-        self.class_names = tuple(map(str, names))
+        self.class_names, numbers = self._classes(zoo.table[column].to_numpy())
         self._numbers = torch.from_numpy(numbers.astype(np.int64))
         super().__init__(zoo)
         self.out_dim = len(self.class_names)
@@ -55,3 +56,8 @@ class ColumnClassification(Task):
             "balanced_accuracy": balanced_accuracy(outputs, labels),
             "loss": F.cross_entropy(outputs, labels).item(),
         }
+
+    def _classes(self, values: np.ndarray) -> Classes:
+        """Names of the classes, and the number of each network's."""
+        names, numbers = np.unique(values, return_inverse=True)
+        return tuple(map(str, names)), numbers

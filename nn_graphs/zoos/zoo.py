@@ -1,30 +1,9 @@
-"""A zoo: trained networks of one or many architectures with a table about them, in one file.
+"""A zoo: trained networks of one or many architectures with a table about them, in one file."""
 
-Layout of the HDF5 file (format version 2):
-
-    /                  attributes: format = "nn_graphs.zoo", version
-    /params            float32, contiguous and uncompressed, so that it maps into memory at its
-                       offset: the networks `[N_k, num_params_k]` of architecture 0, 1, ..., one
-                       architecture behind the other
-    /counts            N_k for every architecture k
-    /specs             the NetworkSpecs, a JSON array in UTF-8
-    /metadata          JSON in UTF-8
-    /table/<column>    one value per network; the column `spec` says which k, and `row` which row
-                       of its architecture's networks, the network is
-
-Version 1 had a group `/specs/<k>` with its own `params` for every architecture; it can be read.
-A zoo of thousands of architectures opens as fast as one: the file is mapped once.
-
-The file is written beside its final place and renamed when it is complete.
-"""
-
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import torch
@@ -33,8 +12,8 @@ from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.zoos.storage import ZooContents, read_zoo_file, write_zoo_file
 
-FORMAT, VERSION = "nn_graphs.zoo", 2
 SPLITS = ("train", "val", "test")
 
 
@@ -181,34 +160,9 @@ class Zoo:
         Raises:
             NNGraphsError: a column of the table holds neither numbers nor strings.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        try:
-            with h5py.File(partial, "w") as file:
-                self._write(file)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
-
-    def _write(self, file: h5py.File) -> None:
-        file.attrs.update(format=FORMAT, version=VERSION)
-        _write_text(file, "metadata", json.dumps(dict(self.metadata)))
-        _write_text(file, "specs", f"[{','.join(spec.to_json() for spec in self.specs)}]")
-        counts = np.array([len(params) for params in self.params], dtype=np.int64)
-        file.create_dataset("counts", data=counts)
-        total = sum(params.numel() for params in self.params)
-        stored = file.create_dataset("params", shape=(total,), dtype=np.float32)
-        start = 0
-        for params in self.params:
-            stop = start + params.numel()
-            if stop > start:
-                stored[start:stop] = params.detach().reshape(-1).cpu().numpy()
-            start = stop
-        for column, values in self.table.items():
-            file.create_dataset(f"table/{column}", data=_encode_column(column, values))
-        file["table"].attrs["columns"] = json.dumps(list(self.table.columns))
+        contents = ZooContents(self.specs, self.params, self.table, self.metadata)
+        write_zoo_file(Path(path), contents)
+        return Path(path)
 
     @classmethod
     def open(cls, path: str | Path) -> "Zoo":
@@ -217,94 +171,4 @@ class Zoo:
         Raises:
             NNGraphsError: there is no such file, it is truncated, or no zoo of this format.
         """
-        path = Path(path)
-        if not path.exists():
-            raise _cannot_open(path, "there is no such file.", "Check the path, or make the zoo.")
-        try:
-            with h5py.File(path, "r") as file:
-                return cls._read(file, path)
-        except (OSError, KeyError, ValueError) as error:
-            raise _cannot_open(
-                path,
-                f"it is truncated or no HDF5 file of {path.stat().st_size} bytes ({error}).",
-                "Make or download it again.",
-            ) from error
-
-    @classmethod
-    def _read(cls, file: h5py.File, path: Path) -> "Zoo":
-        found = (file.attrs.get("format"), file.attrs.get("version"))
-        if found not in ((FORMAT, 1), (FORMAT, VERSION)):
-            raise _cannot_open(
-                path,
-                f"its format is {found[0]}, version {found[1]}; not {FORMAT}, version {VERSION}.",
-                "Open a file written by Zoo.save; for a newer version, upgrade nn_graphs.",
-            )
-        specs, params, metadata = (_read_version_1 if found[1] == 1 else _read_contents)(file, path)
-        columns = json.loads(file["table"].attrs["columns"])
-        table = pd.DataFrame({name: _read_column(file[f"table/{name}"]) for name in columns})
-        return cls(specs, params, table, metadata)
-
-
-Contents = tuple[tuple[NetworkSpec, ...], tuple[Tensor, ...], dict]  # specs, params, metadata
-
-
-def _read_contents(file: h5py.File, path: Path) -> Contents:
-    specs = tuple(
-        NetworkSpec.from_json(json.dumps(spec)) for spec in json.loads(_read_text(file, "specs"))
-    )
-    counts = file["counts"][()].tolist()
-    sizes = [count * spec.num_params for count, spec in zip(counts, specs, strict=True)]
-    parts = _map_params(file["params"], path).split(sizes)
-    params = tuple(
-        part.view(count, spec.num_params)
-        for part, count, spec in zip(parts, counts, specs, strict=True)
-    )
-    return specs, params, json.loads(_read_text(file, "metadata"))
-
-
-def _read_version_1(file: h5py.File, path: Path) -> Contents:
-    groups = [file[f"specs/{number}"] for number in range(len(file["specs"]))]
-    specs = tuple(NetworkSpec.from_json(group.attrs["spec"]) for group in groups)
-    params = tuple(_map_params(group["params"], path) for group in groups)
-    return specs, params, json.loads(file.attrs["metadata"])
-
-
-def _map_params(dataset: h5py.Dataset, path: Path) -> Float[Tensor, "..."]:
-    if dataset.size == 0:
-        return torch.empty(dataset.shape)
-    mapped = np.memmap(
-        path, dtype=dataset.dtype, mode="c", offset=dataset.id.get_offset(), shape=dataset.shape
-    )
-    return torch.from_numpy(mapped)
-
-
-def _write_text(file: h5py.File, name: str, text: str) -> None:
-    """A text of any length, as bytes (attributes end at 64 kB)."""
-    file.create_dataset(name, data=np.frombuffer(text.encode(), dtype=np.uint8))
-
-
-def _read_text(file: h5py.File, name: str) -> str:
-    return file[name][()].tobytes().decode()
-
-
-def _encode_column(name: str, values: pd.Series) -> np.ndarray:
-    data = values.to_numpy()
-    if data.dtype.kind in "biuf":
-        return data
-    strange = [value for value in data if not isinstance(value, str)]
-    if strange:
-        raise NNGraphsError(
-            f"save the column {name!r} of a zoo's table",
-            found=f"it is no column of numbers, and the value {strange[0]!r} in it is no string.",
-            do="Use numbers, booleans or strings, for instance '' where a string is missing.",
-        )
-    return np.char.encode(data.astype(str), "utf-8")
-
-
-def _read_column(dataset: h5py.Dataset) -> np.ndarray:
-    values = dataset[()]
-    return np.char.decode(values, "utf-8").astype(object) if values.dtype.kind == "S" else values
-
-
-def _cannot_open(path: Path, found: str, do: str) -> NNGraphsError:
-    return NNGraphsError(f"open {path} as a zoo", found=found, do=do)
+        return cls(*read_zoo_file(Path(path)))

@@ -120,7 +120,7 @@ def test_values_that_do_not_fit(raises_saying, wrong, found):
 def test_published_training():
     config = compose("inr_classification", "trainer=published", "seed=5")
     settings = hydra.utils.instantiate(config.trainer)
-    assert settings == TrainingSettings(seed=5)  # test_training.py pins the defaults
+    assert settings == TrainingSettings(seed=5)  # test_settings.py pins the defaults
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])

@@ -109,12 +109,12 @@ def test_run_writes_figures_and_reports(commands, first_output):
 
 def test_rows_say_what_was_run(commands, first_output):
     outcome = json.loads((commands.folder / "first" / "outcome.json").read_text())
-    rows = read_results(commands.results).head(4)
+    rows = read_results(commands.results).head(6)
     assert tuple(rows.columns) == COLUMNS
     assert dict(zip(rows["metric"], rows["value"], strict=True)) == {
         f"{split}/{name}": round(outcome[split][name], 4)
         for split in ("val", "test")
-        for name in ("accuracy", "loss")
+        for name in ("accuracy", "balanced_accuracy", "loss")
     }
     for column, value in {
         "task": "inr_classification",
@@ -153,9 +153,9 @@ def test_command_of_a_row_makes_it_again(commands, first_output):
     assert (python, script) == ("python", "main.py")
     finish(start(*options, f"hydra.run.dir={run}", "restart=true"))
     table = read_results(commands.results)
-    assert len(table) == len(before) + 4
+    assert len(table) == len(before) + 6
     for column in ("metric", "value", "command", "options", "model", "seed"):
-        assert table[column].tail(4).tolist() == before[column].head(4).tolist()
+        assert table[column].tail(6).tolist() == before[column].head(6).tolist()
     assert notes.read_text() == "mine"
 
 
@@ -165,7 +165,7 @@ def test_multirun(commands, first_output):
     sweep = f"hydra.sweep.dir={commands.folder / 'sweep'}"
     finish(start("--multirun", sweep, *commands.common, "encoder=flat_mlp,ng_gnn", *small))
     added = read_results(commands.results).iloc[rows:]
-    assert added["model"].tolist() == ["flat_mlp"] * 4 + ["ng_gnn"] * 4
+    assert added["model"].tolist() == ["flat_mlp"] * 6 + ["ng_gnn"] * 6
     assert set(added["seed"]) == {1}
     assert added["command"].nunique() == 2
     runs = sorted(path.parent for path in (commands.folder / "sweep").glob("*/outcome.json"))
@@ -308,4 +308,4 @@ def test_killed_while_fitting_and_while_training(tmp_path, one_thread):
         outcome.test,
         outcome.best_epoch,
     )
-    assert len(read_results(tmp_path / "results.csv")) == 4
+    assert len(read_results(tmp_path / "results.csv")) == 6

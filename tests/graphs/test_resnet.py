@@ -6,17 +6,13 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from nn_graphs.encoders.gnn import NGGNN
-from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.symmetry import SymmetryElement, apply_symmetries, sample_symmetries
 from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.graphs.trace import trace
-from nn_graphs.networks.activations import Activation
-from nn_graphs.networks.spec import NetworkSpec
 from tests.graphs.convolutional import CASES
 
 CASE = CASES["ResNet-18"]
 NUM_NETWORKS = 2
-RELU = Activation("relu")
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +51,13 @@ def test_outputs_stay_in_float32(template, params, moved):
 
 
 def embeddings(template: GraphTemplate, params: Tensor) -> Tensor:
-    """Of each network, what NG-GNN makes of its output neurons, and the mean over all neurons.
-
-    The encoder reads one number an edge: every kernel, centred in 7x7, times a fixed vector. It is
-    built for a chain of as many layers.
-    """
+    """Of each network, what NG-GNN makes of its output neurons, and the mean over all neurons."""
     torch.manual_seed(0)
-    chain = NetworkSpec.mlp((3, *[1] * template.num_hidden_groups, 5), activation=RELU)
-    encoder = NGGNN([template_from_spec(chain)], dim=8, num_layers=3).double().eval()
-    reader = torch.randn(49, 1, generator=torch.Generator().manual_seed(1)).double()
-    graphs = []
-    for row in params:
-        graph = template.centred(template(row), (7, 7))
-        graphs.append(graph.with_features(graph.node_features, graph.edge_features @ reader))
-    batch = Batch.from_data_list(graphs)
+    encoder = NGGNN([template], dim=8, num_layers=3).double().eval()
+    graphs = [template.centred(template(row), template.kernel_size) for row in params]
     with torch.no_grad():
-        nodes = encoder(batch, reads="nodes").nodes.unflatten(0, (len(params), -1))
+        encoded = encoder(Batch.from_data_list(graphs), reads="nodes")
+    nodes = encoded.nodes.unflatten(0, (len(params), -1))
     means = nodes.mean(dim=1)
     outputs = nodes[:, -template.groups[-1].width :].flatten(1)
     return torch.cat([means, outputs], dim=1)

@@ -98,6 +98,21 @@ def test_pixels_to_targets_and_back(name):
 
 
 @pytest.mark.parametrize("name", PRESETS)
+def test_rendering_is_each_module_at_each_pixel(name):
+    preset = inr_preset(name)
+    spec = preset.make_spec((2, 4, 3))
+    params = preset.initial_params(spec, start=0, stop=2, seed=0)
+    images = preset.render(spec, params, height=3, width=5)
+    assert images.shape == (2, 3, 5, 3)
+    points = preset.coordinates(3, 5).reshape(3, 5, 2)
+    for image, row in zip(images, params, strict=True):
+        module = spec.make_module()
+        module.load_state_dict(spec.parameters.unflatten(row))
+        torch.testing.assert_close(image[1, 4], preset.to_pixels(module(points[1, 4])))
+        torch.testing.assert_close(image[2, 0], preset.to_pixels(module(points[2, 0])))
+
+
+@pytest.mark.parametrize("name", PRESETS)
 def test_psnr_is_measured_in_pixels_whatever_the_range(name):
     preset = inr_preset(name)
     low, high = preset.target_range

@@ -120,7 +120,16 @@ def test_loss_and_metrics():
     outputs, labels = torch.tensor([[2.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1])
     loss = F.cross_entropy(outputs, labels)
     assert torch.equal(task.loss(outputs, labels), loss)
-    assert task.metrics(outputs, labels) == {"accuracy": 50.0, "loss": loss.item()}
+    metrics = {"accuracy": 50.0, "balanced_accuracy": 50.0, "loss": loss.item()}
+    assert task.metrics(outputs, labels) == metrics
+
+
+def test_classes_are_those_up_to_the_largest_number():
+    zoo = separable_zoo()
+    task = INRClassification(with_column(zoo, label=np.where(zoo.table["label"], 4, 1)))
+    assert task.out_dim == 5
+    assert task.class_names == ("0", "1", "2", "3", "4")
+    assert set(task.labels().tolist()) == {1, 4}
 
 
 def test_sizes_of_several_architectures():

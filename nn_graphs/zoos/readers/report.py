@@ -7,6 +7,7 @@ from enum import Enum
 
 import pandas as pd
 
+from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.readers.files import AnyPath
 
 
@@ -110,3 +111,17 @@ def summary(metadata: dict) -> str:
 def describe_first(skips: Sequence[Skip]) -> str:
     """The first skip with its reason, for an error message."""
     return f"the first is {skips[0].reason.value}: {skips[0]}"
+
+
+def check_skips(asked: str, skips: Sequence[Skip], *, is_fatal: bool) -> None:
+    """Makes sure that nothing was left out that must not be.
+
+    Raises:
+        NNGraphsError: something was.
+    """
+    if not (is_fatal and skips):
+        return
+    reasons = summary(ReadReport(0, tuple(skips)).metadata()).partition(", ")[2]
+    raise NNGraphsError(
+        asked, found=f"{reasons}; {describe_first(skips)}", do=ADVICE[skips[0].reason]
+    )

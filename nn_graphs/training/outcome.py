@@ -1,0 +1,71 @@
+"""What a finished run found, and the files that it leaves in its folder."""
+
+import dataclasses
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+
+logger = logging.getLogger(__name__)
+FILES = ("checkpoints", "tensorboard", "wandb", "metrics.csv", "test_outputs.npz", "outcome.json")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run found.
+
+    Attributes:
+        val: metrics on the split val, of the best epoch.
+        test: metrics on the split test, of the same model.
+        best_epoch: counted from 0.
+        num_params: trainable parameters of the model.
+        minutes: of training, all parts of an interrupted run together.
+        device: what it ran on.
+    """
+
+    val: dict[str, float]
+    test: dict[str, float]
+    best_epoch: int
+    num_params: int
+    minutes: float
+    device: str
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    """What the run in a folder found; None where it is not finished."""
+    finished = folder / "outcome.json"
+    if not finished.exists():
+        return None
+    logger.info("%s is finished; its outcome is read.", folder)
+    return Outcome(**json.loads(finished.read_text()))
+
+
+def write_outcome(
+    folder: Path,
+    outcome: Outcome,
+    *,
+    outputs: Shaped[np.ndarray, "N *shape"],
+    labels: Shaped[np.ndarray, "N"],
+) -> None:
+    """Finishes a run: `test_outputs.npz` holds outputs and labels of the test split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "test_outputs.npz", outputs=outputs, labels=labels)
+    finished = folder / "outcome.json"
+    partial = finished.with_suffix(".partial")
+    partial.write_text(json.dumps(dataclasses.asdict(outcome), indent=2))
+    os.replace(partial, finished)
+
+
+def forget_run(folder: str | Path) -> None:
+    """Deletes what `train_and_test` wrote into a folder, and nothing else."""
+    for name in FILES:
+        path = Path(folder) / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,179 @@
+"""The file of a zoo.
+
+Layout of the HDF5 file (format version 2):
+
+    /                  attributes: format = "nn_graphs.zoo", version
+    /params            float32, contiguous and uncompressed, so that it maps into memory at its
+                       offset: the networks `[N_k, num_params_k]` of architecture 0, 1, ..., one
+                       architecture behind the other
+    /counts            N_k for every architecture k
+    /specs             the NetworkSpecs, a JSON array in UTF-8
+    /metadata          JSON in UTF-8
+    /table/<column>    one value per network; the column `spec` says which k, and `row` which row
+                       of its architecture's networks, the network is
+
+Version 1 had a group `/specs/<k>` with its own `params` for every architecture; it can be read.
+A zoo of thousands of architectures opens as fast as one: the file is mapped once.
+
+The file is written beside its final place and renamed when it is complete.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.spec import NetworkSpec
+
+FORMAT, VERSION = "nn_graphs.zoo", 2
+
+
+class ZooContents(NamedTuple):
+    """What a zoo file holds; see `zoos.zoo.Zoo`."""
+
+    specs: tuple[NetworkSpec, ...]
+    params: tuple[Float[Tensor, "_ _"], ...]
+    table: pd.DataFrame
+    metadata: Mapping
+
+
+_Networks = tuple[tuple[NetworkSpec, ...], tuple[Tensor, ...], dict]  # specs, params, metadata
+
+
+def write_zoo_file(path: Path, contents: ZooContents) -> None:
+    """Writes a zoo; a file that is there is replaced only when all is written.
+
+    Raises:
+        NNGraphsError: a column of the table holds neither numbers nor strings.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with h5py.File(partial, "w") as file:
+            _write(file, contents)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write(file: h5py.File, contents: ZooContents) -> None:
+    file.attrs.update(format=FORMAT, version=VERSION)
+    _write_text(file, "metadata", json.dumps(dict(contents.metadata)))
+    _write_text(file, "specs", f"[{','.join(spec.to_json() for spec in contents.specs)}]")
+    counts = np.array([len(params) for params in contents.params], dtype=np.int64)
+    file.create_dataset("counts", data=counts)
+    total = sum(params.numel() for params in contents.params)
+    stored = file.create_dataset("params", shape=(total,), dtype=np.float32)
+    start = 0
+    for params in contents.params:
+        stop = start + params.numel()
+        if stop > start:
+            stored[start:stop] = params.detach().reshape(-1).cpu().numpy()
+        start = stop
+    for column, values in contents.table.items():
+        file.create_dataset(f"table/{column}", data=_encode_column(column, values))
+    file["table"].attrs["columns"] = json.dumps(list(contents.table.columns))
+
+
+def read_zoo_file(path: Path) -> ZooContents:
+    """Opens a zoo file; parameters are mapped, not read.
+
+    Raises:
+        NNGraphsError: there is no such file, it is truncated, or no zoo of this format.
+    """
+    if not path.exists():
+        raise _cannot_open(path, "there is no such file.", "Check the path, or make the zoo.")
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(file, path)
+    except (OSError, KeyError, ValueError) as error:
+        raise _cannot_open(
+            path,
+            f"it is truncated or no HDF5 file of {path.stat().st_size} bytes ({error}).",
+            "Make or download it again.",
+        ) from error
+
+
+def _read(file: h5py.File, path: Path) -> ZooContents:
+    found = (file.attrs.get("format"), file.attrs.get("version"))
+    if found not in ((FORMAT, 1), (FORMAT, VERSION)):
+        raise _cannot_open(
+            path,
+            f"its format is {found[0]}, version {found[1]}; not {FORMAT}, version {VERSION}.",
+            "Open a file written by Zoo.save; for a newer version, upgrade nn_graphs.",
+        )
+    specs, params, metadata = (_read_version_1 if found[1] == 1 else _read_contents)(file, path)
+    columns = json.loads(file["table"].attrs["columns"])
+    table = pd.DataFrame({name: _read_column(file[f"table/{name}"]) for name in columns})
+    return ZooContents(specs, params, table, metadata)
+
+
+def _read_contents(file: h5py.File, path: Path) -> _Networks:
+    specs = tuple(
+        NetworkSpec.from_json(json.dumps(spec)) for spec in json.loads(_read_text(file, "specs"))
+    )
+    counts = file["counts"][()].tolist()
+    sizes = [count * spec.num_params for count, spec in zip(counts, specs, strict=True)]
+    parts = _map_params(file["params"], path).split(sizes)
+    params = tuple(
+        part.view(count, spec.num_params)
+        for part, count, spec in zip(parts, counts, specs, strict=True)
+    )
+    return specs, params, json.loads(_read_text(file, "metadata"))
+
+
+def _read_version_1(file: h5py.File, path: Path) -> _Networks:
+    groups = [file[f"specs/{number}"] for number in range(len(file["specs"]))]
+    specs = tuple(NetworkSpec.from_json(group.attrs["spec"]) for group in groups)
+    params = tuple(_map_params(group["params"], path) for group in groups)
+    return specs, params, json.loads(file.attrs["metadata"])
+
+
+def _map_params(dataset: h5py.Dataset, path: Path) -> Float[Tensor, "..."]:
+    if dataset.size == 0:
+        return torch.empty(dataset.shape)
+    mapped = np.memmap(
+        path, dtype=dataset.dtype, mode="c", offset=dataset.id.get_offset(), shape=dataset.shape
+    )
+    return torch.from_numpy(mapped)
+
+
+def _write_text(file: h5py.File, name: str, text: str) -> None:
+    """A text of any length, as bytes (attributes end at 64 kB)."""
+    file.create_dataset(name, data=np.frombuffer(text.encode(), dtype=np.uint8))
+
+
+def _read_text(file: h5py.File, name: str) -> str:
+    return file[name][()].tobytes().decode()
+
+
+def _encode_column(name: str, values: pd.Series) -> np.ndarray:
+    data = values.to_numpy()
+    if data.dtype.kind in "biuf":
+        return data
+    strange = [value for value in data if not isinstance(value, str)]
+    if strange:
+        raise NNGraphsError(
+            f"save the column {name!r} of a zoo's table",
+            found=f"it is no column of numbers, and the value {strange[0]!r} in it is no string.",
+            do="Use numbers, booleans or strings, for instance '' where a string is missing.",
+        )
+    return np.char.encode(data.astype(str), "utf-8")
+
+
+def _read_column(dataset: h5py.Dataset) -> np.ndarray:
+    values = dataset[()]
+    return np.char.decode(values, "utf-8").astype(object) if values.dtype.kind == "S" else values
+
+
+def _cannot_open(path: Path, found: str, do: str) -> NNGraphsError:
+    return NNGraphsError(f"open {path} as a zoo", found=found, do=do)

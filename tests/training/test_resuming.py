@@ -1,0 +1,195 @@
+"""An interrupted run ends as if never interrupted; a finished one is read."""
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from nn_graphs.training import forget_run, train_and_test
+from tests.training.runs import (
+    SHORT,
+    STEPS,
+    Interrupted,
+    Scripted,
+    assert_same_run,
+    change,
+    clock,
+    fail,
+    make_augmentation,
+    make_task,
+    outcome_of,
+    train,
+    weights,
+    without_time,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("step", [1, STEPS + 1, 2 * STEPS + 2, 4 * STEPS])
+def test_exception_and_going_on(uninterrupted, tmp_path, step):
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path, task=Interrupted(step, fail, noise=2.0))
+    assert not (tmp_path / "outcome.json").exists()
+    # Before the first checkpoint nothing is known of the initial values; after it, they come back.
+    outcome = train(tmp_path, seed=0 if step <= STEPS else 11)
+    assert without_time(outcome) == without_time(outcome_of(uninterrupted))
+    assert_same_run(uninterrupted, tmp_path)
+
+
+@pytest.mark.parametrize("step", [STEPS + 1, 2 * STEPS + 2])
+def test_going_on_with_augmentation(uninterrupted, tmp_path, step):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(whole, augmentation=make_augmentation())
+    task = Interrupted(step, fail, noise=2.0)
+    with pytest.raises(ZeroDivisionError):
+        train(parts, task=task, augmentation=make_augmentation())
+    train(parts, seed=11, augmentation=make_augmentation())
+    assert_same_run(whole, parts)
+    ours, theirs = weights(uninterrupted, "last"), weights(whole, "last")
+    assert ours.keys() == theirs.keys()
+    assert not torch.equal(ours["model.mlp.0.weight"], theirs["model.mlp.0.weight"])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from tests.training.runs import Interrupted, train
+kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+train(Path(sys.argv[1]), task=Interrupted(int(sys.argv[2]), kill, noise=2.0))
+"""
+
+
+def test_kill_in_an_epoch_and_going_on(uninterrupted, tmp_path):
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), str(2 * STEPS + 2)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "NN_GRAPHS_PROGRESS": "0"},
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 2
+    outcome = train(tmp_path, seed=11)
+    assert without_time(outcome) == without_time(outcome_of(uninterrupted))
+    assert_same_run(uninterrupted, tmp_path)
+
+
+def test_minutes_add_up_over_the_parts(tmp_path, monkeypatch):
+    clock(monkeypatch, 30)
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path, task=Interrupted(2 * STEPS + 2, fail))
+    clock(monkeypatch, 60)
+    assert train(tmp_path).minutes == 2 * 0.5 + 2 * 1.0
+
+
+@pytest.mark.parametrize(
+    "changes", [{"patience": 1}, {"max_minutes": 1.0}, {"max_cpu_minutes": 2.0}, {"num_epochs": 2}]
+)
+def test_interrupted_behind_its_last_epoch(tmp_path, monkeypatch, changes):
+    """Training is over, testing is not: nothing more is trained."""
+    clock(monkeypatch, 30)
+    task = Scripted([50, 40])  # nothing is left for the test
+    with pytest.raises(StopIteration):
+        train(tmp_path, change(**changes), task)
+    history = (tmp_path / "metrics.csv").read_text()
+    assert len(history.splitlines()) == 3
+    outcome = train(tmp_path, change(**changes), Scripted([77]))
+    assert (outcome.best_epoch, outcome.val["accuracy"], outcome.test["accuracy"]) == (0, 50, 77)
+    assert outcome.minutes == 1
+    assert (tmp_path / "metrics.csv").read_text() == history
+
+
+def test_patience_goes_on_where_it_was(tmp_path):
+    settings = change(num_epochs=9, patience=2)
+    task = Scripted([10, 50, 40])
+    task.loss = Interrupted(3 * STEPS + 1, fail).loss
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path, settings, task)
+    outcome = train(tmp_path, settings, Scripted([30, 77]))
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 4
+    assert (outcome.best_epoch, outcome.test["accuracy"]) == (1, 77)
+
+
+def test_keyboard_interrupt_reaches_the_caller(uninterrupted, tmp_path):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, task=Interrupted(STEPS + 1, interrupt, noise=2.0))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    train(tmp_path)
+    assert_same_run(uninterrupted, tmp_path)
+
+
+def test_finished_run_is_not_repeated(uninterrupted):
+    class Untouchable(nn.Module):
+        def forward(self, graphs):
+            raise AssertionError("it was run")
+
+    files = {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*")}
+    task = make_task()
+    outcome = train_and_test(Untouchable(), task, SHORT, uninterrupted)
+    assert outcome == outcome_of(uninterrupted)
+    assert {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*")} == files
+    task.open_test()  # it was not opened
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
+def test_damaged_checkpoint(raises_saying, tmp_path, damage):
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path, task=Interrupted(STEPS + 1, fail, noise=2.0))
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000] if damage is None else damage)
+    with raises_saying(
+        asked=f"training in {tmp_path}",
+        found=f"{last} cannot be read",
+        do=f"Delete {last.parent} to train from the beginning",
+    ):
+        train(tmp_path)
+
+
+def test_advice_is_followed_after_damage(uninterrupted, tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path, task=Interrupted(2 * STEPS + 1, fail, noise=2.0))
+    for file in (tmp_path / "checkpoints").iterdir():
+        file.unlink()
+    train(tmp_path)
+    assert_same_run(uninterrupted, tmp_path)
+
+
+def test_forget_run_deletes_what_training_wrote_and_nothing_else(tmp_path):
+    mine, notes = tmp_path / "mine" / "file", tmp_path / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    notes.write_text("mine")
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path, task=Interrupted(STEPS + 1, fail))
+    (tmp_path / "outcome.json").write_text("{}")
+    forget_run(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [mine.parent, notes]
+    forget_run(tmp_path)
+    assert mine.read_text() == "mine"
+
+
+def test_no_advice_of_lightning_is_shown(tmp_path, monkeypatch):
+    """On a machine with many cores it would ask for workers that have nothing to do."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(32)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(ZeroDivisionError):
+            train(tmp_path, task=Interrupted(STEPS + 1, fail))
+        train(tmp_path)
+    assert [str(warning.message) for warning in caught] == []
