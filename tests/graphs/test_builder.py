@@ -6,7 +6,7 @@ import torch
 from nn_graphs.graphs.builder import build_template, spec_operations, template_from_spec
 from nn_graphs.graphs.execution import network_outputs
 from nn_graphs.graphs.neural_graph import NeuronKind
-from nn_graphs.graphs.operations import Activate, Add, Input, Linear, Output, Resize, Scale, Shift
+from nn_graphs.graphs.builder.operations import Activate, Add, Input, Linear, Output, Resize, Scale, Shift
 from nn_graphs.graphs.propagation import module_outputs
 from nn_graphs.graphs.trace import trace
 from nn_graphs.networks.activations import Activation

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from nn_graphs.graphs.builder import template_from_spec
-from nn_graphs.graphs.groups import EdgeBlock
+from nn_graphs.graphs.parts.groups import EdgeBlock
 from nn_graphs.graphs.propagation import module_outputs, propagate
 from nn_graphs.graphs.symmetry import ALL_KINDS, apply_symmetries, sample_symmetries
 from nn_graphs.graphs.template import GraphTemplate

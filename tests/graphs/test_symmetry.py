@@ -19,7 +19,7 @@ from nn_graphs.graphs.symmetry import (
     sample_symmetries,
 )
 from nn_graphs.graphs.template import GraphTemplate
-from nn_graphs.graphs.ties import AxisTies, Segment
+from nn_graphs.graphs.symmetry.ties import AxisTies
 from nn_graphs.graphs.trace import trace
 from nn_graphs.networks.activations import ACTIVATIONS, Activation
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nn_graphs.graphs.symmetry import Symmetries
-from nn_graphs.graphs.ties import AxisTies, Segment
+from nn_graphs.graphs.symmetry.ties import AxisTies
 from nn_graphs.graphs.trace import trace
 from tests.graphs.convolutional import CASES
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from nn_graphs.graphs.operations import (
+from nn_graphs.graphs.builder.operations import (
     Add,
     AddBias,
     Combine,
@@ -20,8 +20,8 @@ from nn_graphs.graphs.operations import (
     Scale,
     ScaleChannels,
 )
-from nn_graphs.graphs.rules import Normalization
-from nn_graphs.graphs.steps import Step, Unfollowed
+from nn_graphs.graphs.parts.rules import Normalization
+from nn_graphs.graphs.parts.steps import Step, Unfollowed
 from nn_graphs.graphs.tracing.arrangement import (
     Arranged,
     ArrangedParameter,

@@ -13,7 +13,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.operations import (
+from nn_graphs.graphs.builder.operations import (
     Activate,
     Add,
     Combine,
@@ -33,7 +33,7 @@ from nn_graphs.graphs.operations import (
     Shift,
     Take,
 )
-from nn_graphs.graphs.steps import Reshape, Step, Unfollowed
+from nn_graphs.graphs.parts.steps import Reshape, Step, Unfollowed
 from nn_graphs.graphs.tracing.arrangement import (
     Arranged,
     ArrangedParameter,
