@@ -23,11 +23,7 @@ Where things are:
 - `sampling` draws symmetries at random, `applying` applies them.
 """
 
-from nn_graphs.graphs.symmetry.applying import (
-    SymmetryElement,
-    apply_symmetries,
-    apply_to_graphs,
-)
+from nn_graphs.graphs.symmetry.applying import SymmetryElement, apply_symmetries, apply_to_graphs
 from nn_graphs.graphs.symmetry.neuron_rules import ALL_KINDS, NeuronRules, SymmetryKind
 from nn_graphs.graphs.symmetry.sampling import sample_symmetries
 from nn_graphs.graphs.symmetry.segments import Segment, Symmetries

@@ -4,10 +4,7 @@ import pytest
 import torch
 
 from nn_graphs.graphs.builder import template_from_spec
-from nn_graphs.graphs.symmetry import (
-    ALL_KINDS,
-    apply_symmetries,
-)
+from nn_graphs.graphs.symmetry import ALL_KINDS, apply_symmetries
 from nn_graphs.graphs.trace import trace
 from nn_graphs.networks.activations import ACTIVATIONS, Activation
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec

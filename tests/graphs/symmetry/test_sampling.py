@@ -5,9 +5,7 @@ import math
 import torch
 
 from nn_graphs.graphs.builder import template_from_spec
-from nn_graphs.graphs.symmetry import (
-    sample_symmetries,
-)
+from nn_graphs.graphs.symmetry import sample_symmetries
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 from tests.graphs.architectures import SPECS
