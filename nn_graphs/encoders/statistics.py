@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.kernels import common_kernel_size
-from nn_graphs.graphs.neural_graph import GraphStructure, NeuralGraph, NeuralGraphStack
-from nn_graphs.graphs.template import GraphTemplate, NeuronKind
+from nn_graphs.graphs.neural_graph import GraphStructure, NeuralGraph, NeuralGraphStack, NeuronKind
+from nn_graphs.graphs.parts.kernels import common_kernel_size
+from nn_graphs.graphs.template import GraphTemplate
 
 CONSTANT = 1e-12  # values whose variance is this share of their mean square do not vary
 

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack, NeuronKind
+from nn_graphs.graphs.parts.groups import EdgeBlock
 from nn_graphs.graphs.symmetry import SymmetryKind, apply_to_graphs, sample_symmetries
-from nn_graphs.graphs.template import EdgeBlock, GraphTemplate
+from nn_graphs.graphs.template import GraphTemplate
 
 Graphs = NeuralGraph | NeuralGraphStack
 

@@ -82,7 +82,7 @@ def canonical_symmetries(
     """
     _check_kinds(kinds)
     template, biases = graphs.template, graphs.node_features.squeeze(-1)
-    rules = NeuronRules(template)
+    rules = template.neuron_rules
     half_turns, turn = torch.zeros_like(biases), torch.ones_like(biases)
     if "phase" in kinds:
         half_turns = _half_turns(biases, rules)

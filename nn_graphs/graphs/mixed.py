@@ -15,8 +15,8 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.kernels import common_kernel_size, is_inside, padded_kernels
 from nn_graphs.graphs.neural_graph import STRUCTURE_FIELDS, NeuralGraph
+from nn_graphs.graphs.parts.kernels import common_kernel_size, is_inside, padded_kernels
 from nn_graphs.graphs.template import GraphTemplate
 
 EDGE_FIELDS = ("edge_index", "edge_kind_id", "position_id")

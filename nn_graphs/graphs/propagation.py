@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.groups import EdgeBlock, NodeGroup
 from nn_graphs.graphs.neural_graph import NeuralGraphStack, NeuronKind
-from nn_graphs.graphs.rules import EdgeKind, Normalization, OneHot, along, placed
+from nn_graphs.graphs.parts.groups import EdgeBlock, NodeGroup
+from nn_graphs.graphs.parts.rules import EdgeKind, Normalization, OneHot, along, placed
 from nn_graphs.graphs.template import GraphTemplate
 
 STATISTICS = (EdgeKind.MEAN, EdgeKind.VARIANCE)

@@ -5,15 +5,15 @@ import torch
 from torch import Tensor
 
 from nn_graphs.graphs.builder import template_from_spec
-from nn_graphs.graphs.groups import EdgeBlock
+from nn_graphs.graphs.parts.groups import EdgeBlock
 from nn_graphs.graphs.propagation import module_outputs, propagate
 from nn_graphs.graphs.symmetry import ALL_KINDS, apply_symmetries, sample_symmetries
 from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.graphs.trace import trace
 from tests.graphs.architectures import SPECS
+from tests.graphs.checks import assert_all_close, assert_inverts, assert_ordered, outputs_of
 from tests.graphs.convolutional import CASES, Case
 
-SAME = {"rtol": 1e-9, "atol": 1e-9}
 FLATTENED = ("flatten", "flatten, then an activation", "image into linear", "flattened join", "VGG")
 PLANS = [(name, "parallel_edges") for name in CASES]
 PLANS += [(name, "repeat_nodes") for name in FLATTENED]
@@ -29,29 +29,8 @@ def network(request) -> tuple[Case, GraphTemplate, Tensor]:
     return case, template, torch.stack([flatten(case.module(seed)) for seed in (1, 2)])
 
 
-def outputs_of(case: Case, template: GraphTemplate, params: Tensor) -> list[Tensor]:
-    """What torch's own module puts out with each of the parameter vectors."""
-    module, outputs = case.module(), []
-    for row in params:
-        module.load_state_dict(template.parameters.unflatten(row), strict=False)
-        outputs.append(case.outputs(module))
-    return [torch.stack(values) for values in zip(*outputs, strict=True)]
-
-
-def assert_all_close(found: list[Tensor], expected: list[Tensor]) -> None:
-    for mine, theirs in zip(found, expected, strict=True):
-        scale = theirs.abs().max()
-        assert scale > 1e-3  # else nothing would be compared
-        torch.testing.assert_close(mine / scale, theirs / scale, **SAME)
-
-
 def test_inverting_gives_the_parameters_back(network):
-    _, template, params = network
-    stack = template.stack(params)
-    assert torch.equal(template.invert(stack), params)
-    assert torch.equal(template.invert(stack, base=params), params)
-    assert torch.equal(template.invert(stack[0]), params[0])
-    assert template.is_shown.all()
+    assert_inverts(*network[1:])
 
 
 def test_message_passing_gives_the_outputs(network):
@@ -117,11 +96,7 @@ def expected_values(
 
 
 def test_edges_run_forward_and_are_ordered_by_target(network):
-    _, template, _ = network
-    source, target = template.structure().edge_index
-    layer_id = template.structure().layer_id
-    assert (layer_id[source] < layer_id[target]).all()
-    assert (layer_id[target].diff() >= 0).all()
+    assert_ordered(network[1])
 
 
 @pytest.mark.parametrize("name", ["ResNet-18", "DenseNet", "EfficientNet", "groups", "group norm"])

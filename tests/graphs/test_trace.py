@@ -16,6 +16,7 @@ from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.graphs.trace import trace, traceable_operations
 from nn_graphs.networks.activations import Activation
 from tests.graphs.architectures import ARCHITECTURES, Architecture, Net, Sine, net
+from tests.graphs.checks import assert_ordered
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -60,10 +61,7 @@ def test_stack_batch_and_single_graphs_agree(architecture, template):
 
 
 def test_edges_run_forward_and_are_ordered_by_target(template):
-    source, target = template.structure().edge_index
-    layer_id = template.structure().layer_id
-    assert (layer_id[source] < layer_id[target]).all()
-    assert (layer_id[target].diff() >= 0).all()
+    assert_ordered(template)
 
 
 def test_constants_are_no_parameters(template):

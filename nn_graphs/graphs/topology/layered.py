@@ -20,7 +20,7 @@ from nn_graphs.graphs.topology.reductions import (
 
 if TYPE_CHECKING:
     from nn_graphs.graphs.neural_graph import GraphStructure
-    from nn_graphs.graphs.template import EdgeBlock, NodeGroup
+    from nn_graphs.graphs.parts.groups import EdgeBlock, NodeGroup
 
 
 class LayeredTopology(Topology):

@@ -6,9 +6,9 @@ from functools import partial
 import torch
 from torch.fx import Node
 
-from nn_graphs.graphs.operations import Convolve, Linear, Normalize
-from nn_graphs.graphs.rules import Normalization
-from nn_graphs.graphs.steps import Convolution
+from nn_graphs.graphs.builder.operations import Convolve, Linear, Normalize
+from nn_graphs.graphs.parts.rules import Normalization
+from nn_graphs.graphs.parts.steps import Convolution
 from nn_graphs.graphs.tracing.arrangement import ArrangedParameter
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer
 

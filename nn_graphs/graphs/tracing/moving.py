@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import torch
 from torch.fx import Node
 
-from nn_graphs.graphs.operations import Concatenate
+from nn_graphs.graphs.builder.operations import Concatenate
 from nn_graphs.graphs.tracing.arrangement import Arranged, ArrangedParameter, along_axis
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer
 

@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch.fx import Node
 
-from nn_graphs.graphs.operations import Add, Concatenate, Flatten, Pass, Resize, Take
-from nn_graphs.graphs.steps import Reshape, Step
+from nn_graphs.graphs.builder.operations import Add, Concatenate, Flatten, Pass, Resize, Take
+from nn_graphs.graphs.parts.steps import Reshape, Step
 from nn_graphs.graphs.tracing.layers import arguments
 from nn_graphs.graphs.tracing.moving import moved
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch.fx import Node
 
-from nn_graphs.graphs.operations import Activate, Add, Multiply, Scale, Shift, Take
+from nn_graphs.graphs.builder.operations import Activate, Add, Multiply, Scale, Shift, Take
 from nn_graphs.graphs.tracing.tracer import COPIES, Rule, Tracer
 from nn_graphs.networks.activations import Activation
 

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch.fx import Node
 
-from nn_graphs.graphs.operations import (
+from nn_graphs.graphs.builder.operations import (
     Activate,
     Add,
     Concatenate,

@@ -1,10 +1,8 @@
 """Writes the operations of an exported program in the builder's language, rule by rule."""
 
 import operator
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -13,27 +11,8 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.operations import (
-    Activate,
-    Add,
-    Combine,
-    Concatenate,
-    Convolve,
-    Flatten,
-    Gather,
-    Input,
-    Linear,
-    LookUp,
-    Operation,
-    Output,
-    Pass,
-    Remember,
-    Resize,
-    Scale,
-    Shift,
-    Take,
-)
-from nn_graphs.graphs.steps import Reshape, Step, Unfollowed
+from nn_graphs.graphs.builder.operations import Input, Operation, Output, Pass, Take
+from nn_graphs.graphs.parts.steps import Unfollowed
 from nn_graphs.graphs.tracing.arrangement import (
     Arranged,
     ArrangedParameter,
@@ -42,11 +21,12 @@ from nn_graphs.graphs.tracing.arrangement import (
     neighbours_on_axis,
 )
 from nn_graphs.graphs.tracing.inputs import input_axis, vocabulary
+from nn_graphs.graphs.tracing.tables import written_table
+from nn_graphs.graphs.tracing.written import Written
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
 
 aten = torch.ops.aten
 COPIES = (aten.alias.default, aten.clone.default, aten.detach.default)
-POINTWISE = (Input, Linear, Activate, Add, Scale, Shift, Take, Resize, Output)
 
 Rule = Callable[["Tracer", Node], int | None]
 
@@ -75,9 +55,7 @@ class Tracer:
             **signature.inputs_to_buffers,
             **signature.inputs_to_lifted_tensor_constants,
         }
-        self._operations: list[Operation] = []
-        self._axes: list[int] = []  # of the channels of every value, from behind
-        self._widths: list[int] = []  # how many channels every value has
+        self.written = Written()
         self._numbers: dict[Node, int] = {}
         self._arranged: dict[Node, Arranged | ArrangedParameter] = {}
         self._known: dict[Node, object] = {}  # constants
@@ -104,25 +82,7 @@ class Tracer:
                     self._numbers[node] = number
             else:
                 raise self.unknown(node, f"the operation {node.target} is unknown.")
-        self._check_parts()
-        return _without_idle_reshapes(self._operations)
-
-    def _check_parts(self) -> None:
-        """A parameter is read as a whole, or in parts that do not overlap."""
-        slots = {
-            value
-            for operation in self._operations
-            for value in vars(operation).values()
-            if isinstance(value, ParameterSlot) and value.size
-        }
-        ordered = sorted(slots, key=lambda slot: (slot.offset, slot.size))
-        for slot, following in pairwise(ordered):
-            if following.offset < slot.stop:
-                raise NNGraphsError(
-                    f"make a neural graph that shows {slot.name} and {following.name}",
-                    found="they overlap, as parts of one parameter.",
-                    do="A parameter must be read as a whole, or in parts that do not overlap.",
-                )
+        return self.written.finished()
 
     def _add_placeholder(self, node: Node) -> None:
         if node.name in self.program.graph_signature.user_inputs:
@@ -165,11 +125,7 @@ class Tracer:
 
     def emit(self, operation: Operation) -> int:
         """Writes an operation; the number of its value."""
-        axis = getattr(operation, "axis", None)
-        self._axes.append(self._axes[operation.sources[0]] if axis is None else axis)
-        self._widths.append(_width(operation, self._widths))
-        self._operations.append(operation)
-        return len(self._operations) - 1
+        return self.written.emit(operation)
 
     def is_value(self, argument) -> bool:
         """Whether an argument depends on the network's inputs."""
@@ -207,7 +163,7 @@ class Tracer:
         if isinstance(arranged, Arranged):
             return arranged
         number, shape = self.number(argument, node), tuple(argument.meta["val"].shape)
-        return Arranged(number, along_axis(self._widths[number], self._axes[number], shape))
+        return Arranged(number, along_axis(self.width(number), self.written.axes[number], shape))
 
     def put(self, node: Node, arranged: Arranged | ArrangedParameter) -> int | None:
         """Gives a node its channels; the number of its value, where they lie on one axis again."""
@@ -217,24 +173,15 @@ class Tracer:
             return None
         axis, first, width = place
         number = arranged.number
-        if (first, width) != (0, self._widths[number]):
+        if (first, width) != (0, self.width(number)):
             number = self.emit(Take(number, first, width))
         return self.emit(Pass(number, Unfollowed(str(node.target)), axis))
 
     def in_order(self, arranged: Arranged, node: Node) -> Arranged:
         """The same with the channels counted in the order in which they appear."""
         rows, which = distinct(arranged.channels)
-        number = self.gathered(arranged.number, tuple(row[0] for row in rows))
+        number = self.written.gathered(arranged.number, tuple(row[0] for row in rows))
         return Arranged(number, which)
-
-    def gathered(self, number: int, channels: tuple[int, ...]) -> int:
-        """A value of the chosen channels of another."""
-        first, width = channels[0], len(channels)
-        if channels == tuple(range(self._widths[number])):
-            return number
-        if channels == tuple(range(first, first + width)):
-            return self.emit(Take(number, first, width))
-        return self.emit(Gather(number, channels))
 
     def put_same(self, node: Node, like: Node, arranged: Arranged) -> int | None:
         """Gives a node its channels; they lie on one axis where they did so before."""
@@ -245,11 +192,11 @@ class Tracer:
     def axis_of(self, arranged: Arranged) -> int:
         """The axis that the channels lie on, the last where no single one holds them."""
         place = neighbours_on_axis(arranged.channels)
-        return place[0] if place else self._axes[arranged.number]
+        return place[0] if place else self.written.axes[arranged.number]
 
     def width(self, number: int) -> int:
         """How many channels a value has."""
-        return self._widths[number]
+        return self.written.widths[number]
 
     def is_node_value(self, argument) -> bool:
         """Whether an argument is a value of neurons, arranged in any way."""
@@ -264,14 +211,6 @@ class Tracer:
         finally:
             del self._numbers[argument]
 
-    def look_up(self, tokens: int, table: ParameterSlot, *, is_moved: bool, node: Node) -> int:
-        """Embeddings of tokens: edges from one-hot neurons."""
-        if table.shape[0] < self._widths[tokens]:
-            tokens = self.emit(Take(tokens, 0, table.shape[0]))
-        if is_moved:
-            tokens = self.emit(Pass(tokens, Unfollowed(str(node.target)), -1))
-        return self.emit(Linear(tokens, table, None, is_transposed=True))
-
     def parameter(self, argument) -> ArrangedParameter | None:
         """A parameter, moved or not."""
         arranged = self.arranged(argument)
@@ -283,43 +222,18 @@ class Tracer:
         return ArrangedParameter(self.slots[name])
 
     def table(
-        self,
-        elements: Tensor,
-        channels: Tensor,
-        parameter: ArrangedParameter,
-        node: Node,
+        self, elements: Tensor, channels: Tensor, parameter: ArrangedParameter, node: Node
     ) -> int:
-        """A parameter as a value: rows of a table, one channel each, looked up at every place.
-
-        `elements` and `channels` (each counted from 0) are of the shape of the value, which has its
-        channels on one axis.
-        """
-        axis, _, width = neighbours_on_axis(channels)
-        size, slot = parameter.slot.size, parameter.slot
-        first = 0 if size % width == 0 else int(elements.min())
-        count = size // width if first == 0 else (int(elements.max()) + 1 - first) // width
-        for is_transposed in (True, False):
-            rows, own = (elements - first) // width, (elements - first) % width
-            if not is_transposed:
-                own, rows = (elements - first) // count, (elements - first) % count
-            places = rows.select(axis, 0)
-            if torch.equal(own, channels) and (rows == places.unsqueeze(axis)).all():
-                break
-        else:
-            raise self.unknown(node, f"{slot.name} is arranged otherwise than by channels.")
-        for number in range(places.ndim):
-            if (places == places.narrow(number, 0, 1)).all():
-                places = places.narrow(number, 0, 1)
-        number = self.emit(LookUp(tuple(places.flatten().tolist()), tuple(places.shape), count))
-        shape = (count, width) if is_transposed else (width, count)
-        number = self.emit(Linear(number, slot.part(first, shape), None, is_transposed))
-        if axis != -1:
-            number = self.emit(Pass(number, Step("aten.movedim.int", (-1, axis)), axis))
+        """A parameter as a value, see `written_table`."""
+        number = written_table(self.written, elements, channels, parameter.slot)
+        if number is None:
+            found = f"{parameter.slot.name} is arranged otherwise than by channels."
+            raise self.unknown(node, found)
         return number
 
     def axis(self, argument: Node) -> int:
         """The axis, from behind, on which the channels of a value lie."""
-        return self._axes[self._numbers[argument]]
+        return self.written.axes[self._numbers[argument]]
 
     def num_channels(self, argument: Node) -> int:
         shape = argument.meta["val"].shape
@@ -367,48 +281,6 @@ class Tracer:
         )
 
 
-def _width(operation: Operation, widths: Sequence[int]) -> int:
-    """How many channels a value has, from those that it is made of."""
-    match operation:
-        case Input() | Take() | Resize() | Remember():
-            return operation.width
-        case Linear():
-            return operation.weight.shape[operation.is_transposed]
-        case Convolve():
-            shape, movement = operation.weight.shape, operation.convolution
-            return shape[1] * movement.num_groups if movement.is_transposed else shape[0]
-        case Flatten():
-            return widths[operation.source] * operation.step.repeat
-        case Concatenate():
-            return sum(widths[source] for source in operation.sources)
-        case LookUp():
-            return operation.num_rows
-        case Gather() | Combine():
-            return len(operation.channels)
-    return widths[operation.sources[0]]
-
-
 def known_operations(rules: Mapping[Callable, Rule]) -> list[str]:
     """Names of the ATen operations that have a rule."""
     return sorted(str(target) for target in rules if target is not operator.getitem)
-
-
-def _without_idle_reshapes(operations: list[Operation]) -> list[Operation]:
-    """Where every operation acts on each point alone, how points are arranged does not matter."""
-
-    def is_idle(operation: Operation) -> bool:
-        has_reshape = isinstance(operation, Pass) and isinstance(operation.step, Reshape)
-        return has_reshape and operation.axis == -1
-
-    is_pointwise = all(isinstance(o, POINTWISE) or is_idle(o) for o in operations)
-    if not is_pointwise or not any(map(is_idle, operations)):
-        return operations
-    kept: list[Operation] = []
-    places: list[int] = []
-    for operation in operations:
-        if is_idle(operation):
-            places.append(places[operation.source])
-        else:
-            kept.append(operation.renumbered(places))
-            places.append(len(kept) - 1)
-    return [replace(o, axis=-1) if isinstance(o, Input) else o for o in kept]

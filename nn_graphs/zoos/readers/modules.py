@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.template import GraphTemplate, NeuronKind
+from nn_graphs.graphs.neural_graph import NeuronKind
+from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.graphs.trace import trace
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 

@@ -11,10 +11,20 @@ out, the one before the places of what a convolution does.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nn_graphs.graphs.rules import Normalization
-from nn_graphs.graphs.steps import AnyStep, Convolution, Reshape
+from nn_graphs.graphs.parts.rules import Normalization
+from nn_graphs.graphs.parts.steps import AnyStep, Convolution, Reshape
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterSlot
+
+
+class _Constant:
+    """Takes no value."""
+
+    sources = ()
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        """The same operation on values whose numbers have changed."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -26,21 +36,28 @@ class _Unary:
         return (self.source,)
 
     def renumbered(self, places: Sequence[int]) -> "Operation":
-        """The same operation on values whose numbers have changed."""
         return replace(self, source=places[self.source])
 
 
 @dataclass(frozen=True)
-class Input:
+class _Binary:
+    source: int
+    other: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        return (self.source, self.other)
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return replace(self, source=places[self.source], other=places[self.other])
+
+
+@dataclass(frozen=True)
+class Input(_Constant):
     """An input of the network with `width` channels."""
 
     width: int
     axis: int = -1
-
-    sources = ()
-
-    def renumbered(self, places: Sequence[int]) -> "Operation":
-        return self
 
 
 @dataclass(frozen=True)
@@ -127,33 +144,13 @@ class Activate(_Unary):
 
 
 @dataclass(frozen=True)
-class Add:
+class Add(_Binary):
     """`h + g`; as wide as `h`, the first channels of `g` only where `g` has more or fewer."""
-
-    source: int
-    addend: int
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        return (self.source, self.addend)
-
-    def renumbered(self, places: Sequence[int]) -> "Operation":
-        return Add(places[self.source], places[self.addend])
 
 
 @dataclass(frozen=True)
-class Multiply:
+class Multiply(_Binary):
     """`h * g`, channel by channel."""
-
-    source: int
-    factor: int
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        return (self.source, self.factor)
-
-    def renumbered(self, places: Sequence[int]) -> "Operation":
-        return Multiply(places[self.source], places[self.factor])
 
 
 @dataclass(frozen=True)
@@ -183,7 +180,7 @@ class Output(_Unary):
 
 
 @dataclass(frozen=True)
-class LookUp:
+class LookUp(_Constant):
     """Rows of a table: constant neurons, of which one is 1 at every place.
 
     `rows` are their numbers in the order of the places, whose axes have the sizes `shape`.
@@ -194,10 +191,6 @@ class LookUp:
     num_rows: int
 
     axis = -1
-    sources = ()
-
-    def renumbered(self, places: Sequence[int]) -> "Operation":
-        return self
 
 
 @dataclass(frozen=True)
@@ -222,55 +215,32 @@ class Modulate(_Unary):
 
 
 @dataclass(frozen=True)
-class Combine:
+class Combine(_Binary):
     """Products of channels of two values: one channel for each row of `channels` and `others`.
 
     With `is_match`, the sum over the products of a row of channels (queries and keys); else a row
     is one channel of each (the weights of a head and its values, summed over places).
     """
 
-    source: int
-    other: int
     channels: tuple[tuple[int, ...], ...]
     others: tuple[tuple[int, ...], ...]
     is_match: bool
 
     axis = -1
 
-    @property
-    def sources(self) -> tuple[int, ...]:
-        return (self.source, self.other)
-
-    def renumbered(self, places: Sequence[int]) -> "Operation":
-        return replace(self, source=places[self.source], other=places[self.other])
-
 
 @dataclass(frozen=True)
-class Remember:
+class Remember(_Constant):
     """The values of `width` recurrent neurons one step before the first `Recur` of it."""
 
     width: int
 
     axis = -1
-    sources = ()
-
-    def renumbered(self, places: Sequence[int]) -> "Operation":
-        return self
 
 
 @dataclass(frozen=True)
-class Recur:
-    """`h`, which the next step reads as `memory`."""
-
-    source: int
-    memory: int
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        return (self.source, self.memory)
-
-    def renumbered(self, places: Sequence[int]) -> "Operation":
-        return Recur(places[self.source], places[self.memory])
+class Recur(_Binary):
+    """`h`, which the next step reads as the memory `other`."""
 
 
 Operation = (

@@ -8,8 +8,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from nn_graphs.graphs.neural_graph import NeuronKind
-from nn_graphs.graphs.rules import EdgeKind, Rule, Sum
-from nn_graphs.graphs.steps import AnyStep, Convolution
+from nn_graphs.graphs.parts.rules import EdgeKind, Rule, Sum
+from nn_graphs.graphs.parts.steps import AnyStep, Convolution
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterSlot
 

@@ -8,10 +8,9 @@ share.
 
 import numpy as np
 
-from nn_graphs.graphs.groups import EdgeBlock
-from nn_graphs.graphs.ties import AxisTies
-
-Numbers = np.ndarray
+from nn_graphs.graphs.parts.groups import EdgeBlock
+from nn_graphs.graphs.symmetry.colours import Numbers
+from nn_graphs.graphs.symmetry.ties import AxisTies
 
 
 def tie_match(ties: AxisTies, target: int, blocks: list[EdgeBlock]) -> None:

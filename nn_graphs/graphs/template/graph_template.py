@@ -1,13 +1,4 @@
-"""Graph templates: one architecture compiled once, so that any weights become a graph by copying.
-
-A template knows the groups of neurons, the blocks of edges between them, and which slice of the
-flat parameter vector each of them shows. Edges are ordered by block; within a dense block the edge
-from source neuron i to target neuron o is number `o * num_sources + i`, torch's `[out, in]`, so a
-block's features are a contiguous slice of the parameters and back.
-
-The kernel of a convolution is stored at its own size: the features of the edges are then
-`[num_values, 1]`, edge after edge, and `centred` brings all to one size `[num_edges, prod(size)]`.
-"""
+"""The template of an architecture: what it holds, and what can be asked of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,16 +9,26 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.groups import EdgeBlock, NodeGroup
-from nn_graphs.graphs.kernels import centred_kernels, common_kernel_size, cropped_kernels
 from nn_graphs.graphs.neural_graph import (
     GraphStructure,
     NeuralGraph,
     NeuralGraphStack,
     NeuronKind,
 )
-from nn_graphs.graphs.steps import Unfollowed
-from nn_graphs.graphs.symmetry import NeuronRules, Symmetries
+from nn_graphs.graphs.parts.groups import EdgeBlock, NodeGroup
+from nn_graphs.graphs.parts.kernels import centred_kernels, common_kernel_size, cropped_kernels
+from nn_graphs.graphs.parts.steps import Unfollowed
+from nn_graphs.graphs.symmetry.neuron_rules import NeuronRules
+from nn_graphs.graphs.symmetry.segments import Symmetries
+from nn_graphs.graphs.template.features import (
+    check_shape,
+    check_values,
+    edge_features,
+    node_features,
+)
+from nn_graphs.graphs.template.inversion import shown_params
+from nn_graphs.graphs.template.places import Places, divided_slots, places_of
+from nn_graphs.graphs.template.structure import make_structure
 from nn_graphs.graphs.topology import LayeredTopology
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
 
@@ -119,37 +120,18 @@ class GraphTemplate:
         return [block for block in self.blocks if block.source == group]
 
     @cached_property
-    def places(self) -> dict[ParameterSlot, list[NodeGroup | EdgeBlock]]:
+    def places(self) -> Places:
         """Where the graph shows each parameter: the groups of a bias, the blocks of a weight."""
-        places: dict[ParameterSlot, list[NodeGroup | EdgeBlock]] = {}
-        for slot, place in [(group.bias, group) for group in self.groups] + [
-            (block.weight, block) for block in self.blocks
-        ]:
-            if slot is not None:
-                places.setdefault(slot, []).append(place)
-        return places
+        return places_of(self.groups, self.blocks)
 
     @cached_property
     def is_shown(self) -> Bool[Tensor, "num_params"]:
         """Which parameters the graph shows; a parameter that no output needs is in none."""
-        return torch.cat([torch.full((slot.size,), slot in self.places) for slot in self._parts])
+        return torch.cat([torch.full((slot.size,), slot in self.places) for slot in self._slots])
 
     @cached_property
-    def _parts(self) -> list[ParameterSlot]:
-        """The slots, those that the graph shows in parts divided, in the order of the vector."""
-        shown = sorted(self.places, key=lambda slot: slot.offset)
-        parts: list[ParameterSlot] = []
-        for slot in self.parameters.slots:
-            inside = [own for own in shown if slot.offset <= own.offset < slot.stop and own.size]
-            if not inside or slot in self.places:
-                parts.append(slot)
-                continue
-            at = 0
-            for own in [*inside, slot.part(slot.size, (0,))]:
-                gap = own.offset - slot.offset - at
-                parts += [slot.part(at, (gap,))] * (gap > 0) + [own] * (own.size > 0)
-                at += gap + own.size
-        return parts
+    def _slots(self) -> list[ParameterSlot]:
+        return divided_slots(self.parameters, self.places)
 
     @cached_property
     def neuron_rules(self) -> NeuronRules:
@@ -165,8 +147,8 @@ class GraphTemplate:
             NNGraphsError: the tensors do not fit this architecture, or hold NaN or infinity.
         """
         params = source if isinstance(source, Tensor) else self.parameters.flatten(source)
-        self._check_shape(params, (self.num_params,))
-        self._check_values(params)
+        check_shape(self.parameters, params, (self.num_params,))
+        check_values(self.parameters, params)
         return self.stack(params.unsqueeze(0))[0]
 
     def stack(self, params: Float[Tensor, "B num_params"]) -> NeuralGraphStack:
@@ -175,52 +157,9 @@ class GraphTemplate:
         Raises:
             NNGraphsError: the vectors are of another length.
         """
-        self._check_shape(params, (len(params), self.num_params))
-        return NeuralGraphStack(self, self._node_features(params), self._edge_features(params))
-
-    def _node_features(self, params: Tensor) -> Float[Tensor, "B num_nodes 1"]:
-        parts = [
-            self.parameters.view(params, group.bias)
-            if group.bias is not None
-            else params.new_zeros(len(params), group.width)
-            for group in self.groups
-        ]
-        return torch.cat(parts, dim=1).unsqueeze(-1)
-
-    def _edge_features(self, params: Tensor) -> Float[Tensor, "B num_values 1"]:
-        parts = [
-            self._part(self.parameters.view(params, block.weight), block).flatten(1)
-            if block.weight is not None
-            else params.new_full((len(params), block.num_edges), block.constant)
-            for block in self.blocks
-        ]
-        return torch.cat(parts, dim=1).unsqueeze(-1)
-
-    def _part(self, weight: Float[Tensor, "*B _"], block: EdgeBlock) -> Tensor:
-        """The part of a parameter that a block shows."""
-        if block.columns is None:
-            return weight
-        return weight.narrow(block.column_axis - len(block.weight.shape), *block.columns)
-
-    def _check_shape(self, params: Tensor, shape: tuple[int, ...]) -> None:
-        if params.shape != shape:
-            raise NNGraphsError(
-                f"make neural graphs of {self.num_params} parameters each",
-                found=f"the tensor given has the shape {list(params.shape)}.",
-                do="Pass one flat vector, a module or a state dict; for many use template.stack.",
-            )
-
-    def _check_values(self, params: Tensor) -> None:
-        if not len(params) or all(bound.isfinite() for bound in params.aminmax()):  # one pass
-            return
-        bad = (~params.isfinite()).nonzero().flatten().tolist()
-        if bad:
-            slot = next(s for s in self.parameters.slots if bad[0] < s.offset + s.size)
-            raise NNGraphsError(
-                f"make a neural graph of {self.num_params} parameters",
-                found=f"{len(bad)} are NaN or infinite, the first in {slot.name}.",
-                do="Leave out networks whose training diverged.",
-            )
+        check_shape(self.parameters, params, (len(params), self.num_params))
+        nodes = node_features(self.groups, self.parameters, params)
+        return NeuralGraphStack(self, nodes, edge_features(self.blocks, self.parameters, params))
 
     # Graph -> parameters.
 
@@ -245,36 +184,7 @@ class GraphTemplate:
             graphs = graphs.with_own_kernels()
         nodes, edges = graphs.node_features, graphs.edge_features
         self._check_graphs(nodes, edges)
-        parts = [self._read(slot, nodes, edges, base) for slot in self._parts]
-        return torch.cat(parts, dim=-1)
-
-    def _read(
-        self, slot: ParameterSlot, nodes: Tensor, edges: Tensor, base: Tensor | None
-    ) -> Float[Tensor, "*B slot_size"]:
-        """One parameter, from the places that show it."""
-        places = self.places.get(slot, [])
-        before = None if base is None else base[..., slot.offset : slot.offset + slot.size]
-        if all(isinstance(place, NodeGroup) or place.columns is None for place in places):
-            return _combined([_shown(place, nodes, edges) for place in places], before, slot, nodes)
-        return self._read_columns(slot, nodes, edges, before)
-
-    def _read_columns(
-        self, slot: ParameterSlot, nodes: Tensor, edges: Tensor, before: Tensor | None
-    ) -> Float[Tensor, "*B slot_size"]:
-        """One parameter whose columns stand in several blocks."""
-        blocks: list[EdgeBlock] = self.places[slot]
-        axis = blocks[0].column_axis - len(slot.shape)
-        parts = []
-        for columns in sorted({block.columns for block in blocks}):
-            shown = [
-                _shown(block, nodes, edges).unflatten(-1, _part_shape(slot, block))
-                for block in blocks
-                if block.columns == columns
-            ]
-            old = before if before is None else before.unflatten(-1, slot.shape)
-            old = old if old is None else old.narrow(axis, *columns)
-            parts.append(_combined(shown, old, slot, nodes))
-        return torch.cat(parts, dim=axis).flatten(-len(slot.shape))
+        return shown_params(self._slots, self.places, nodes, edges, base=base)
 
     def _check_graphs(self, nodes: Tensor, edges: Tensor) -> None:
         found = (*nodes.shape[-2:], *edges.shape[-2:])
@@ -361,60 +271,8 @@ class GraphTemplate:
     def _structure(self, device: torch.device, dtype: torch.dtype) -> GraphStructure:
         key = ("structure", device, torch.promote_types(dtype, torch.float32))
         if key not in self._cache:
-            self._cache[key] = _make_structure(self.groups, self.blocks).to(*key[1:])
+            self._cache[key] = make_structure(self.groups, self.blocks).to(*key[1:])
         return self._cache[key]
 
     def __getstate__(self) -> dict:
         return {**vars(self), "_cache": {}}
-
-
-def _make_structure(groups: tuple[NodeGroup, ...], blocks: tuple[EdgeBlock, ...]) -> GraphStructure:
-    """The structure on the CPU, its constants in float64."""
-    widths = torch.tensor([group.width for group in groups])
-
-    def per_node(values: list, dtype: torch.dtype | None = None) -> Tensor:
-        return torch.tensor(values, dtype=dtype).repeat_interleave(widths)
-
-    return GraphStructure(
-        edge_index=torch.cat([_block_edges(block, groups) for block in blocks], dim=1),
-        layer_id=per_node(list(range(len(groups)))),
-        kind_id=per_node([group.kind.value for group in groups]),
-        neuron_id=torch.cat([group.first_neuron + torch.arange(group.width) for group in groups]),
-        activation_id=per_node([group.activation.activation_id for group in groups]),
-        activation_parameter=per_node([g.activation.parameter for g in groups], torch.float64),
-        offset=per_node([group.offset for group in groups], torch.float64),
-        has_bias=per_node([group.bias is not None for group in groups]),
-        edge_kind_id=torch.cat(
-            [torch.full((block.num_edges,), block.kind.value) for block in blocks]
-        ),
-        position_id=torch.cat([block.positions() for block in blocks]),
-    )
-
-
-def _block_edges(block: EdgeBlock, groups: tuple[NodeGroup, ...]) -> Tensor:
-    source, target = block.ends()
-    return torch.stack([groups[block.source].start + source, groups[block.target].start + target])
-
-
-def _shown(place: NodeGroup | EdgeBlock, nodes: Tensor, edges: Tensor) -> Float[Tensor, "*B size"]:
-    """The values of a place of the graph."""
-    if isinstance(place, NodeGroup):
-        return nodes[..., place.start : place.stop, 0]
-    return edges[..., place.first_value : place.last_value, 0]
-
-
-def _combined(
-    shown: list[Tensor], before: Tensor | None, slot: ParameterSlot, like: Tensor
-) -> Tensor:
-    """What several places of the graph that show the same say of it."""
-    if before is None:
-        return shown[0] if shown else like.new_zeros(*like.shape[:-2], slot.size)
-    if len(shown) == 1:
-        return shown[0]
-    return before + sum(values - before for values in shown)
-
-
-def _part_shape(slot: ParameterSlot, block: EdgeBlock) -> tuple[int, ...]:
-    shape = list(slot.shape)
-    shape[block.column_axis] = block.columns[1]
-    return tuple(shape)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nn_graphs.graphs.groups import EdgeBlock
+from nn_graphs.graphs.parts.groups import EdgeBlock
 
 
 def centred_kernels(

@@ -1,10 +1,12 @@
-"""Ties: which neurons move together, cut by cut and block by block (see also test_symmetry)."""
+"""Ties: which neurons move together, cut by cut and block by block."""
+
+import random
 
 import numpy as np
 import pytest
 
-from nn_graphs.graphs.symmetry import Symmetries
-from nn_graphs.graphs.ties import AxisTies, Segment
+from nn_graphs.graphs.symmetry import Segment, Symmetries
+from nn_graphs.graphs.symmetry.ties import AxisTies
 from nn_graphs.graphs.trace import trace
 from tests.graphs.convolutional import CASES
 
@@ -159,3 +161,82 @@ def _renumbered(segment: Segment, expected: list[Segment]) -> tuple:
     )
     number = None if segment.permutation is None else expected[0].permutation
     return number, segment.length, segment.repeat, inner
+
+
+# Ties against a union-find over single neurons.
+
+
+def random_ties(seed: int) -> tuple[list[int], list[tuple[int, int, int]], list[int], list[tuple]]:
+    """Widths, ties `(group, other, length)`, fixed groups and cuts `(group, position)`."""
+    draw = random.Random(seed)
+    widths = [draw.randint(1, 8) for _ in range(draw.randint(2, 6))]
+    groups = range(len(widths))
+    pairs = [(draw.choice(groups), draw.choice(groups)) for _ in range(draw.randint(0, 8))]
+    ties = [(a, b, draw.randint(1, min(widths[a], widths[b]))) for a, b in pairs]
+    fixed = [group for group in groups if draw.random() < 0.15]
+    cut = [group for group in groups if draw.random() < 0.2]
+    return widths, ties, fixed, [(group, draw.randint(0, widths[group])) for group in cut]
+
+
+def classes_of(widths: list[int], ties: list[tuple[int, int, int]]) -> dict[tuple, frozenset]:
+    """Which neurons `(group, place)` each neuron is tied to, itself included."""
+    classes = {(g, i): frozenset([(g, i)]) for g, width in enumerate(widths) for i in range(width)}
+    for group, other, length in ties:
+        for place in range(length):
+            union = classes[group, place] | classes[other, place]
+            for neuron in union:
+                classes[neuron] = union
+    return classes
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_ties_against_brute_force(block):
+    for seed in range(100 * block, 100 * block + 100):
+        widths, ties, fixed, cuts = random_ties(seed)
+        steps = [("tie", tie) for tie in ties] + [("fix", (group,)) for group in fixed]
+        steps += [("cut", cut) for cut in cuts]
+        random.Random(seed).shuffle(steps)
+        axes = AxisTies(widths)
+        for kind, (*arguments,) in steps:
+            if kind == "tie":
+                axes.tie(*arguments[:2], length=arguments[2])
+            else:
+                getattr(axes, kind)(*arguments)
+        check_axes(axes.axes(), widths, ties, fixed, cuts)
+
+
+def check_axes(axes, widths, ties, fixed, cuts) -> None:
+    classes = classes_of(widths, ties)
+    found, segment_of = {}, {}  # what moves a neuron, and which segment it lies in
+    for group, axis in enumerate(axes):
+        assert sum(segment.length for segment in axis) == widths[group]
+        place = 0
+        for number, segment in enumerate(axis):
+            for step in range(segment.length):
+                is_fixed = segment.permutation is None
+                found[group, place] = None if is_fixed else (segment.permutation, step)
+                segment_of[group, place] = number
+                place += 1
+    for neuron, tied in classes.items():
+        is_fixed = any(group in fixed for group, _ in tied)
+        assert (found[neuron] is None) == is_fixed
+        for other, other_tied in classes.items():
+            if not is_fixed and found[other] is not None:
+                assert (found[neuron] == found[other]) == (tied == other_tied)
+    for group, place in classes:
+        if place + 1 < widths[group] and found[group, place] is not None:
+            groups, next_groups = ({g for g, _ in classes[group, p]} for p in (place, place + 1))
+            is_cut = any((g, place + 1) in cuts for g in groups)
+            together = segment_of[group, place] == segment_of[group, place + 1]
+            assert together == (groups == next_groups and not is_cut)
+
+
+def test_segments_are_numbered_in_order_of_appearance():
+    axes = AxisTies([3, 4, 2])
+    axes.tie(0, 1, length=2)
+    axes.fix(2)
+    assert axes.axes() == (
+        (Segment(0, 2), Segment(1, 1)),
+        (Segment(0, 2), Segment(2, 2)),
+        (Segment(None, 2),),
+    )

@@ -7,38 +7,16 @@ item, what is inside them. That is found by colour refinement, with 64-bit hashe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import count, pairwise
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-Numbers = np.ndarray
-
-
-@dataclass(frozen=True)
-class Segment:
-    """`length` neighbouring items moved by the permutation number `permutation`; None: fixed.
-
-    An item is one neuron, `repeat` neighbouring ones (a neuron and its copies), or, with `inner`, a
-    block of segments. A permutation inside a block is drawn anew for every block.
-    """
-
-    permutation: int | None
-    length: int
-    repeat: int = 1
-    inner: "tuple[Segment, ...]" = ()
-
-    @property
-    def item_width(self) -> int:
-        """Number of neurons of one item."""
-        return sum(segment.width for segment in self.inner) if self.inner else self.repeat
-
-    @property
-    def width(self) -> int:
-        """Number of neurons."""
-        return self.length * self.item_width
+from nn_graphs.graphs.symmetry.colours import Numbers, hashed, ranks_of, runs_of
+from nn_graphs.graphs.symmetry.nesting import Forest, class_pairs
+from nn_graphs.graphs.symmetry.segments import Segment
+from nn_graphs.graphs.symmetry.writing import SegmentWriter
 
 
 class AxisTies:
@@ -139,13 +117,13 @@ class AxisTies:
         classes = self._tie_shared_items(self._classes())
         while (merged := self._merge_twin_items(classes)) is not None:
             classes = merged
-        forest = _Forest(classes, self._nests)
+        forest = Forest(classes, self._nests)
         leaders = self._leaders(classes, forest)
         is_fixed = self._fixed_classes(classes, forest, leaders)
         marks = self._marks(classes)
         colours = self._colours(classes, forest, marks, leaders)
         while True:
-            writer = _SegmentWriter(classes, forest, colours, marks, is_fixed, leaders)
+            writer = SegmentWriter(classes, forest, colours, marks, is_fixed, leaders)
             axes = writer.axes(self._starts)
             if not writer.conflicts:
                 return axes
@@ -188,9 +166,9 @@ class AxisTies:
         """Items with the same neurons inside move together."""
         if not self._nests:
             return None
-        pairs = _class_pairs(classes, self._nests)
+        pairs = class_pairs(classes, self._nests)
         contents = np.zeros(self._num_elements, dtype=np.uint64)
-        np.add.at(contents, pairs[:, 1], _hash(pairs[:, 0]))
+        np.add.at(contents, pairs[:, 1], hashed(pairs[:, 0]))
         items = np.unique(pairs[:, 1])
         _, first, twin = np.unique(contents[items], return_index=True, return_inverse=True)
         if len(first) == len(items):
@@ -200,7 +178,7 @@ class AxisTies:
         self._ties.append((representative[items], representative[items[first[twin]]]))
         return self._classes()
 
-    def _leaders(self, classes: Numbers, forest: "_Forest") -> Numbers:
+    def _leaders(self, classes: Numbers, forest: Forest) -> Numbers:
         """The class whose order each class keeps, its own mostly.
 
         A leader lies in an item around the one that its follower lies in, or in none. Where that is
@@ -225,7 +203,7 @@ class AxisTies:
         forest.is_crossed[wrong] = forest.is_crossed[leaders[wrong]] = True
         return leaders
 
-    def _fixed_classes(self, classes: Numbers, forest: "_Forest", leaders: Numbers) -> Numbers:
+    def _fixed_classes(self, classes: Numbers, forest: Forest, leaders: Numbers) -> Numbers:
         is_fixed = forest.is_crossed.copy()
         for group in self._fixed:
             is_fixed[classes[self._starts[group] : self._starts[group + 1]]] = True
@@ -241,10 +219,10 @@ class AxisTies:
         section = np.zeros(self._starts[-1], dtype=np.int64)
         for start, cuts, width in zip(self._starts, self._cuts, self._widths, strict=False):
             section[[start + position for position in {0, *cuts} if width]] = 1
-        ranks = _ranks(classes[: len(section)], self._group_of)
-        marks = _hash(_hash(np.cumsum(section)) + ranks.astype(np.uint64))
+        ranks = ranks_of(classes[: len(section)], self._group_of)
+        marks = hashed(hashed(np.cumsum(section)) + ranks.astype(np.uint64))
         for neurons, own in self._told:
-            marks[neurons] = _hash(marks[neurons] + _hash(own))
+            marks[neurons] = hashed(marks[neurons] + hashed(own))
         return marks
 
     @property
@@ -252,7 +230,7 @@ class AxisTies:
         return np.repeat(np.arange(len(self._widths)), self._widths)
 
     def _colours(
-        self, classes: Numbers, forest: "_Forest", marks: Numbers, leaders: Numbers
+        self, classes: Numbers, forest: Forest, marks: Numbers, leaders: Numbers
     ) -> Numbers:
         """Equal where nothing tells two classes apart."""
         led = np.flatnonzero(leaders != np.arange(len(leaders)))
@@ -260,179 +238,16 @@ class AxisTies:
         colours = np.zeros(self._num_elements, dtype=np.uint64)
         np.add.at(colours, of_neurons, marks)
         if self._nests:  # in how many items a class itself is said to lie
-            np.add.at(colours, _class_pairs(classes, self._nests)[:, 0], _hash(np.array([1 << 43])))
+            np.add.at(colours, class_pairs(classes, self._nests)[:, 0], hashed(np.array([1 << 43])))
         count = 0
         while True:
             colours = forest.refine(colours)
-            told = _hash(colours[led]) + _hash(colours[leaders[led]] ^ np.uint64(3))
-            np.add.at(colours, leaders[led], _hash(colours[led] ^ np.uint64(4)))
+            told = hashed(colours[led]) + hashed(colours[leaders[led]] ^ np.uint64(3))
+            np.add.at(colours, leaders[led], hashed(colours[led] ^ np.uint64(4)))
             colours[led] = told
-            runs = _runs(colours[forest.top[of_neurons]], group_of)
-            np.add.at(colours, forest.top[of_neurons], _hash(runs + (1 << 41)))
+            runs = runs_of(colours[forest.top[of_neurons]], group_of)
+            np.add.at(colours, forest.top[of_neurons], hashed(runs + (1 << 41)))
             found = len(np.unique(colours[classes]))
             if found == count:
                 return colours
             count = found
-
-
-class _Forest:
-    """Which class lies inside which item; items may lie in larger ones.
-
-    Attributes:
-        parent: the smallest item around each class, -1 where there is none.
-        is_crossed: items that overlap, and what is in them, cannot move.
-    """
-
-    def __init__(self, classes: Numbers, nests: Sequence[tuple[Numbers, Numbers]]):
-        size = len(classes)
-        self.parent = np.full(size, -1)
-        self.is_crossed = np.zeros(size, dtype=bool)
-        if nests:
-            pairs = _class_pairs(classes, nests)
-            sizes = np.bincount(pairs[:, 1], minlength=size)
-            order = np.lexsort((sizes[pairs[:, 1]], pairs[:, 0]))
-            self._chain(pairs[order])
-        self.top = np.arange(size)
-        self.depth = 0
-        while ((above := self.parent[self.top]) >= 0).any() and self.depth < 8:
-            self.top = np.where(above >= 0, above, self.top)
-            self.depth += 1
-
-    def _chain(self, pairs: Numbers) -> None:
-        """Each class lies in its smallest item, that in the next larger one, and so on."""
-        inner, outer = pairs[:, 0], pairs[:, 1]
-        is_first = np.append(True, inner[1:] != inner[:-1])
-        self.parent[inner[is_first]] = outer[is_first]
-        lower, upper = outer[:-1][~is_first[1:]], outer[1:][~is_first[1:]]
-        self.parent[lower] = upper
-        is_wrong = self.parent[lower] != upper
-        for ends in (lower[is_wrong], upper[is_wrong]):
-            self.is_crossed[ends] = True
-        self.is_crossed[inner[np.isin(outer, np.flatnonzero(self.is_crossed))]] = True
-
-    def refine(self, colours: Numbers) -> Numbers:
-        """Colours that know those of the items around a class, and of what is inside it."""
-        inside = np.flatnonzero(self.parent >= 0)
-        for _ in range(2 * self.depth):
-            refined = colours.copy()
-            np.add.at(refined, self.parent[inside], _hash(colours[inside] ^ np.uint64(1)))
-            refined[inside] += _hash(colours[self.parent[inside]] ^ np.uint64(2))
-            colours = refined
-        return colours.copy()
-
-
-class _SegmentWriter:
-    """Writes the axes of groups as trees of segments, numbering permutations as they appear."""
-
-    def __init__(
-        self,
-        classes: Numbers,
-        forest: _Forest,
-        colours: Numbers,
-        marks: Numbers,
-        is_fixed: Numbers,
-        leaders: Numbers,
-    ):
-        self.classes, self.forest, self.is_fixed = classes, forest, is_fixed
-        self.leaders = leaders
-        self.colours, self.marks = colours, marks
-        self.numbers: dict[int, int] = {}
-        self.orders: dict[int, bytes] = {}
-        self.conflicts: set[int] = set()  # colours whose items stand in different orders
-
-    def axes(self, starts: Numbers) -> tuple[tuple[Segment, ...], ...]:
-        neurons = np.arange(len(self.marks))
-        return tuple(
-            self._segments(neurons[start:stop]) for start, stop in pairwise(starts.tolist())
-        )
-
-    def _segments(self, neurons: Numbers, level: int = 0) -> tuple[Segment, ...]:
-        """The segments of neighbouring neurons."""
-        if not len(neurons):
-            return ()
-        classes = self.classes[neurons]
-        items = self._at_level(classes, level)
-        item_starts = _boundaries(items)
-        item_widths = np.diff(np.append(item_starts, len(items)))
-        chosen = items[item_starts]
-        marks = self.marks[neurons[item_starts]]
-        kinds = np.stack([self.colours[chosen], item_widths.astype(np.uint64), marks])
-        changes = np.append(True, (kinds[:, 1:] != kinds[:, :-1]).any(axis=0))
-        first_items = np.append(np.flatnonzero(changes), len(chosen)).tolist()
-        segments = []
-        for first, last in pairwise(first_items):
-            start, width = int(item_starts[first]), int(item_widths[first])
-            block = classes[start : start + width]
-            alike = classes[start : start + width * (last - first)].reshape(-1, width)
-            self._check_alike(alike, int(chosen[first]))
-            is_leaf = (block == chosen[first]).all()
-            segments.append(
-                Segment(
-                    self._number(chosen[first:last]),
-                    last - first,
-                    width if is_leaf else 1,
-                    () if is_leaf else self._segments(neurons[start : start + width], level + 1),
-                )
-            )
-        return tuple(segments)
-
-    def _at_level(self, classes: Numbers, level: int) -> Numbers:
-        """Of the items around each neuron, from the largest down to its class, one."""
-        chain = [classes]
-        while ((above := self.forest.parent[chain[-1]]) >= 0).any():
-            chain.append(np.where(above >= 0, above, chain[-1]))
-        depth = np.zeros(len(classes), dtype=np.int64)  # items around each class
-        for lower, upper in pairwise(chain):
-            depth += lower != upper
-        steps = np.maximum(depth - level, 0)
-        return np.stack(chain)[steps, np.arange(len(classes))]
-
-    def _number(self, items: Numbers) -> int | None:
-        if self.is_fixed[items].any():
-            return None
-        items = self.leaders[items]
-        colour = int(self.colours[items[0]])
-        if self.orders.setdefault(colour, items.tobytes()) != items.tobytes():
-            self.conflicts.add(colour)
-        return self.numbers.setdefault(colour, len(self.numbers))
-
-    def _check_alike(self, classes: Numbers, item: int) -> None:
-        """Items that change places, `[items, neurons]`, must hold neurons in the same order."""
-        colours = self.colours[classes]
-        if (colours != colours[0]).any() and not self.is_fixed[item]:
-            self.conflicts.add(int(self.colours[item]))
-
-
-def _class_pairs(classes: Numbers, pairs: Sequence[tuple[Numbers, Numbers]]) -> Numbers:
-    """Distinct pairs (class inside, class of the item)."""
-    ends = [classes[np.concatenate(numbers)] for numbers in zip(*pairs, strict=True)]
-    return np.unique(np.stack(ends, axis=1), axis=0)
-
-
-def _ranks(classes: Numbers, group_of: Numbers) -> Numbers:
-    """How often a neuron's class was met before in its group."""
-    order = np.lexsort((classes, group_of))
-    keys = np.stack([group_of[order], classes[order]])
-    is_new = np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0))
-    starts = np.maximum.accumulate(np.where(is_new, np.arange(len(order)), 0))
-    ranks = np.empty(len(order), dtype=np.int64)
-    ranks[order] = np.arange(len(order)) - starts
-    return ranks
-
-
-def _runs(colours: Numbers, group_of: Numbers) -> Numbers:
-    """Number of the run of neighbours of one colour and one group that each neuron lies in."""
-    changes = (colours[1:] != colours[:-1]) | (group_of[1:] != group_of[:-1])
-    return np.append(0, np.cumsum(changes))
-
-
-def _boundaries(values: Numbers) -> Numbers:
-    return np.flatnonzero(np.append(True, values[1:] != values[:-1]))
-
-
-def _hash(values: Numbers) -> Numbers:
-    """Scrambled 64-bit numbers (the finalizer of splitmix64, Steele et al., 2014)."""
-    scrambled = np.asarray(values).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    scrambled = (scrambled ^ (scrambled >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    scrambled = (scrambled ^ (scrambled >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return scrambled ^ (scrambled >> np.uint64(31))

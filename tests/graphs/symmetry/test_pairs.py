@@ -9,7 +9,7 @@ from nn_graphs.graphs.symmetry import ALL_KINDS, apply_symmetries, sample_symmet
 from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.graphs.trace import trace
 from tests.graphs.attentive import ATTENTIVE, Expected
-from tests.graphs.test_propagation import assert_all_close, outputs_of
+from tests.graphs.checks import assert_all_close, assert_inverts, assert_ordered, outputs_of
 
 
 @pytest.fixture(scope="module", params=ATTENTIVE)
@@ -23,12 +23,7 @@ def network(request) -> tuple[Expected, GraphTemplate, Tensor]:
 
 
 def test_inverting_gives_the_parameters_back(network):
-    _, template, params = network
-    stack = template.stack(params)
-    assert torch.equal(template.invert(stack), params)
-    assert torch.equal(template.invert(stack, base=params), params)
-    assert torch.equal(template.invert(stack[0]), params[0])
-    assert template.is_shown.all()
+    assert_inverts(*network[1:])
 
 
 @pytest.mark.parametrize("kinds", [("permutation",), ALL_KINDS])
@@ -64,11 +59,7 @@ def test_message_passing_gives_the_outputs_or_says_why_not(network, raises_sayin
 
 
 def test_edges_run_forward_and_are_ordered_by_target(network):
-    _, template, _ = network
-    source, target = template.structure().edge_index
-    layer_id = template.structure().layer_id
-    assert (layer_id[source] < layer_id[target]).all()
-    assert (layer_id[target].diff() >= 0).all()
+    assert_ordered(network[1])
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ whole groups change places.
 
 from collections.abc import Sequence
 
-from nn_graphs.graphs.groups import EdgeBlock, NodeGroup
 from nn_graphs.graphs.neural_graph import NeuronKind
-from nn_graphs.graphs.pairs import tie_match, tie_pairs
-from nn_graphs.graphs.rules import Match, Memory, Modulation, Normalization, OneHot, Pairing
-from nn_graphs.graphs.symmetry import Symmetries
-from nn_graphs.graphs.ties import AxisTies
+from nn_graphs.graphs.parts.groups import EdgeBlock, NodeGroup
+from nn_graphs.graphs.parts.rules import Match, Memory, Modulation, Normalization, OneHot, Pairing
+from nn_graphs.graphs.symmetry.pairs import tie_match, tie_pairs
+from nn_graphs.graphs.symmetry.segments import Symmetries
+from nn_graphs.graphs.symmetry.ties import AxisTies
 from nn_graphs.networks.parameters import ParameterSlot
 
 

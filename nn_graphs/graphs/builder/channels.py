@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nn_graphs.graphs.steps import AnyStep
+from nn_graphs.graphs.parts.steps import AnyStep
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,11 @@ class Value:
         """Whether all channels are neurons' own values, none scaled or zero."""
         is_covered = sum(piece.width for piece in self.pieces) == self.width
         return is_covered and all(piece.factor == 1 for piece in self.pieces)
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether several channels are one neuron's."""
+        return any(piece.repeat > 1 for piece in self.pieces)
 
     def with_pieces(self, **changes) -> "Value":
         return replace(self, pieces=tuple(replace(piece, **changes) for piece in self.pieces))
