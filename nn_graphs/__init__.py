@@ -5,10 +5,11 @@ from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
 from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.graphs.trace import trace
-from nn_graphs.networks.spec import LayerSpec, NetworkSpec
+from nn_graphs.networks.spec import ConvSpec, LayerSpec, NetworkSpec
 from nn_graphs.zoos.zoo import Zoo
 
 __all__ = [
+    "ConvSpec",
     "GraphTemplate",
     "LayerSpec",
     "NNGraphsError",

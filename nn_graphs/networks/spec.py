@@ -5,11 +5,14 @@ Layer `l` (counted from 1; 0 is the input) computes
     h_l = act_l(W_l h_{l-1} + b_l + sum_{s in skips_l} h_s) + offset_l
 
 where a skip adds the first min(width_s, width_l) channels of an earlier layer's output, as the
-residuals of the CNN Wild Park do (Kofinas et al., ICLR 2024).
+residuals of the CNN Wild Park do (Kofinas et al., ICLR 2024). W_l is a matrix or a convolution;
+convolutions come first, and the linear layer behind them reads the mean of every channel over its
+places, or all places.
 """
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,15 +25,56 @@ from nn_graphs.networks.parameters import ParameterLayout
 
 
 @dataclass(frozen=True)
-class LayerSpec:
-    """One linear layer with what follows it.
+class ConvSpec:
+    """How a kernel moves over the places of its input; one number per axis of the places.
 
     Attributes:
-        width: number of output neurons.
+        kernel_size: e.g. `(3, 3)` for images.
+        stride: steps between two places of the kernel; by default 1.
+        padding: zeros at both ends of every axis; by default 0.
+    """
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "stride", self.stride or (1,) * self.num_axes)
+        object.__setattr__(self, "padding", self.padding or (0,) * self.num_axes)
+        lengths = {len(self.kernel_size), len(self.stride), len(self.padding)}
+        if len(lengths) != 1 or self.num_axes not in CONVOLUTIONS:
+            raise NNGraphsError(
+                f"describe a convolution with kernels {list(self.kernel_size)}",
+                found=f"its stride is {list(self.stride)}, its padding {list(self.padding)}.",
+                do="Give one number for each of the one to three axes.",
+            )
+
+    @classmethod
+    def square(cls, size: int, *, stride: int = 1, padding: int = 0) -> "ConvSpec":
+        """For images: the same in both axes."""
+        return cls((size,) * 2, (stride,) * 2, (padding,) * 2)
+
+    @property
+    def num_axes(self) -> int:
+        return len(self.kernel_size)
+
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One linear or convolutional layer with what follows it.
+
+    Attributes:
+        width: number of output neurons; of a convolution, channels.
         activation: applied to the sum of the linear map and the skips.
         has_bias: whether the linear map has a bias.
         skips: earlier layers whose outputs are added before the activation (0 = the input).
         offset: a constant added after the activation (0.5 in the INRs of Navon et al., 2023).
+        conv: the layer is this convolution; None: it is linear.
+        num_places: of a linear layer behind a convolution: it reads the values at that many places,
+            channel after channel, as torch flattens them; None: their mean (global average pool).
     """
 
     width: int
@@ -38,6 +82,8 @@ class LayerSpec:
     has_bias: bool = True
     skips: tuple[int, ...] = ()
     offset: float = 0.0
+    conv: ConvSpec | None = None
+    num_places: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +91,7 @@ class NetworkSpec:
     """A feed-forward network as data.
 
     Attributes:
-        in_width: number of input neurons.
+        in_width: number of input neurons; channels, if the first layer is a convolution.
         layers: the layers, from input to output.
     """
 
@@ -61,6 +107,24 @@ class NetworkSpec:
                         found=f"a skip must come from one of the layers 0 to {number - 1}.",
                         do="Number layers from 1; 0 is the input.",
                     )
+            self._check_places(number)
+
+    def _check_places(self, number: int) -> None:
+        """Makes sure that the kind of a layer fits those it reads."""
+        layer, axes = self.layers[number - 1], self.num_axes
+        fault = None
+        if axes[number] and axes[number] != axes[number - 1]:
+            fault = f"kernels over {axes[number]} axes and reads {axes[number - 1]}"
+        elif layer.num_places is not None and (axes[number] or not axes[number - 1]):
+            fault = f"num_places {layer.num_places}, and is not linear behind a convolution"
+        elif any(axes[skip] != axes[number] for skip in layer.skips):
+            fault = "a skip from a convolution to a linear layer"
+        if fault is not None:
+            raise NNGraphsError(
+                f"describe a network of {len(self.layers)} layers",
+                found=f"layer {number} has {fault}.",
+                do="Put convolutions first, then linear layers; skips join layers of one kind.",
+            )
 
     @classmethod
     def mlp(
@@ -74,17 +138,71 @@ class NetworkSpec:
         hidden = [LayerSpec(width, activation) for width in layer_layout[1:-1]]
         return cls(layer_layout[0], (*hidden, LayerSpec(layer_layout[-1], offset=offset)))
 
+    @classmethod
+    def cnn(
+        cls,
+        channels: Sequence[int],
+        *,
+        convs: Sequence[ConvSpec] | ConvSpec,
+        activations: Sequence[Activation] | Activation,
+        num_outputs: int,
+        skips: Sequence[Sequence[int]] | None = None,
+        num_places: int | None = None,
+    ) -> "NetworkSpec":
+        """Convolutions, then one linear layer without activation.
+
+        Args:
+            channels: from the input to the last convolution, e.g. `(1, 16, 16, 16)`.
+            convs: one for all convolutions, or one each.
+            activations: the same.
+            num_outputs: width of the linear layer.
+            skips: `LayerSpec.skips` of each convolution; by default none.
+            num_places: of the last convolution, where they are flattened and not averaged.
+        """
+        depth = len(channels) - 1
+        convs = [convs] * depth if isinstance(convs, ConvSpec) else convs
+        is_one = isinstance(activations, Activation)
+        activations = [activations] * depth if is_one else activations
+        skips = [()] * depth if skips is None else skips
+        if {len(convs), len(activations), len(skips)} != {depth}:
+            raise NNGraphsError(
+                f"describe a network of {depth} convolutions",
+                found=f"{len(convs)} kernels, {len(activations)} activations and skips of "
+                f"{len(skips)} layers are given.",
+                do="Give one each; channels has one more, those of the input.",
+            )
+        layers = [
+            LayerSpec(width, activation, skips=tuple(skip), conv=conv)
+            for width, activation, skip, conv in zip(
+                channels[1:], activations, skips, convs, strict=True
+            )
+        ]
+        return cls(channels[0], (*layers, LayerSpec(num_outputs, num_places=num_places)))
+
     @property
     def layer_layout(self) -> tuple[int, ...]:
-        """Numbers of neurons from input to output, e.g. `(2, 32, 32, 1)`."""
+        """Numbers of neurons, or channels, from input to output, e.g. `(2, 32, 32, 1)`."""
         return (self.in_width, *(layer.width for layer in self.layers))
+
+    @property
+    def num_axes(self) -> tuple[int, ...]:
+        """Of the input and every layer's output, the axes of places: 2 of images, 0 of vectors."""
+        axes = [layer.conv.num_axes if layer.conv else 0 for layer in self.layers]
+        return (*axes[:1], *axes)
+
+    @property
+    def is_convolutional(self) -> bool:
+        return self.num_axes[0] > 0
 
     @cached_property
     def parameters(self) -> ParameterLayout:
-        """Where each weight `[out, in]` and bias `[out]` lies in the flat vector."""
+        """Where each weight `[out, in, *kernel]` and bias `[out]` lies in the flat vector."""
         shapes = {}
         for index, (layer, fan_in) in enumerate(zip(self.layers, self.layer_layout, strict=False)):
-            shapes[f"layers.{index}.weight"] = (layer.width, fan_in)
+            columns = (
+                (fan_in, *layer.conv.kernel_size) if layer.conv else (_num_read(layer, fan_in),)
+            )
+            shapes[f"layers.{index}.weight"] = (layer.width, *columns)
             if layer.has_bias:
                 shapes[f"layers.{index}.bias"] = (layer.width,)
         return ParameterLayout.from_shapes(shapes)
@@ -98,22 +216,34 @@ class NetworkSpec:
         return SpecModule(self)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
+        fields = dataclasses.asdict(self)
+        for layer in fields["layers"]:  # as before there were convolutions
+            for name in ("conv", "num_places"):
+                if layer[name] is None:
+                    del layer[name]
+        return json.dumps(fields)
 
     @classmethod
     def from_json(cls, text: str) -> "NetworkSpec":
         fields = json.loads(text)
-        layers = tuple(
-            LayerSpec(
-                **{
-                    **layer,
-                    "activation": Activation(**layer["activation"]),
-                    "skips": tuple(layer["skips"]),
-                }
-            )
-            for layer in fields["layers"]
-        )
-        return cls(fields["in_width"], layers)
+        return cls(fields["in_width"], tuple(_read_layer(layer) for layer in fields["layers"]))
+
+
+def _num_read(layer: LayerSpec, fan_in: int) -> int:
+    """Of a linear layer, the values that a neuron reads of `fan_in` channels."""
+    return fan_in * (1 if layer.num_places is None else layer.num_places)
+
+
+def _read_layer(fields: dict) -> LayerSpec:
+    conv = fields.get("conv")
+    return LayerSpec(
+        **{
+            **fields,
+            "activation": Activation(**fields["activation"]),
+            "skips": tuple(fields["skips"]),
+            "conv": conv and ConvSpec(**{name: tuple(sizes) for name, sizes in conv.items()}),
+        }
+    )
 
 
 class SpecModule(nn.Module):
@@ -123,23 +253,44 @@ class SpecModule(nn.Module):
         super().__init__()
         self.spec = spec
         self.layers = nn.ModuleList(
-            nn.Linear(fan_in, layer.width, bias=layer.has_bias)
+            _make_layer(layer, fan_in)
             for layer, fan_in in zip(spec.layers, spec.layer_layout, strict=False)
         )
 
-    def forward(self, inputs: Float[Tensor, "*batch in_width"]) -> Float[Tensor, "*batch width"]:
+    def forward(
+        self, inputs: Float[Tensor, "*batch in_width"] | Float[Tensor, "points in_width *places"]
+    ) -> Tensor:
         outputs = [inputs]
-        for linear, layer in zip(self.layers, self.spec.layers, strict=True):
-            total = linear(outputs[-1])
+        for module, layer in zip(self.layers, self.spec.layers, strict=True):
+            axis = -1 - self.spec.num_axes[len(outputs)]
+            total = module(_read(outputs[-1], layer, self.spec.num_axes[len(outputs) - 1]))
             for skip in layer.skips:
-                total = _add_first_channels(total, outputs[skip])
+                total = add_first_channels(total, outputs[skip], axis=axis)
             outputs.append(layer.activation(total) + layer.offset)
         return outputs[-1]
 
 
-def _add_first_channels(total: Tensor, addend: Tensor) -> Tensor:
-    """`total [*, t]` plus `addend [*, a]` on the channels that both have."""
-    missing = total.shape[-1] - addend.shape[-1]
+def _make_layer(layer: LayerSpec, fan_in: int) -> nn.Module:
+    if layer.conv is None:
+        return nn.Linear(_num_read(layer, fan_in), layer.width, bias=layer.has_bias)
+    kind = CONVOLUTIONS[layer.conv.num_axes]
+    return kind(fan_in, layer.width, bias=layer.has_bias, **dataclasses.asdict(layer.conv))
+
+
+def _read(values: Tensor, layer: LayerSpec, num_axes: int) -> Tensor:
+    """What a layer reads of values with `num_axes` axes of places."""
+    if layer.conv is not None or not num_axes:
+        return values
+    if layer.num_places is None:
+        return values.mean(tuple(range(-num_axes, 0)))
+    return values.flatten(-1 - num_axes)
+
+
+def add_first_channels(total: Tensor, addend: Tensor, *, axis: int) -> Tensor:
+    """`total` plus `addend` on the channels, along a (negative) axis, that both have."""
+    missing = total.shape[axis] - addend.shape[axis]
     if missing == 0:
         return total + addend
-    return total + nn.functional.pad(addend[..., : total.shape[-1]], (0, max(missing, 0)))
+    shared = addend.narrow(axis, 0, min(total.shape[axis], addend.shape[axis]))
+    padding = [0, 0] * (-1 - axis) + [0, max(missing, 0)]
+    return total + nn.functional.pad(shared, padding)

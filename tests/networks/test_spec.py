@@ -5,7 +5,7 @@ import torch
 
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterLayout
-from nn_graphs.networks.spec import LayerSpec, NetworkSpec
+from nn_graphs.networks.spec import ConvSpec, LayerSpec, NetworkSpec
 
 RELU, SINE = Activation("relu"), Activation("sine", 30.0)
 SPEC = NetworkSpec(
@@ -30,6 +30,16 @@ def test_json_round_trip():
     assert again == SPEC
     assert hash(again) == hash(SPEC)
     assert again.to_json() == SPEC.to_json()
+
+
+def test_json_without_convolutions_is_as_it_was():
+    text = (
+        '{"in_width": 2, "layers": [{"width": 1, "activation": {"name": "sine", "parameter": 30.0},'
+        ' "has_bias": true, "skips": [], "offset": 0.5}]}'
+    )
+    spec = NetworkSpec(2, (LayerSpec(1, SINE, offset=0.5),))
+    assert spec.to_json() == text
+    assert NetworkSpec.from_json(text) == spec
 
 
 def test_specs_are_keys():
@@ -77,3 +87,68 @@ def test_skip_that_does_not_come_from_before(raises_saying, skip):
     asked = f"layer 2 has a skip from layer {skip}"
     with raises_saying(asked=asked, found="layers 0 to 1", do="Number layers from 1"):
         NetworkSpec(3, layers)
+
+
+CNN = NetworkSpec(
+    3,
+    (
+        LayerSpec(4, RELU, conv=ConvSpec((3, 5), (2, 1), (1, 0))),
+        LayerSpec(6, RELU, has_bias=False, conv=ConvSpec.square(1), skips=(1,)),
+        LayerSpec(5, RELU, num_places=8),
+        LayerSpec(2, skips=(3,)),
+    ),
+)
+
+
+def test_json_round_trip_of_convolutions():
+    again = NetworkSpec.from_json(CNN.to_json())
+    assert again == CNN
+    assert hash(again) == hash(CNN)
+
+
+def test_layout_of_convolutions_is_that_of_the_module():
+    assert CNN.parameters == ParameterLayout.from_module(CNN.make_module())
+    assert [slot.shape for slot in CNN.parameters.slots] == [
+        (4, 3, 3, 5),
+        (4,),
+        (6, 4, 1, 1),
+        (5, 48),
+        (5,),
+        (2, 5),
+        (2,),
+    ]
+
+
+def test_convolutional_module_computes_the_formula():
+    module, images = CNN.make_module().double(), torch.randn(7, 3, 4, 8, dtype=torch.float64)
+    first, second, third, fourth = module.layers
+    h_1 = torch.nn.functional.conv2d(
+        images, first.weight, first.bias, stride=(2, 1), padding=(1, 0)
+    ).relu()
+    mixed = torch.einsum("oi,bihw->bohw", second.weight[..., 0, 0], h_1)
+    h_2 = (mixed + torch.cat([h_1, torch.zeros_like(h_1[:, :2])], dim=1)).relu()
+    h_3 = (h_2.reshape(7, 48) @ third.weight.T + third.bias).relu()
+    expected = h_3 @ fourth.weight.T + fourth.bias + h_3[:, :2]
+    torch.testing.assert_close(module(images), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("layers", "found"),
+    [
+        ((LayerSpec(4), LayerSpec(4, conv=ConvSpec((3,)))), "kernels over 1 axes and reads 0"),
+        ((LayerSpec(4, num_places=2),), "num_places 2"),
+        ((LayerSpec(4, conv=ConvSpec((3,)), num_places=2),), "num_places 2"),
+        ((LayerSpec(4, conv=ConvSpec((3,))), LayerSpec(4, skips=(1,))), "a skip from a conv"),
+    ],
+)
+def test_layers_that_do_not_fit_each_other(raises_saying, layers, found):
+    with raises_saying(asked="2 layers" if len(layers) == 2 else "1 layers", found=found, do="Put"):
+        NetworkSpec(4, layers)
+
+
+def test_faulty_convolutions(raises_saying):
+    with raises_saying(asked="kernels [3, 3]", found="stride is [2]", do="one number for each"):
+        ConvSpec((3, 3), (2,))
+    conv = ConvSpec.square(3)
+    with raises_saying(asked="2 conv", found="1 kernels, 2 activations", do="one each"):
+        NetworkSpec.cnn((3, 4, 4), convs=[conv], activations=[RELU, RELU], num_outputs=1)
