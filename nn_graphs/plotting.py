@@ -154,6 +154,30 @@ def plot_scores(scores: Mapping[str, Sequence[float]], *, ylabel: str, title: st
     return figure
 
 
+def plot_against_size(
+    curves: Mapping[str, Mapping[int, Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+) -> Figure:
+    """A curve per model: the mean over seeds at each size, with a dot per seed; sizes as logs."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        axes = figure.subplots()
+        for name, points in curves.items():
+            sizes = sorted(points)
+            means = [np.mean(points[size]) for size in sizes]
+            (line,) = axes.plot(sizes, means, label=name)
+            for size in sizes:
+                dots = points[size]
+                axes.plot([size] * len(dots), dots, "o", ms=4, color=line.get_color())
+        axes.set_xscale("log")
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes.legend()
+    return figure
+
+
 def plot_neural_graphs(graphs: Mapping[str, NeuralGraph], *, is_sorted: bool = True) -> Figure:
     """Networks drawn as neural graphs, side by side: layers are columns, inputs on the left.
 

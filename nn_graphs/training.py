@@ -67,6 +67,8 @@ class TrainingSettings:
         gradient_clip: largest norm of the gradient; 0: no limit.
         patience: epochs without a better val metric after which training stops; None: never.
         max_minutes: training stops after the epoch in which these have passed; None: never.
+        max_cpu_minutes: the same in time of the processor, all threads together, which does not
+            depend on what else the machine does.
         accelerator, devices, strategy, precision: as Lightning's Trainer takes them; with several
             devices, `batch_size` is that of each.
         has_wandb: log to Weights & Biases too (pip install wandb).
@@ -85,6 +87,7 @@ class TrainingSettings:
     gradient_clip: float = 10.0
     patience: int | None = None
     max_minutes: float | None = None
+    max_cpu_minutes: float | None = None
     accelerator: str = "auto"
     devices: int | str = 1
     strategy: str = "auto"
@@ -203,7 +206,7 @@ class SupervisedModule(L.LightningModule):
         self.history: list[dict[str, float]] = []
         self.split_metrics: dict[str, dict[str, float]] = {}
         self.test_arrays: dict[str, np.ndarray] = {}
-        self.minutes = 0.0
+        self.minutes = self.cpu_minutes = 0.0
         self._train_losses: list[
             tuple[Tensor, int]
         ] = []  # of the epoch's batches, with their sizes
@@ -265,7 +268,8 @@ class SupervisedModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["val_metrics"] = self.split_metrics.get("val", {})
-        checkpoint["minutes"], checkpoint["history"] = self.minutes, self.history
+        checkpoint["minutes"], checkpoint["cpu_minutes"] = self.minutes, self.cpu_minutes
+        checkpoint["history"] = self.history
         checkpoint["is_stopped"] = self.trainer.should_stop
         checkpoint["random_states"] = {
             "torch": torch.get_rng_state(),
@@ -276,7 +280,8 @@ class SupervisedModule(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed = checkpoint
-        self.minutes, self.history = checkpoint["minutes"], checkpoint["history"]
+        self.minutes, self.cpu_minutes = checkpoint["minutes"], checkpoint["cpu_minutes"]
+        self.history = checkpoint["history"]
         self.trainer.should_stop = checkpoint["is_stopped"]
 
     def on_train_epoch_start(self) -> None:
@@ -287,13 +292,16 @@ class SupervisedModule(L.LightningModule):
             torch.cuda.set_rng_state_all(states["cuda"])
             np.random.set_state(states["numpy"])  # noqa: NPY002
             random.setstate(states["python"])
-        self._epoch_start = time.monotonic()
+        self._epoch_start = time.monotonic(), time.process_time()
 
     def on_train_epoch_end(self) -> None:
-        self.minutes += (time.monotonic() - self._epoch_start) / 60
-        limit = self.settings.max_minutes
-        if limit is not None and self.minutes >= limit:
-            self.trainer.should_stop = True
+        start, cpu_start = self._epoch_start
+        self.minutes += (time.monotonic() - start) / 60
+        self.cpu_minutes += (time.process_time() - cpu_start) / 60
+        limits = self.settings.max_minutes, self.settings.max_cpu_minutes
+        for spent, limit in zip((self.minutes, self.cpu_minutes), limits, strict=True):
+            if limit is not None and spent >= limit:
+                self.trainer.should_stop = True
         loss = sum(loss * size for loss, size in self._train_losses)
         loss = loss / sum(size for _, size in self._train_losses)
         self._train_losses.clear()

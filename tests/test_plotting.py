@@ -13,6 +13,7 @@ from nn_graphs import NetworkSpec, NeuralGraph, template_from_spec, trace
 from nn_graphs.graphs.symmetry import apply_symmetries, sample_symmetries
 from nn_graphs.networks.activations import Activation
 from nn_graphs.plotting import (
+    plot_against_size,
     plot_confusion,
     plot_image_rows,
     plot_learning_curves,
@@ -129,6 +130,18 @@ def test_scores(tmp_path):
     assert [text.get_text() for text in axes.texts] == ["15.0", "90.0"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["mlp", "ng_t"]
     assert (axes.get_ylabel(), axes.get_title()) == ("%", "digits")
+    assert written(figure, tmp_path)
+
+
+def test_curves_against_size(tmp_path):
+    curves = {"mlp": {100: [10.0, 20.0], 10: [5.0]}}
+    figure = plot_against_size(curves, xlabel="INRs", ylabel="%", title="digits")
+    (axes,) = figure.axes
+    mean, *dots = axes.lines
+    assert (list(mean.get_xdata()), list(mean.get_ydata())) == ([10, 100], [5.0, 15.0])
+    assert [list(line.get_ydata()) for line in dots] == [[5.0], [10.0, 20.0]]
+    assert axes.get_xscale() == "log"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["mlp"]
     assert written(figure, tmp_path)
 
 

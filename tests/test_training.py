@@ -272,9 +272,13 @@ def test_patience(tmp_path):
 
 def clock(monkeypatch, seconds: float) -> None:
     """Each look at the clock is some seconds later than the one before."""
-    times = iter(range(10_000))
+    times, cpu_times = iter(range(10_000)), iter(range(10_000))
     monkeypatch.setattr(
-        "nn_graphs.training.time", SimpleNamespace(monotonic=lambda: seconds * next(times))
+        "nn_graphs.training.time",
+        SimpleNamespace(
+            monotonic=lambda: seconds * next(times),
+            process_time=lambda: 2 * seconds * next(cpu_times),
+        ),
     )
 
 
@@ -284,6 +288,7 @@ def test_minutes_are_those_of_all_epochs_and_end_the_training(tmp_path, monkeypa
     stopped = train(tmp_path / "stopped", change(max_minutes=1.5))
     assert stopped.minutes == 1.5
     assert len(pd.read_csv(tmp_path / "stopped" / "metrics.csv")) == 3
+    assert train(tmp_path / "cpu", change(max_cpu_minutes=1.5)).minutes == 1
 
 
 def test_same_seed_same_run_and_another_seed_another(uninterrupted, tmp_path):
@@ -370,7 +375,9 @@ def test_minutes_add_up_over_the_parts(tmp_path, monkeypatch):
     assert train(tmp_path).minutes == 2 * 0.5 + 2 * 1.0
 
 
-@pytest.mark.parametrize("changes", [{"patience": 1}, {"max_minutes": 1.0}, {"num_epochs": 2}])
+@pytest.mark.parametrize(
+    "changes", [{"patience": 1}, {"max_minutes": 1.0}, {"max_cpu_minutes": 2.0}, {"num_epochs": 2}]
+)
 def test_interrupted_behind_its_last_epoch(tmp_path, monkeypatch, changes):
     """Training is over, testing is not: nothing more is trained."""
     clock(monkeypatch, 30)

@@ -24,7 +24,8 @@ from nn_graphs.zoos.canonical import canonical_zoo
 
 def classify(run: Run) -> None:
     config = run.config
-    zoo = canonical_zoo(open_zoo(run), kinds=list(config.canonical))
+    zoo = open_zoo(run).keep_first(config.num_train, split="train")
+    zoo = canonical_zoo(zoo, kinds=list(config.canonical))
     task = INRClassification(zoo)
     model = run.seeded(run.build(config.encoder.model), task)
     augmentation = Compose(run.build(config.augmentation).values())

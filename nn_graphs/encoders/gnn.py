@@ -35,6 +35,7 @@ class NGGNN(nn.Module):
         is_bidirectional: messages also run against the edges, and edges carry reverse features.
         num_probes: probe features; 0: none.
         has_activation_embedding: tell neurons their activation function.
+        has_residuals: add what a layer takes to what it gives, but for the last (not published).
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class NGGNN(nn.Module):
         is_bidirectional: bool = True,
         num_probes: int = 0,
         has_activation_embedding: bool = False,
+        has_residuals: bool = False,
     ):
         super().__init__()
         dims = GraphDims.of(templates)
         self.node_dim = self.edge_dim = dim
+        self.has_residuals = has_residuals
         self.is_bidirectional = is_bidirectional
         self.features = GraphFeatures(
             dims,
@@ -79,8 +82,8 @@ class NGGNN(nn.Module):
         edges = MappedEdges(edges)
         *layers, last = self.layers
         for number, (layer, norm) in enumerate(zip(layers, self.norms, strict=True)):
-            nodes = layer(topology, nodes, edges)
-            nodes = self.dropout(F.silu(norm(topology, nodes)))
+            change = self.dropout(F.silu(norm(topology, layer(topology, nodes, edges))))
+            nodes = nodes + change if self.has_residuals else change
             if number == len(layers) - 1 and reads == "outputs":
                 topology = topology.into_outputs()
                 edges = edges.into_outputs(topology)

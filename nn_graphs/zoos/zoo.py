@@ -139,6 +139,25 @@ class Zoo:
         table = self.table.iloc[np.asarray(indices)].reset_index(drop=True)
         return Zoo(self.specs, self.params, table, self.metadata)
 
+    def keep_first(self, number: int | None, *, split: str) -> "Zoo":
+        """The zoo with the first `number` networks of a split, and all of the others.
+
+        With None, all stay.
+
+        Raises:
+            NNGraphsError: the split has fewer, or none would stay.
+        """
+        if number is None:
+            return self
+        indices = self.indices(split)
+        if not 0 < number <= len(indices):
+            raise NNGraphsError(
+                f"keep {number} networks of the split {split!r}",
+                found=f"it has {len(indices)}.",
+                do=f"Choose a number from 1 to {len(indices)}.",
+            )
+        return self.select(np.setdiff1d(np.arange(len(self)), indices[number:]))
+
     def save(self, path: str | Path) -> Path:
         """Writes the zoo to `path`; a file that is there is replaced only when all is written.
 

@@ -91,6 +91,7 @@ ENCODERS: dict[str, EncoderMaker] = {
     "gnn_forward": _gnn(is_bidirectional=False),
     "gnn_plain_values": _gnn(fourier_sigma=None),
     "gnn_probes": _gnn(num_probes=5),
+    "gnn_residuals": _gnn(has_residuals=True),
     "gnn_probes_activations": _gnn(num_probes=5, has_activation_embedding=True),
     "ngt": _ngt(),
     "ngt_edges": _ngt(attention="edges", has_last_edge_update=True),

@@ -54,7 +54,7 @@ class Network:
 
 
 def ng_gnn(
-    network: Network, state: State, *, is_bidirectional: bool = True
+    network: Network, state: State, *, is_bidirectional: bool = True, has_residuals: bool = False
 ) -> tuple[list[Tensor], dict[Pair, Tensor]]:
     """Vectors of the neurons, and of the edges in the direction of the network."""
     has_reverse = is_bidirectional
@@ -70,11 +70,14 @@ def ng_gnn(
 
     num_layers = _count(state, "layers")
     for layer in range(num_layers):
+        before = nodes
         nodes = _pna(f"layers.{layer}", state, nodes, vectors, senders, mean_log_degree)
         if layer == num_layers - 1:
             break
         nodes = _whole_graph_norm(f"norms.{layer}", state, nodes)
         nodes = [_silu(x) for x in nodes]
+        if has_residuals:
+            nodes = [x + y for x, y in zip(before, nodes, strict=True)]
         name = f"edge_updates.{layer}"
         vectors = {
             (j, i): _linear(

@@ -32,6 +32,7 @@ OPTIONS = {
     "gnn_forward": {"is_bidirectional": False},
     "gnn_plain_values": {},
     "gnn_probes": {},
+    "gnn_residuals": {"has_residuals": True},
 }
 
 

@@ -129,6 +129,17 @@ def test_indices_of_a_split(raises_saying):
         make_mixed().indices("train")
 
 
+def test_keep_first_of_a_split(raises_saying):
+    zoo = make_single()
+    fewer = zoo.keep_first(1, split="test")
+    assert fewer.table["psnr"].tolist() == zoo.table["psnr"].tolist()[:5]
+    torch.testing.assert_close(fewer.take([4]), zoo.take([4]), rtol=0, atol=0)
+    assert zoo.keep_first(None, split="test") is zoo
+    for number in (0, 4):
+        with raises_saying(asked=f"keep {number} ", found="it has 3", do="from 1 to 3"):
+            zoo.keep_first(number, split="train")
+
+
 def test_spec_of_a_zoo_with_one_architecture(raises_saying):
     assert make_single().spec == SMALL
     with raises_saying(asked="the architecture", found="it has 2", do="zoo.specs"):
