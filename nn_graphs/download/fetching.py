@@ -44,7 +44,8 @@ def fetch_files(download: Download, root: Path, *, num_tries: int = 3) -> Path:
     folder = root / download.name
     for file in download.files:
         path = folder / file.name
-        if download.unpack and unpacked_folder(path).exists() and not path.exists():
+        is_packed = download.unpack and file.is_archive
+        if is_packed and unpacked_folder(path).exists() and not path.exists():
             continue
         recorded = _read_recorded(folder)
         known_hash = file.known_hash or recorded.get(file.name)
@@ -54,7 +55,7 @@ def fetch_files(download: Download, root: Path, *, num_tries: int = 3) -> Path:
             _fetch_file(file, folder=folder, known_hash=known_hash, num_tries=num_tries)
         if known_hash is None:
             _write_recorded(folder, recorded | {file.name: pooch.file_hash(str(path))})
-        if download.unpack:
+        if is_packed:
             unpack(path)
     return folder
 

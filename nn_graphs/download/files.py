@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tar.xz", ".tar.bz2")
+
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -25,6 +27,10 @@ class RemoteFile:
         """Whether the file must be fetched by hand."""
         return not self.urls
 
+    @property
+    def is_archive(self) -> bool:
+        return self.name.endswith(ARCHIVES)
+
 
 @dataclass(frozen=True)
 class Download:
@@ -35,8 +41,8 @@ class Download:
         files: what to download.
         licence: on what terms the publisher offers the files.
         citation: what to cite where they are used.
-        unpack: whether the files are archives (zip, tar), each to be unpacked beside itself
-            into a folder that has its name without the endings.
+        unpack: whether those of the files that are archives (zip, tar) are to be unpacked, each
+            beside itself into a folder that has its name without the endings.
         num_bytes: of all files together; None where it is not known.
     """
 

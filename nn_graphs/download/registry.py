@@ -1,4 +1,4 @@
-"""What there is to download: task data, the published zoos of INRs, results of relational graphs.
+"""What there is to download: task data, published zoos, results of relational graphs.
 
 Links were taken from the publishers' own pages; where those name only a folder that a browser can
 open, the entry has no url. The terms of the zoos' *code* are stated, those of their data are not.
@@ -152,6 +152,63 @@ INR_ZOOS = (
     ),
 )
 
+
+def _small_cnn_zoo(dataset: str, *, archive: str) -> Download:
+    """Networks of Unterthiner et al. on one data set, with the split file of Zhou et al."""
+    split = f"{dataset}_split.csv"
+    repository = "https://raw.githubusercontent.com/AllanYangZhou/nfn"
+    return Download(
+        name=f"small_cnn_zoo_{dataset}",
+        files=(
+            RemoteFile(
+                archive,
+                urls=(f"https://storage.googleapis.com/gresearch/smallcnnzoo-dataset/{archive}",),
+                page="https://github.com/google-research/google-research/tree/master/"
+                "dnn_predict_accuracy",
+            ),
+            RemoteFile(
+                split,
+                urls=(f"{repository}/main/experiments/predict_gen_data_splits/{split}",),
+                page="https://github.com/AllanYangZhou/nfn",
+            ),
+        ),
+        unpack=True,
+        licence="CC BY 4.0 (Thomas Unterthiner et al.); the split file: MIT (Allan Zhou)",
+        citation="Unterthiner, Keysers, Gelly, Bousquet, Tolstikhin: Predicting neural network "
+        "accuracy from weights. arXiv:2002.11448, 2020.",
+    )
+
+
+PARK_SPLITS = "cnn_park_splits.json"
+CNN_ZOOS = (
+    _small_cnn_zoo("cifar10", archive="cifar10.tar.xz"),
+    _small_cnn_zoo("svhn", archive="svhn_cropped.tar.xz"),
+    _small_cnn_zoo("mnist", archive="mnist.tar.xz"),
+    _small_cnn_zoo("fashion_mnist", archive="fashion_mnist.tar.xz"),
+    Download(
+        name="cnn_wild_park",
+        files=(
+            RemoteFile(
+                "cnn_wild_park.zip",
+                urls=("https://zenodo.org/records/12797219/files/cnn_wild_park.zip?download=1",),
+                page="https://zenodo.org/records/12797219",
+            ),
+            RemoteFile(
+                PARK_SPLITS,
+                # The authors' split file, as another paper's code has it; see the reader.
+                urls=(
+                    "https://raw.githubusercontent.com/jonkahana/ProbeGen/main/experiments/"
+                    f"cnn_generalization/dataset/{PARK_SPLITS}",
+                ),
+                page="https://github.com/mkofinas/neural-graphs",
+            ),
+        ),
+        licence="as stated on the page of the record (zenodo.org/records/12797219)",
+        citation="Kofinas, Knyazev, Zhang, Chen, Burghouts, Gavves, Snoek, Zhang: Graph neural "
+        "networks for learning equivariant representations of neural networks. ICLR 2024.",
+    ),
+)
+
 GRAPH2NN_COMMIT = "b6a67ccca99737d31b45aa4c938f6b7998050cb3"
 GRAPH2NN = Download(
     name="graph2nn",
@@ -168,6 +225,5 @@ GRAPH2NN = Download(
     citation="You, Leskovec, He, Xie: Graph structure of neural networks. ICML 2020.",
 )
 
-DOWNLOADS: dict[str, Download] = {
-    download.name: download for download in (MNIST, FASHION_MNIST, CIFAR10, *INR_ZOOS, GRAPH2NN)
-}
+ALL = (MNIST, FASHION_MNIST, CIFAR10, *INR_ZOOS, *CNN_ZOOS, GRAPH2NN)
+DOWNLOADS: dict[str, Download] = {download.name: download for download in ALL}

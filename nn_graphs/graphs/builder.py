@@ -41,12 +41,12 @@ from nn_graphs.graphs.operations import (
     Take,
 )
 from nn_graphs.graphs.rules import EdgeKind, Product, Rule, Sum
-from nn_graphs.graphs.steps import AnyStep, Convolution
+from nn_graphs.graphs.steps import AnyStep, Convolution, Reshape, Step
 from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.graphs.tying import find_symmetries
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
-from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.networks.spec import ConvSpec, LayerSpec, NetworkSpec
 
 Flattening = Literal["parallel_edges", "repeat_nodes"]
 
@@ -58,12 +58,19 @@ def template_from_spec(spec: NetworkSpec) -> GraphTemplate:
 
 def spec_operations(spec: NetworkSpec) -> list[Operation]:
     """What the networks of an architecture compute."""
-    operations: list[Operation] = [Input(spec.in_width)]
+    num_axes = spec.num_axes
+    operations: list[Operation] = [Input(spec.in_width, -1 - num_axes[0])]
     outputs = [0]  # number of the value that each layer puts out
     for index, layer in enumerate(spec.layers):
         weight = spec.parameters.slot(f"layers.{index}.weight")
         bias = spec.parameters.slot(f"layers.{index}.bias") if layer.has_bias else None
-        operations.append(Linear(outputs[-1], weight, bias))
+        if layer.conv is not None:
+            operations.append(Convolve(outputs[-1], weight, bias, _movement(layer.conv)))
+        else:
+            if num_axes[index]:
+                operations.append(_reading_places(outputs[-1], layer, num_axes[index], weight))
+            source = len(operations) - 1 if num_axes[index] else outputs[-1]
+            operations.append(Linear(source, weight, bias))
         for skip in layer.skips:
             operations.append(Add(len(operations) - 1, outputs[skip]))
         if layer.activation.name != "none":
@@ -72,6 +79,21 @@ def spec_operations(spec: NetworkSpec) -> list[Operation]:
             operations.append(Shift(len(operations) - 1, layer.offset))
         outputs.append(len(operations) - 1)
     return [*operations, Output(outputs[-1])]
+
+
+def _movement(conv: ConvSpec) -> Convolution:
+    return Convolution(conv.stride, conv.padding, dilation=(1,) * conv.num_axes)
+
+
+def _reading_places(
+    source: int, layer: LayerSpec, num_axes: int, weight: ParameterSlot
+) -> Pass | Flatten:
+    """How a linear layer reads maps."""
+    if layer.num_places is None:
+        places = tuple(range(-num_axes, 0))
+        return Pass(source, Step("aten.mean.dim", (places,)), axis=-1)
+    shape = (-1, weight.shape[1])
+    return Flatten(source, Reshape(shape, -1 - num_axes, 1, repeat=layer.num_places), axis=-1)
 
 
 def build_template(

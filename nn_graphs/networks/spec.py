@@ -291,6 +291,6 @@ def add_first_channels(total: Tensor, addend: Tensor, *, axis: int) -> Tensor:
     missing = total.shape[axis] - addend.shape[axis]
     if missing == 0:
         return total + addend
-    shared = addend.narrow(axis, 0, min(total.shape[axis], addend.shape[axis]))
+    shared = addend[(..., slice(total.shape[axis]), *[slice(None)] * (-1 - axis))]
     padding = [0, 0] * (-1 - axis) + [0, max(missing, 0)]
     return total + nn.functional.pad(shared, padding)

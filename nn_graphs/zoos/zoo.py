@@ -1,12 +1,19 @@
 """A zoo: trained networks of one or many architectures with a table about them, in one file.
 
-Layout of the HDF5 file (format version 1):
+Layout of the HDF5 file (format version 2):
 
-    /                      attributes: format = "nn_graphs.zoo", version, metadata (JSON)
-    /specs/<k>/params      float32 [N_k, num_params_k], contiguous and uncompressed, so that it maps
-                           into memory at its offset; attribute spec: the NetworkSpec as JSON
-    /table/<column>        one value per network; the column `spec` says which k, and `row` which
-                           row of /specs/<k>/params, the network is
+    /                  attributes: format = "nn_graphs.zoo", version
+    /params            float32, contiguous and uncompressed, so that it maps into memory at its
+                       offset: the networks `[N_k, num_params_k]` of architecture 0, 1, ..., one
+                       architecture behind the other
+    /counts            N_k for every architecture k
+    /specs             the NetworkSpecs, a JSON array in UTF-8
+    /metadata          JSON in UTF-8
+    /table/<column>    one value per network; the column `spec` says which k, and `row` which row
+                       of its architecture's networks, the network is
+
+Version 1 had a group `/specs/<k>` with its own `params` for every architecture; it can be read.
+A zoo of thousands of architectures opens as fast as one: the file is mapped once.
 
 The file is written beside its final place and renamed when it is complete.
 """
@@ -27,7 +34,7 @@ from torch import Tensor
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.spec import NetworkSpec
 
-FORMAT, VERSION = "nn_graphs.zoo", 1
+FORMAT, VERSION = "nn_graphs.zoo", 2
 SPLITS = ("train", "val", "test")
 
 
@@ -176,11 +183,19 @@ class Zoo:
         return path
 
     def _write(self, file: h5py.File) -> None:
-        file.attrs.update(format=FORMAT, version=VERSION, metadata=json.dumps(dict(self.metadata)))
-        for number, (spec, params) in enumerate(zip(self.specs, self.params, strict=True)):
-            group = file.create_group(f"specs/{number}")
-            group.attrs["spec"] = spec.to_json()
-            group.create_dataset("params", data=params.detach().cpu().numpy())
+        file.attrs.update(format=FORMAT, version=VERSION)
+        _write_text(file, "metadata", json.dumps(dict(self.metadata)))
+        _write_text(file, "specs", f"[{','.join(spec.to_json() for spec in self.specs)}]")
+        counts = np.array([len(params) for params in self.params], dtype=np.int64)
+        file.create_dataset("counts", data=counts)
+        total = sum(params.numel() for params in self.params)
+        stored = file.create_dataset("params", shape=(total,), dtype=np.float32)
+        start = 0
+        for params in self.params:
+            stop = start + params.numel()
+            if stop > start:
+                stored[start:stop] = params.detach().reshape(-1).cpu().numpy()
+            start = stop
         for column, values in self.table.items():
             file.create_dataset(f"table/{column}", data=_encode_column(column, values))
         file["table"].attrs["columns"] = json.dumps(list(self.table.columns))
@@ -208,29 +223,58 @@ class Zoo:
     @classmethod
     def _read(cls, file: h5py.File, path: Path) -> "Zoo":
         found = (file.attrs.get("format"), file.attrs.get("version"))
-        if found != (FORMAT, VERSION):
+        if found not in ((FORMAT, 1), (FORMAT, VERSION)):
             raise _cannot_open(
                 path,
                 f"its format is {found[0]}, version {found[1]}; not {FORMAT}, version {VERSION}.",
                 "Open a file written by Zoo.save; for a newer version, upgrade nn_graphs.",
             )
-        groups = [file[f"specs/{number}"] for number in range(len(file["specs"]))]
+        specs, params, metadata = (_read_version_1 if found[1] == 1 else _read_contents)(file, path)
         columns = json.loads(file["table"].attrs["columns"])
-        return cls(
-            specs=tuple(NetworkSpec.from_json(group.attrs["spec"]) for group in groups),
-            params=tuple(_map_params(group["params"], path) for group in groups),
-            table=pd.DataFrame({name: _read_column(file[f"table/{name}"]) for name in columns}),
-            metadata=json.loads(file.attrs["metadata"]),
-        )
+        table = pd.DataFrame({name: _read_column(file[f"table/{name}"]) for name in columns})
+        return cls(specs, params, table, metadata)
 
 
-def _map_params(dataset: h5py.Dataset, path: Path) -> Float[Tensor, "N num_params"]:
+Contents = tuple[tuple[NetworkSpec, ...], tuple[Tensor, ...], dict]  # specs, params, metadata
+
+
+def _read_contents(file: h5py.File, path: Path) -> Contents:
+    specs = tuple(
+        NetworkSpec.from_json(json.dumps(spec)) for spec in json.loads(_read_text(file, "specs"))
+    )
+    counts = file["counts"][()].tolist()
+    sizes = [count * spec.num_params for count, spec in zip(counts, specs, strict=True)]
+    parts = _map_params(file["params"], path).split(sizes)
+    params = tuple(
+        part.view(count, spec.num_params)
+        for part, count, spec in zip(parts, counts, specs, strict=True)
+    )
+    return specs, params, json.loads(_read_text(file, "metadata"))
+
+
+def _read_version_1(file: h5py.File, path: Path) -> Contents:
+    groups = [file[f"specs/{number}"] for number in range(len(file["specs"]))]
+    specs = tuple(NetworkSpec.from_json(group.attrs["spec"]) for group in groups)
+    params = tuple(_map_params(group["params"], path) for group in groups)
+    return specs, params, json.loads(file.attrs["metadata"])
+
+
+def _map_params(dataset: h5py.Dataset, path: Path) -> Float[Tensor, "..."]:
     if dataset.size == 0:
         return torch.empty(dataset.shape)
     mapped = np.memmap(
         path, dtype=dataset.dtype, mode="c", offset=dataset.id.get_offset(), shape=dataset.shape
     )
     return torch.from_numpy(mapped)
+
+
+def _write_text(file: h5py.File, name: str, text: str) -> None:
+    """A text of any length, as bytes (attributes end at 64 kB)."""
+    file.create_dataset(name, data=np.frombuffer(text.encode(), dtype=np.uint8))
+
+
+def _read_text(file: h5py.File, name: str) -> str:
+    return file[name][()].tobytes().decode()
 
 
 def _encode_column(name: str, values: pd.Series) -> np.ndarray:

@@ -100,14 +100,15 @@ def make_download(
 
 
 def make_archive(name: str, members: Mapping[str, bytes]) -> bytes:
-    """A zip, tar or tar.gz file, by the ending of its name."""
+    """A zip, tar, tar.gz or tar.xz file, by the ending of its name."""
     buffer = io.BytesIO()
     if name.endswith(".zip"):
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for member, content in members.items():
                 archive.writestr(member, content)
         return buffer.getvalue()
-    with tarfile.open(fileobj=buffer, mode="w:gz" if name.endswith("gz") else "w") as archive:
+    packing = name.rpartition(".tar")[2].replace(".", ":")  # :gz, :xz or none
+    with tarfile.open(fileobj=buffer, mode=f"w{packing}") as archive:
         for member, content in members.items():
             info = tarfile.TarInfo(member)
             info.size = len(content)

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from nn_graphs.download import fetch_files
+from nn_graphs.download.files import Download, RemoteFile
 from nn_graphs.errors import NNGraphsError
 from tests.download.server import CONTENT, PAGE, SHA256, file_names, make_archive, make_download
 
@@ -132,3 +133,15 @@ def test_an_unpacked_archive_may_be_deleted(server, tmp_path):
     assert fetch_files(download, tmp_path) == folder
     assert server.ranges() == [None]
     assert file_names(folder) == ["checksums.json", "zoo"]
+
+
+def test_of_several_files_only_archives_are_unpacked(server, tmp_path):
+    server.files["zoo.tar.xz"] = make_archive("zoo.tar.xz", {"zoo/net.pth": b"weights"})
+    server.files["split.csv"] = b"0\n1\n"
+    names = ("zoo.tar.xz", "split.csv")
+    files = tuple(RemoteFile(name, urls=(server.url(name),)) for name in names)
+    download = Download("tiny", files=files, licence="none", citation="none", unpack=True)
+    for _ in range(2):
+        folder = fetch_files(download, tmp_path)
+        assert file_names(folder) == ["checksums.json", "split.csv", "zoo", "zoo.tar.xz"]
+    assert (folder / "zoo/net.pth").read_bytes() == b"weights"

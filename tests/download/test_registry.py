@@ -42,6 +42,11 @@ def test_a_hash_that_is_not_published_is_not_required():
         "siren_mnist",
         "siren_fashion_mnist",
         "siren_cifar10",
+        "small_cnn_zoo_cifar10",
+        "small_cnn_zoo_svhn",
+        "small_cnn_zoo_mnist",
+        "small_cnn_zoo_fashion_mnist",
+        "cnn_wild_park",
     }
     assert unpublished == zoos_and_results
 

@@ -7,10 +7,12 @@ from nn_graphs.graphs.builder import build_template, spec_operations, template_f
 from nn_graphs.graphs.execution import network_outputs
 from nn_graphs.graphs.neural_graph import NeuronKind
 from nn_graphs.graphs.operations import Activate, Add, Input, Linear, Output, Resize, Scale, Shift
+from nn_graphs.graphs.propagation import module_outputs
 from nn_graphs.graphs.trace import trace
 from nn_graphs.networks.activations import Activation
+from nn_graphs.networks.cnn import small_cnn_zoo_spec, wild_park_spec
 from nn_graphs.networks.parameters import ParameterLayout
-from nn_graphs.networks.spec import LayerSpec, NetworkSpec
+from nn_graphs.networks.spec import ConvSpec, LayerSpec, NetworkSpec
 from nn_graphs.networks.stacked import stacked_forward
 from tests.graphs.architectures import SPECS
 
@@ -28,6 +30,43 @@ def test_tracing_the_module_gives_the_template_of_the_spec(name):
     assert template.blocks == traced.blocks
     assert template.symmetries == traced.symmetries
     assert template.parameters == traced.parameters
+
+
+CONV = ConvSpec.square(3, padding=1)
+CNNS = {
+    "small cnn zoo": small_cnn_zoo_spec(),
+    "wild park": wild_park_spec(
+        (3, 4, 8, 2, 5),
+        (3, 5, 7, 3),
+        activations=("relu", "gelu", "none", "leaky_relu"),
+        residuals=(-1, -1, 0, 1),
+    ),
+    "flattened": NetworkSpec.cnn(
+        (3, 4, 2), convs=CONV, activations=RELU, skips=[(0,), (0, 1)], num_outputs=2, num_places=256
+    ),
+    "layers behind": NetworkSpec(
+        3, (LayerSpec(4, RELU, has_bias=False, conv=CONV, offset=0.5), LayerSpec(5), LayerSpec(2))
+    ),
+    "one axis, convolutions alone": NetworkSpec(2, (LayerSpec(3, conv=ConvSpec((3,), (2,))),)),
+}
+
+
+@pytest.mark.parametrize("name", CNNS)
+def test_the_template_of_a_cnn_is_that_of_its_module_and_computes_the_same(name):
+    spec = CNNS[name]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(3, spec.in_width, *[16] * spec.num_axes[0], generator=generator).double()
+    template, traced = template_from_spec(spec), trace(spec.make_module(), images.float())
+    assert template.groups == traced.groups
+    assert template.blocks == traced.blocks
+    assert template.symmetries == traced.symmetries
+    assert template.parameters == traced.parameters
+    params = torch.randn(4, spec.num_params, generator=generator, dtype=torch.float64) / 4
+    graphs = template.stack(params)
+    (outputs,) = module_outputs(graphs, images)
+    expected = stacked_forward(spec, params, images)
+    torch.testing.assert_close(outputs, expected, rtol=1e-10, atol=1e-10)
+    assert torch.equal(template.invert(graphs), params)
 
 
 @pytest.mark.parametrize("name", SPECS)

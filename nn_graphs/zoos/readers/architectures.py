@@ -6,17 +6,21 @@ order: the weight matrices one after the other, and the biases one after the oth
 
 import dataclasses
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.zoos.readers.checkpoints import Checkpoint
 from nn_graphs.zoos.readers.modules import ModuleArchitecture
 from nn_graphs.zoos.readers.report import Reason, Skipped
 
@@ -51,13 +55,76 @@ class INRArchitecture:
         return NetworkSpec(spec.in_width, tuple(layers))
 
 
-Architecture = INRArchitecture | ModuleArchitecture | NetworkSpec
+class MixedArchitecture(ABC):
+    """How the architecture of each network is found, where those of a zoo differ."""
+
+    @abstractmethod
+    def make_spec(self, checkpoint: Checkpoint, row: Mapping[str, Any]) -> NetworkSpec:
+        """The architecture of the network in a file.
+
+        Args:
+            checkpoint: what the file holds.
+            row: what is known of it otherwise, a row of the listing's table.
+
+        Raises:
+            Skipped: it cannot be found out.
+        """
+
+
+@dataclass(frozen=True)
+class ChainArchitecture(MixedArchitecture):
+    """Chains of linear layers, each as deep and wide as its file's tensors say.
+
+    Attributes:
+        activation: of the hidden layers, which no file tells; a column `activation` of the table
+            goes before it.
+    """
+
+    activation: str
+
+    def __post_init__(self):
+        Activation(self.activation)
+
+    def make_spec(self, checkpoint: Checkpoint, row: Mapping[str, Any]) -> NetworkSpec:
+        shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.state.items()}
+        try:
+            layer_layout, has_bias = infer_chain(shapes)
+            activation = Activation(row.get("activation") or self.activation)
+        except NNGraphsError as error:
+            raise Skipped(Reason.SHAPE, error.found) from error
+        spec = NetworkSpec.mlp(layer_layout, activation=activation)
+        layers = (dataclasses.replace(layer, has_bias=has_bias) for layer in spec.layers)
+        return dataclasses.replace(spec, layers=tuple(layers))
+
+
+@dataclass(frozen=True)
+class ListedArchitecture(MixedArchitecture):
+    """Architectures in files of their own, JSON as by `NetworkSpec.to_json`.
+
+    Attributes:
+        specs: by the names that the column `column` of the table has.
+        column: of the table.
+    """
+
+    specs: Mapping[str, NetworkSpec]
+    column: str = "architecture"
+
+    def make_spec(self, checkpoint: Checkpoint, row: Mapping[str, Any]) -> NetworkSpec:
+        name = row[self.column]
+        if name not in self.specs:
+            raise Skipped(Reason.SHAPE, f"its architecture {name!r} is not known.")
+        return self.specs[name]
+
+
+Architecture = INRArchitecture | ModuleArchitecture | NetworkSpec | MixedArchitecture
 
 
 def describe(architecture: Architecture) -> dict:
     """An architecture as JSON data."""
     if isinstance(architecture, NetworkSpec):
         return json.loads(architecture.to_json())
+    if isinstance(architecture, ListedArchitecture):
+        return {"column": architecture.column}  # what it says is in the zoo
     return json.loads(json.dumps(dataclasses.asdict(architecture)))
 
 
@@ -149,8 +216,25 @@ class StateFlattener:
         for names in (self.names, tuple(slot.name for slot in slots)):
             if names is not None and set(names) == set(state):
                 return list(names)
+        ordered = _biases_behind_weights(state)
         in_order = {
-            num_dims: iter([name for name, tensor in state.items() if tensor.ndim == num_dims])
-            for num_dims in (1, 2)
+            num_dims: iter([name for name in ordered if state[name].ndim == num_dims])
+            for num_dims in {len(slot.shape) for slot in slots}
         }
         return [next(in_order[len(slot.shape)], None) for slot in slots]
+
+
+def _biases_behind_weights(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of tensors, weights in their order, each bias behind the weight of its layer.
+
+    A file that is sorted by name has the bias of `fc` before that of `layers.0`, whose weight, of a
+    convolution, comes first all the same.
+    """
+    weights = sorted(
+        (name for name in state if state[name].ndim > 1), key=lambda name: -state[name].ndim
+    )
+    biases = {name.rpartition(".")[0]: name for name in state if state[name].ndim < 2}
+    paired = [biases.get(name.rpartition(".")[0]) for name in weights]
+    if None in paired or len({*weights, *paired}) < len(state):
+        return list(state)
+    return [name for pair in zip(weights, paired, strict=True) for name in pair]

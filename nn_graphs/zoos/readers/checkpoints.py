@@ -7,7 +7,7 @@ tensors and containers and nothing else; a checkpoint that asks for more is repo
 import io
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pickle import UnpicklingError
 from typing import Any
@@ -37,8 +37,23 @@ class Checkpoint:
     entries: Mapping[str, Any]
 
 
-def parse_checkpoint(content: bytes, *, is_safetensors: bool = False) -> Checkpoint:
+def load_weights(content: bytes) -> Any:
+    """What the bytes of a file hold, by torch's restricted unpickler alone."""
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def parse_checkpoint(
+    content: bytes,
+    *,
+    is_safetensors: bool = False,
+    load: Callable[[bytes], Any] = load_weights,
+) -> Checkpoint:
     """The state dict in the bytes of a file, wherever the file nests it.
+
+    Args:
+        content: of the file.
+        is_safetensors: else it is one of `torch.save`.
+        load: what reads the latter.
 
     Of several state dicts, the one with the first of the usual names is taken (`state_dict`,
     `model_state_dict`, `model`, ...). Prefixes that wrappers put before all names are removed.
@@ -46,7 +61,7 @@ def parse_checkpoint(content: bytes, *, is_safetensors: bool = False) -> Checkpo
     Raises:
         Skipped: the content is damaged, needs code to load, or holds no state dict.
     """
-    loaded = parse_safetensors(content) if is_safetensors else _load(content)
+    loaded = parse_safetensors(content) if is_safetensors else _load(content, load)
     entries = loaded if isinstance(loaded, Mapping) else {}
     state = _find_state(loaded)
     if state is None:
@@ -54,11 +69,11 @@ def parse_checkpoint(content: bytes, *, is_safetensors: bool = False) -> Checkpo
     return Checkpoint(_unwrap(state), entries)
 
 
-def _load(content: bytes) -> Any:
+def _load(content: bytes, load: Callable[[bytes], Any]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of old formats
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            return load(content)
     # Damage shows as nearly any exception there is.
     except Exception as error:
         code = _wanted_code(content, error)

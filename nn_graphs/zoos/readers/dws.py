@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from torch import Tensor
 
 from nn_graphs.zoos.readers.architectures import INRArchitecture
+from nn_graphs.zoos.readers.checkpoints import Checkpoint
 from nn_graphs.zoos.readers.listing import (
+    FileSource,
     Listing,
-    ZooSource,
     find_root,
     list_named_files,
     relative_paths,
 )
-from nn_graphs.zoos.readers.report import Reason, Skip
+from nn_graphs.zoos.readers.report import Reason, Skip, Skipped
 from nn_graphs.zoos.readers.splits import find_splits, read_splits
 
 NUM_TRAIN_IMAGES = 60_000  # of MNIST as of Fashion-MNIST
@@ -28,7 +30,7 @@ COLUMNS = ["path", "label", "split", "view", "source_id"]
 
 
 @dataclass(frozen=True)
-class DWSMnist(ZooSource):
+class DWSMnist(FileSource):
     """The INRs of MNIST.
 
     Attributes:
@@ -87,7 +89,7 @@ class DWSMnist(ZooSource):
 
 
 @dataclass(frozen=True)
-class DWSFashionMnist(ZooSource):
+class DWSFashionMnist(FileSource):
     """The INRs of Fashion-MNIST.
 
     Attributes:
@@ -124,10 +126,20 @@ class DWSFashionMnist(ZooSource):
         named = named[[column for column in COLUMNS if column in named]]
         on_disk = [*relative_paths(root, "train/*.pth"), *relative_paths(root, "test/*.pth")]
         listing = list_named_files(root, named, on_disk, skips=skips)
-        return Listing(listing.paths, listing.table, listing.skips, label_key="label")
+        return Listing(listing.paths, listing.table, listing.skips, _read_label)
 
     def options(self) -> dict:
         return {"splits": None if self.splits is None else Path(self.splits).name}
+
+
+def _read_label(checkpoint: Checkpoint) -> dict[str, int]:
+    """The label that a file of Fashion-MNIST holds beside its weights."""
+    value = checkpoint.entries.get("label")
+    if isinstance(value, Tensor) and value.ndim == 0 and not value.is_floating_point():
+        value = value.item()
+    if not isinstance(value, int):
+        raise Skipped(Reason.LABEL, f"its entry label is {value!r}.")
+    return {"label": value}
 
 
 def _with_sources(

@@ -12,14 +12,14 @@ import pandas as pd
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.readers.checkpoints import SUFFIXES
-from nn_graphs.zoos.readers.listing import Listing, ZooSource, list_named_files, relative_paths
+from nn_graphs.zoos.readers.listing import FileSource, Listing, list_named_files, relative_paths
 from nn_graphs.zoos.zoo import SPLITS
 
 RESERVED = ("spec", "row")  # of Zoo.table
 
 
 @dataclass(frozen=True)
-class Folder(ZooSource):
+class Folder(FileSource):
     """Checkpoints (`.pth`, `.pt`, `.safetensors`) of one architecture, at any depth of a folder.
 
     Attributes:

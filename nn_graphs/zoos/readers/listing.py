@@ -1,15 +1,19 @@
 """Which files a zoo consists of, and what is known of each network before it is read."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.readers.architectures import Architecture
-from nn_graphs.zoos.readers.report import Reason, Skip
+from nn_graphs.zoos.readers.checkpoints import Checkpoint, parse_checkpoint
+from nn_graphs.zoos.readers.files import AnyPath, relative_to
+from nn_graphs.zoos.readers.report import ReadReport, Reason, Skip
+from nn_graphs.zoos.zoo import Zoo
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +24,14 @@ class Listing:
         paths: one file per network.
         table: one row per file, with the columns that the zoo's table gets.
         skips: files that cannot be read, known without opening them.
-        label_key: the entry of every file that holds its label, where files hold one.
+        read_columns: what files say of themselves, by column; must agree with `table` where both
+            say it. It raises `Skipped` where a file lacks it.
     """
 
-    paths: Sequence[Path]
+    paths: Sequence[AnyPath]
     table: pd.DataFrame
     skips: tuple[Skip, ...] = ()
-    label_key: str | None = None
+    read_columns: Callable[[Checkpoint], Mapping[str, Any]] | None = None
 
 
 class ZooSource(ABC):
@@ -35,8 +40,8 @@ class ZooSource(ABC):
     Attributes:
         format: the layout's name.
         folder: where the files are.
-        dataset: of the images that the networks were fitted to, where they are INRs of images.
-        image_size: height and width of these images.
+        dataset: that the networks were trained on, or that INRs show.
+        image_size: height and width of these images, where the networks are INRs.
         architecture: of the networks, where the publisher has one.
     """
 
@@ -47,16 +52,36 @@ class ZooSource(ABC):
     architecture: Architecture | None
 
     @abstractmethod
-    def list_files(self) -> Listing:
-        """The files that belong to the zoo."""
-
-    @abstractmethod
     def options(self) -> dict:
         """What else the zoo depends on, as JSON data; not the place of the folder."""
 
 
+class FileSource(ZooSource):
+    """A layout with one file per network."""
+
+    @abstractmethod
+    def list_files(self) -> Listing:
+        """The files that belong to the zoo."""
+
+    def parse(self, content: bytes, suffix: str) -> Checkpoint:
+        """What the bytes of a file hold.
+
+        Raises:
+            Skipped: it cannot be used.
+        """
+        return parse_checkpoint(content, is_safetensors=suffix == ".safetensors")
+
+
+class RowSource(ZooSource):
+    """A layout with all networks in one array, a row for each."""
+
+    @abstractmethod
+    def read(self, *, scratch: Path | None) -> tuple[Zoo, ReadReport]:
+        """The networks, and what was left out."""
+
+
 def list_named_files(
-    root: Path, named: pd.DataFrame, on_disk: Iterable[str], *, skips: Sequence[Skip] = ()
+    root: AnyPath, named: pd.DataFrame, on_disk: Iterable[str], *, skips: Sequence[Skip] = ()
 ) -> Listing:
     """The files that a list names, checked against those that are there.
 
@@ -78,7 +103,9 @@ def list_named_files(
         ),
         *(
             Skip(root / path, Reason.UNLISTED, "it is there, but not listed.")
-            for path in sorted(there - set(paths) - {_relative(skip.path, root) for skip in skips})
+            for path in sorted(
+                there - set(paths) - {relative_to(skip.path, root) for skip in skips}
+            )
         ),
     ]
     kept = named[is_there & ~is_again].reset_index(drop=True)
@@ -109,7 +136,3 @@ def find_root(folder: str | Path, *, asked: str, inside: str, archive: str, chil
         found=f"it holds no {inside}." if is_there else "there is no such folder.",
         do=f"Unpack {archive} and give the folder {child}.",
     )
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.readers.architectures import INRArchitecture
-from nn_graphs.zoos.readers.listing import Listing, ZooSource, relative_paths
+from nn_graphs.zoos.readers.listing import FileSource, Listing, relative_paths
 from nn_graphs.zoos.readers.report import Reason, Skip
 from nn_graphs.zoos.zoo import SPLITS
 
@@ -30,7 +30,7 @@ FILE = re.compile(r"net(\d+)\.pth")
 
 
 @dataclass(frozen=True)
-class NFNSirens(ZooSource):
+class NFNSirens(FileSource):
     """SIRENs of images.
 
     Attributes:

@@ -1,35 +1,35 @@
-"""Files of a published zoo into one `Zoo`: read once, checked one by one, never run.
-
-Threads read the bytes ahead, one thread takes them apart. Torch's restricted unpickler is Python
-code, half a millisecond a file: more threads for it are slower, and processes start in as long as
-10,000 files take. Reading ahead costs nothing on a warm disk and hides the waits for a cold one.
-"""
+"""Files of a published zoo into one `Zoo`: read once, checked one by one, never run."""
 
 import json
 import logging
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.progress import progress_bar
+from nn_graphs.zoos.readers.ahead import read_ahead, read_bytes
 from nn_graphs.zoos.readers.architectures import (
     Architecture,
     INRArchitecture,
+    MixedArchitecture,
     Shapes,
     StateFlattener,
     describe,
 )
-from nn_graphs.zoos.readers.checkpoints import Checkpoint, parse_checkpoint
-from nn_graphs.zoos.readers.listing import Listing, ZooSource
+from nn_graphs.zoos.readers.checkpoints import Checkpoint
+from nn_graphs.zoos.readers.collecting import Collection
+from nn_graphs.zoos.readers.files import AnyPath
+from nn_graphs.zoos.readers.listing import FileSource, Listing, RowSource, ZooSource
 from nn_graphs.zoos.readers.report import (
     ADVICE,
     ReadReport,
@@ -43,8 +43,8 @@ from nn_graphs.zoos.zoo import Zoo
 
 logger = logging.getLogger(__name__)
 NUM_PROBED = 5  # files that say what the architecture is
-BLOCK = 16  # files that a thread reads at a time: handing over each by itself costs more
 FIRST_COLUMNS = ["label", "split", "run", "view", "source_id"]
+Row = Mapping[str, Any]  # of a listing's table
 
 
 def read_zoo(
@@ -53,6 +53,7 @@ def read_zoo(
     architecture: Architecture | None = None,
     num_workers: int = 4,
     strict: bool = False,
+    scratch: Path | None = None,
 ) -> tuple[Zoo, ReadReport]:
     """The networks in the files of a published zoo.
 
@@ -63,6 +64,7 @@ def read_zoo(
         architecture: of the networks; None: as the source has it.
         num_workers: threads that read ahead.
         strict: raise where any file cannot be used.
+        scratch: folder of an unnamed file that the weights are gathered in; None: the system's.
 
     Returns:
         The zoo, and what was left out and why. The metadata of the zoo hold that in short.
@@ -76,19 +78,14 @@ def read_zoo(
             f"read files with {num_workers} threads", found="it is none.", do="Use one or more."
         )
     architecture = _choose_architecture(source, architecture)
-    listing = source.list_files()
-    asked = f"read {source.folder} as a zoo ({source.format})"
-    _check_skips(asked, listing.skips, is_fatal=strict or not listing.paths)
-    flatten = StateFlattener.of(architecture, lambda: _common_shapes(asked, listing))
-    reading = _Reading(listing, flatten)
-    with progress_bar(len(listing.paths), unit="files", description="reading networks") as bar:
-        for number, content in enumerate(_read_ahead(listing.paths, num_workers)):
-            skip = reading.take(number, content)
-            if skip is not None:
-                _check_skips(asked, [skip], is_fatal=strict)
-            bar.advance(1)
-    report = reading.report()
-    _check_skips(asked, report.skips, is_fatal=report.num_read == 0)
+    if isinstance(source, RowSource):
+        zoo, report = source.read(scratch=scratch)
+        asked = f"read {source.folder} as a zoo ({source.format})"
+        _check_skips(asked, report.skips, is_fatal=strict or report.num_read == 0)
+    else:
+        zoo, report = _read_files(
+            source, architecture, num_workers=num_workers, strict=strict, scratch=scratch
+        )
     _log(report)
     metadata = {
         "maker": "reader",
@@ -96,7 +93,32 @@ def read_zoo(
         "report": report.metadata(),
         **({"image_size": list(source.image_size)} if source.image_size else {}),
     }
-    return Zoo.single(flatten.spec, reading.params(), reading.table(), metadata), report
+    return Zoo(zoo.specs, zoo.params, zoo.table, metadata), report
+
+
+def _read_files(
+    source: FileSource,
+    architecture: Architecture,
+    *,
+    num_workers: int,
+    strict: bool,
+    scratch: Path | None,
+) -> tuple[Zoo, ReadReport]:
+    listing = source.list_files()
+    asked = f"read {source.folder} as a zoo ({source.format})"
+    _check_skips(asked, listing.skips, is_fatal=strict or not listing.paths)
+    find_flattener = _flatteners(architecture, lambda: _common_shapes(asked, source, listing))
+    reading = _Reading(listing, find_flattener, scratch)
+    with progress_bar(len(listing.paths), unit="files", description="reading networks") as bar:
+        for number, content in enumerate(read_ahead(listing.paths, num_workers)):
+            skip = reading.take(number, partial(_parse, source, listing.paths[number], content))
+            if skip is not None:
+                _check_skips(asked, [skip], is_fatal=strict)
+            bar.advance(1)
+    report = reading.report()
+    _check_skips(asked, report.skips, is_fatal=report.num_read == 0)
+    networks = reading.networks
+    return Zoo(networks.specs, networks.params(), reading.table()), report
 
 
 def open_or_read_zoo(
@@ -118,7 +140,11 @@ def open_or_read_zoo(
     path = Path(path)
     if not path.exists():
         zoo, report = read_zoo(
-            source, architecture=architecture, num_workers=num_workers, strict=strict
+            source,
+            architecture=architecture,
+            num_workers=num_workers,
+            strict=strict,
+            scratch=next(folder for folder in path.absolute().parents if folder.exists()),
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         if report.skips:
@@ -143,64 +169,99 @@ def open_or_read_zoo(
 class _Reading:
     """The networks that were read so far."""
 
-    def __init__(self, listing: Listing, flatten: StateFlattener):
-        self._listing, self._flatten = listing, flatten
-        self._params = torch.empty(len(listing.paths), flatten.spec.num_params)
+    def __init__(
+        self,
+        listing: Listing,
+        find_flattener: Callable[[Checkpoint, Row], StateFlattener],
+        scratch: Path | None,
+    ):
+        self._listing, self._find_flattener = listing, find_flattener
+        self.networks = Collection(scratch)
+        self._rows = listing.table.to_dict("records")
         self._numbers: list[int] = []  # places in the listing of what was read
-        self._labels: list[int] = []
+        self._own: list[Mapping[str, Any]] = []  # what their files say of themselves
         self._skips = list(listing.skips)
 
-    def take(self, number: int, content: bytes | OSError) -> Skip | None:
+    def take(self, number: int, parse: Callable[[], Checkpoint]) -> Skip | None:
         """Adds the network of file `number`, or says why not."""
-        path = self._listing.paths[number]
+        row = self._rows[number]
         try:
-            checkpoint = _parse(path, content)
-            params = self._flatten(checkpoint.state)
+            checkpoint = parse()
+            flatten = self._find_flattener(checkpoint, row)
+            params = flatten(checkpoint.state)
             if not params.isfinite().all():
-                raise Skipped(Reason.NOT_FINITE, _describe_bad(params, self._flatten))
-            label = self._label(number, checkpoint)
+                raise Skipped(Reason.NOT_FINITE, _describe_bad(params, flatten))
+            own = self._own_columns(checkpoint, row)
         except Skipped as error:
-            self._skips.append(Skip(path, error.reason, error.detail))
-            return self._skips[-1]
-        self._params[len(self._numbers)] = params
+            skip = Skip(self._listing.paths[number], error.reason, error.detail)
+            self._skips.append(skip)
+            return skip
+        self.networks.add(flatten.spec, params)
         self._numbers.append(number)
-        self._labels.append(label)
+        self._own.append(own)
         return None
 
-    def _label(self, number: int, checkpoint: Checkpoint) -> int:
-        """The label in the file, where files hold theirs; it must agree with the listing's."""
-        if self._listing.label_key is None:
-            return 0
-        value = checkpoint.entries.get(self._listing.label_key)
-        if isinstance(value, Tensor) and value.ndim == 0 and not value.is_floating_point():
-            value = value.item()
-        if not isinstance(value, int):
-            raise Skipped(Reason.LABEL, f"its entry {self._listing.label_key} is {value!r}.")
-        listed = self._listing.table.get("label")
-        if listed is not None and listed.iloc[number] != value:
-            raise Skipped(
-                Reason.LABEL, f"its label is {value}, in the split file {listed.iloc[number]}."
-            )
-        return value
-
-    def params(self) -> Float[Tensor, "N num_params"]:
-        return self._params[: len(self._numbers)]
+    def _own_columns(self, checkpoint: Checkpoint, row: Row) -> Mapping[str, Any]:
+        """What a file says of itself; it must agree with what its listing says."""
+        read = self._listing.read_columns
+        own = {} if read is None else read(checkpoint)
+        for name, value in own.items():
+            if name in row and not _is_same(row[name], value):
+                raise Skipped(
+                    Reason.LABEL, f"its {name} is {value}, in the split file {row[name]}."
+                )
+        return own
 
     def table(self) -> pd.DataFrame:
         """The rows of what was read; where runs are not known, every network is one of its own."""
         table = self._listing.table.iloc[self._numbers].reset_index(drop=True)
-        if self._listing.label_key is not None:
-            table["label"] = np.array(self._labels, dtype=np.int64)
+        own = pd.DataFrame(self._own, index=table.index)
+        table = table.assign(**{name: own[name] for name in own})
         if "run" not in table:
             table["run"] = np.arange(len(table))
         first = [column for column in FIRST_COLUMNS if column in table]
-        return table[[*first, *(column for column in table if column not in first)]]
+        table = table[[*first, *(column for column in table if column not in first)]]
+        return table.join(self.networks.places())
 
     def report(self) -> ReadReport:
         return ReadReport(len(self._numbers), tuple(self._skips))
 
 
-def _choose_architecture(source: ZooSource, architecture: Architecture | None) -> Architecture:
+def _is_same(listed: Any, own: Any) -> bool:
+    """Whether two values agree; real numbers may be rounded."""
+    if isinstance(own, float):
+        return math.isclose(listed, own, abs_tol=1e-6)
+    return listed == own
+
+
+def _flatteners(
+    architecture: Architecture, read_shapes: Callable[[], Shapes]
+) -> Callable[[Checkpoint, Row], StateFlattener]:
+    """Which flattener is for a file."""
+    if not isinstance(architecture, MixedArchitecture):
+        flatten = StateFlattener.of(architecture, read_shapes)
+        return lambda checkpoint, row: flatten
+    known: dict[NetworkSpec, StateFlattener] = {}
+
+    def find(checkpoint: Checkpoint, row: Row) -> StateFlattener:
+        spec = architecture.make_spec(checkpoint, row)
+        return known.setdefault(spec, StateFlattener(spec))
+
+    return find
+
+
+def _choose_architecture(
+    source: ZooSource, architecture: Architecture | None
+) -> Architecture | None:
+    """What is given, else what the source has; None: the source knows by itself."""
+    if isinstance(source, RowSource):
+        if architecture is not None:
+            raise NNGraphsError(
+                f"read {source.folder} as a zoo ({source.format})",
+                found="an architecture is given, and the files are all of a known one.",
+                do="Leave it out.",
+            )
+        return None
     chosen = architecture if architecture is not None else source.architecture
     if chosen is None:
         raise NNGraphsError(
@@ -211,54 +272,33 @@ def _choose_architecture(source: ZooSource, architecture: Architecture | None) -
     return chosen
 
 
-def _recipe(source: ZooSource, architecture: Architecture) -> dict:
+def _recipe(source: ZooSource, architecture: Architecture | None) -> dict:
     """What a zoo that was read depends on, as JSON data."""
     recipe = {
         "format": source.format,
         "dataset": source.dataset,
         **source.options(),
-        "architecture": describe(architecture),
     }
+    if architecture is not None:
+        recipe["architecture"] = describe(architecture)
     if isinstance(architecture, INRArchitecture):
         recipe["preset"] = architecture.preset
     return json.loads(json.dumps(recipe))
 
 
-def _read_ahead(paths: Sequence[Path], num_workers: int) -> Iterator[bytes | OSError]:
-    """The contents of files in order, a block for each thread read ahead."""
-    blocks = (paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK))
-    with ThreadPoolExecutor(num_workers) as pool:
-        futures = deque(pool.submit(_read_block, block) for block in islice(blocks, num_workers))
-        while futures:
-            contents = futures.popleft().result()
-            futures.extend(pool.submit(_read_block, block) for block in islice(blocks, 1))
-            yield from contents
-
-
-def _read_block(paths: Sequence[Path]) -> list[bytes | OSError]:
-    return [_read_bytes(path) for path in paths]
-
-
-def _read_bytes(path: Path) -> bytes | OSError:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        return error
-
-
-def _parse(path: Path, content: bytes | OSError) -> Checkpoint:
+def _parse(source: FileSource, path: AnyPath, content: bytes | OSError) -> Checkpoint:
     if isinstance(content, OSError):
-        raise Skipped(Reason.DAMAGED, f"it cannot be read ({content.strerror}).")
-    return parse_checkpoint(content, is_safetensors=path.suffix == ".safetensors")
+        raise Skipped(Reason.DAMAGED, f"it cannot be read ({content.strerror or content}).")
+    return source.parse(content, path.suffix)
 
 
-def _common_shapes(asked: str, listing: Listing) -> Shapes:
+def _common_shapes(asked: str, source: FileSource, listing: Listing) -> Shapes:
     """The shapes of the tensors of a file, the most common among a few files."""
     found: Counter[tuple[tuple[str, tuple[int, ...]], ...]] = Counter()
     skips = []
     for path in _spread(listing.paths):
         try:
-            state = _parse(path, _read_bytes(path)).state
+            state = _parse(source, path, read_bytes(path)).state
             found[tuple((name, tuple(tensor.shape)) for name, tensor in state.items())] += 1
         except Skipped as error:
             skips.append(Skip(path, error.reason, error.detail))
@@ -268,7 +308,7 @@ def _common_shapes(asked: str, listing: Listing) -> Shapes:
     return dict(found.most_common(1)[0][0])
 
 
-def _spread(paths: Sequence[Path]) -> Iterable[Path]:
+def _spread(paths: Sequence[AnyPath]) -> Iterable[AnyPath]:
     """All paths, such that the first few lie far from each other."""
     step = -(-len(paths) // NUM_PROBED)
     return (paths[place] for start in range(step) for place in range(start, len(paths), step))

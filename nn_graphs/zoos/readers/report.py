@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 import pandas as pd
+
+from nn_graphs.zoos.readers.files import AnyPath
 
 
 class Reason(Enum):
@@ -44,7 +45,7 @@ ADVICE = {
 class Skip:
     """A file that was left out; `detail` says what exactly was found."""
 
-    path: Path
+    path: AnyPath
     reason: Reason
     detail: str
 
@@ -67,10 +68,12 @@ class ReadReport:
     Attributes:
         num_read: networks of the zoo.
         skips: the files that were left out.
+        num_diverged: networks with NaN or infinite weights that were kept, as was asked for.
     """
 
     num_read: int
     skips: tuple[Skip, ...] = ()
+    num_diverged: int = 0
 
     def counts(self) -> dict[str, int]:
         """Numbers of files left out by reason, the most common first."""
@@ -87,7 +90,8 @@ class ReadReport:
 
     def metadata(self) -> dict:
         """The report in short, as JSON data; `summary` puts it into words."""
-        return {"read": self.num_read, "skipped": self.counts()}
+        short = {"read": self.num_read, "skipped": self.counts()}
+        return {**short, "diverged": self.num_diverged} if self.num_diverged else short
 
     def __str__(self) -> str:
         return summary(self.metadata())
@@ -98,7 +102,9 @@ def summary(metadata: dict) -> str:
     counts: dict[str, int] = metadata["skipped"]
     line = f"{metadata['read']:,} networks read, {sum(counts.values()):,} files skipped"
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
-    return f"{line} ({reasons})" if reasons else line
+    line = f"{line} ({reasons})" if reasons else line
+    kept = metadata.get("diverged")
+    return f"{line}; {kept:,} with NaN or infinite weights kept" if kept else line
 
 
 def describe_first(skips: Sequence[Skip]) -> str:

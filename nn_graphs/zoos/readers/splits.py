@@ -1,4 +1,4 @@
-"""Split files of the INR zoos of Navon et al. (2023), in both schemas that are about.
+"""Splits: by run, or as files say: those of Navon et al. (2023), in both schemas that are about.
 
     {"train": {"path": [...], "label": [...]}, "val": ..., "test": ...}    labels may be strings
     {"train": [...], "val": [...], "test": [...]}                          paths only
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
+from sklearn.model_selection import train_test_split
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.zoo import SPLITS
@@ -70,3 +71,30 @@ def find_splits(given: str | Path | None, root: Path, names: Sequence[str]) -> P
         do="Put the split file there, or say where it is (`splits`); mnist_splits.json comes with "
         "the code of Kofinas et al. (github.com/mkofinas/neural-graphs), not with the archive.",
     )
+
+
+def split_by_run(runs: pd.Series, *, val_share: float, test_share: float, seed: int) -> pd.Series:
+    """The split of every network, such that those of one run are together.
+
+    The runs are divided in sorted order by scikit-learn, first for test and then for val.
+
+    Args:
+        runs: the run of each network.
+        val_share, test_share: of the runs.
+        seed: of both divisions.
+
+    Raises:
+        NNGraphsError: there are too few runs, or the shares leave none for training.
+    """
+    names = sorted(set(runs))
+    num_test, num_val = (max(1, round(share * len(names))) for share in (test_share, val_share))
+    if num_test + num_val >= len(names):
+        raise NNGraphsError(
+            f"split {len(names)} runs",
+            found=f"{num_test} for test and {num_val} for val leave none for training.",
+            do="Ask for smaller shares, or give a split file.",
+        )
+    others, test = train_test_split(names, test_size=num_test, random_state=seed)
+    train, val = train_test_split(others, test_size=num_val, random_state=seed)
+    parts = zip(SPLITS, (train, val, test), strict=True)
+    return runs.map({name: split for split, part in parts for name in part})

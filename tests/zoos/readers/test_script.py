@@ -121,7 +121,7 @@ def test_interrupted(read_zoo, tmp_path, monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nn_graphs.zoos.readers.reading.parse_checkpoint", interrupt)
+    monkeypatch.setattr("nn_graphs.zoos.readers.listing.parse_checkpoint", interrupt)
     path = tmp_path / "zoo.h5"
     command = ("--format", "dws_mnist", "--folder", write_mnist(tmp_path), "--output", path)
     assert read_zoo(*command) == (1, "", "interrupted; nothing was written\n")
