@@ -1,0 +1,80 @@
+"""The training runs that a zoo is made of, and which of them are trained together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.spec import NetworkSpec
+
+CACHE_VALUES = 500_000  # values of one layer in one chunk that stay in a core's cache
+MAX_CHUNK = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Training runs, each of one network.
+
+    Attributes:
+        specs: the distinct architectures.
+        table: a row per run. `spec` numbers its architecture, `train_fraction` is the share of the
+            data that it sees, `split` is that of all its checkpoints; other columns are of its
+            hyper-parameters. Its place is the number of the run.
+    """
+
+    specs: tuple[NetworkSpec, ...]
+    table: pd.DataFrame
+
+    def chunks(
+        self, *, num_pixels: int, batch_size: int, chunk_size: int | None
+    ) -> list[Int[np.ndarray, "S"]]:
+        """Numbers of the runs that are trained together: of one architecture, on as much data.
+
+        So none waits for another, and the stack compiles and convolves as one.
+
+        Args:
+            num_pixels: of an image.
+            batch_size: images a step.
+            chunk_size: networks at a time; None: as many as fit the processor's cache.
+        """
+        found = []
+        for (number, _), group in self.table.groupby(["spec", "train_fraction"], sort=True):
+            size = chunk_size or training_chunk_size(self.specs[number], num_pixels * batch_size)
+            count = -(-len(group) // size)
+            found += np.array_split(group.index.to_numpy(), count)
+        return found
+
+
+def training_chunk_size(spec: NetworkSpec, num_places: int) -> int:
+    """Networks whose widest layer stays in cache at so many pixels of a batch."""
+    shrink, values = 1, []
+    for layer in spec.layers:
+        if layer.conv is not None:
+            shrink *= int(np.prod(layer.conv.stride))
+            values.append(layer.width * num_places // shrink)
+    return max(1, min(MAX_CHUNK, CACHE_VALUES // max(values)))
+
+
+def check_images_fit(spec: NetworkSpec, size: tuple[int, int]) -> None:
+    """Makes sure that every convolution has a place to be at.
+
+    Raises:
+        NNGraphsError: an image shrinks to nothing.
+    """
+    sides = np.array(size)
+    for number, layer in enumerate(spec.layers, start=1):
+        if layer.conv is None:
+            return
+        kernel, stride, padding = (
+            np.array(part)
+            for part in (layer.conv.kernel_size, layer.conv.stride, layer.conv.padding)
+        )
+        sides = (sides + 2 * padding - kernel) // stride + 1
+        if (sides < 1).any():
+            raise NNGraphsError(
+                f"convolve images of {size[0]} x {size[1]} pixels",
+                found=f"nothing is left of them for convolution {number} of {len(spec.layers) - 1}.",
+                do="Take larger images, or a recipe with padding.",
+            )
