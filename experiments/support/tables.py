@@ -16,7 +16,8 @@ MARKED = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTA
 
 def render_readme(folder: Path) -> str:
     """The README of an experiment's folder with its `results.csv` as a table."""
-    table = speed_table(folder) if folder.name == "benchmarks" else accuracy_table(folder)
+    make = TABLES.get(folder.name, accuracy_table)
+    table = make(folder)
     text = (folder / "README.md").read_text(encoding="utf-8")
     return MARKED.sub(lambda marks: marks[1] + table + marks[2], text)
 
@@ -39,6 +40,21 @@ def speed_table(folder: Path) -> str:
     table = table.drop_duplicates(["question", "setting", "device"], keep="last")
     columns = ["question", "setting", "unit", "plain", "ours", "ratio", "remark", "device"]
     return _markdown(columns, table[columns].fillna("").astype(str).to_numpy().tolist())
+
+
+def prediction_table(folder: Path) -> str:
+    """How well errors are predicted, and the R2 that training seeds leave to be explained."""
+    summary = summarize(read_results(folder / "results.csv"))
+    values = summary.pivot(index=["zoo", "model"], columns="metric", values="mean")
+    metrics = ["fit/r2", "val/r2", "val/spearman", "val/kendall", "ceiling/r2"]
+    rows = [
+        [*names, *(f"{row[metric]:.3f}" for metric in metrics)] for names, row in values.iterrows()
+    ]
+    columns = ["task", "predictor", "R2 fitted", "R2", "Spearman", "Kendall", "R2 ceiling"]
+    return _markdown(columns, rows)
+
+
+TABLES = {"benchmarks": speed_table, "relational_graphs": prediction_table}
 
 
 def _spread(row: pd.Series, split: str) -> str:

@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -14,6 +15,7 @@ from nn_graphs.relational_results.cells import CellGrid, cell_errors
 from nn_graphs.relational_results.curves import Curve
 from nn_graphs.relational_results.sweet_spot import SweetSpot
 from nn_graphs.relational_results.table import BASELINE, without_baseline
+from nn_graphs.structure.adjacency import Adjacency
 
 LABELS = {"clustering": "clustering C", "path_length": "path length L"}
 ERROR = "top-1 error (%)"
@@ -173,3 +175,25 @@ def _mark(axes: Axes, sweet_spot: SweetSpot) -> None:
     axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, **style))
     best = sweet_spot.candidates.loc[sweet_spot.best]
     axes.plot(best["clustering"], best["path_length"], "x", color=MARK, markeredgewidth=2)
+
+
+def plot_relational_graphs(graphs: Mapping[str, Adjacency]) -> Figure:
+    """Graphs side by side: nodes in a circle, and below them the mask with one channel a node.
+
+    Args:
+        graphs: adjacency matrices by name.
+    """
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(2.2 * len(graphs), 4.4))
+        axes = figure.subplots(2, len(graphs), squeeze=False)
+        for (drawn, mask), (name, adjacency) in zip(axes.T, graphs.items(), strict=True):
+            angles = 2 * np.pi * np.arange(len(adjacency)) / len(adjacency)
+            places = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+            ends = np.argwhere(np.triu(adjacency | adjacency.T))
+            drawn.add_collection(LineCollection(places[ends], color="0.6", linewidth=0.7))
+            drawn.plot(*places.T, "o", color=MARK, markersize=4)
+            drawn.set(aspect="equal", title=name)
+            drawn.axis("off")
+            mask.imshow(adjacency | np.eye(len(adjacency), dtype=bool), cmap="Greys")
+            mask.set(xticks=[], yticks=[], xlabel="from", ylabel="to")
+    return figure

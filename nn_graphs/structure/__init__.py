@@ -28,6 +28,7 @@ from nn_graphs.structure.paths import (
     global_efficiency,
 )
 from nn_graphs.structure.plane import Plane, nested_selections
+from nn_graphs.structure.selections import small_selection
 from nn_graphs.structure.sweep import PUBLISHED_SWEEPS, Sweep, run_sweep
 from nn_graphs.structure.wsflex import ws_flex, ws_flex_graphs
 
@@ -59,6 +60,7 @@ __all__ = [
     "networkx_graph",
     "read_connectome",
     "run_sweep",
+    "small_selection",
     "spectral_gap",
     "symmetrised",
     "ws_flex",

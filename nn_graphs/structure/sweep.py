@@ -71,8 +71,12 @@ class Sweep:
 
     def candidates(self, start: int, stop: int) -> Float64[np.ndarray, "N 4"]:
         """Rows (num_nodes, sparsity, p, seed) of candidates `start` to `stop`, as shuffled."""
+        return self.recipes_at(_order(len(self))[start:stop])
+
+    def recipes_at(self, places: Int64[np.ndarray, " N"]) -> Float64[np.ndarray, "N 4"]:
+        """Rows (num_nodes, sparsity, p, seed) at places in the grid (degree, p, seed)."""
         grid = (self.num_degrees, self.num_ps, self.num_seeds)
-        degree_at, p_at, seed = np.unravel_index(_order(len(self))[start:stop], grid)
+        degree_at, p_at, seed = np.unravel_index(places, grid)
         degrees = np.linspace(np.sqrt(self.min_degree), np.sqrt(self.max_degree), grid[0]) ** 2
         ps = np.linspace(0, 1, grid[1]) ** 2
         sparsity = degrees[degree_at] / self.num_nodes

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ TINY = {
         "bench_fitting.py": "--num-plain 1 --num-ours 3 --num-steps 2",
         "bench_masked_layers.py": "--tiny --repeats 1",
         "bench_relational_graphs.py": "--num-graphs 3 --plain-every 2",
+        "bench_relational_training.py": "--num-graphs 2 --num-seeds 2 --num-plain 2 --num-epochs 1",
         "bench_scaling.py": "--curves transformer_edges transformer_all_pairs --batch-sizes 1 2 "
         "--widths 4 8 --fixed-width 4 --fixed-batch-size 1 --num-steps 1 --in-one-process",
         "bench_zoo_reading.py": "--num-networks 20",
@@ -90,6 +92,13 @@ def test_zoo_reading_names_its_size(outputs):
     _, table = outputs["bench_zoo_reading.py"]
     assert table["question"][0] == "read 20 INRs"
     assert table["unit"][0] == "s"
+
+
+def test_relational_training_gives_what_the_plain_way_gives(outputs):
+    _, table = outputs["bench_relational_training.py"]
+    plain, ours = re.search(r"plain ([\d.]+), ours ([\d.]+) %", table["remark"][0]).groups()
+    assert float(plain) == pytest.approx(float(ours), abs=1.0)
+    assert "3 graphs of 16 nodes, 2 seeds" in table["setting"][0]
 
 
 def test_epoch_says_what_is_outside_of_the_computation(outputs):

@@ -22,6 +22,7 @@ from nn_graphs.relational_results.figures import (
     plot_curve,
     plot_heat_map,
     plot_prediction,
+    plot_relational_graphs,
 )
 from tests.relational_results.tables import make_runs, random_runs
 
@@ -112,3 +113,12 @@ def test_prediction(written):
     assert np.allclose(points.get_ydata(), measured.loc[predicted.index])
     assert np.array_equal(diagonal.get_xdata(), diagonal.get_ydata())
     assert written(axes.figure)
+
+
+def test_relational_graphs_and_their_masks():
+    ring = np.roll(np.eye(5, dtype=bool), 1, axis=1)
+    figure = plot_relational_graphs({"ring": ring | ring.T, "complete": ~np.eye(5, dtype=bool)})
+    drawn, masks = np.reshape(figure.axes, (2, 2))
+    assert [axes.get_title() for axes in drawn] == ["ring", "complete"]
+    assert [len(axes.collections[0].get_segments()) for axes in drawn] == [5, 10]
+    assert [int(axes.images[0].get_array().sum()) for axes in masks] == [15, 25]

@@ -21,7 +21,9 @@ def scrambled(values: Int32[Tensor, "*shape"]) -> Int32[Tensor, "*shape"]:
     return values ^ _shifted(values, 16)
 
 
-def joined(key: Int32[Tensor, "*shape"], *parts: Int32[Tensor, "..."] | int) -> Int32[Tensor, "..."]:
+def joined(
+    key: Int32[Tensor, "*shape"], *parts: Int32[Tensor, "..."] | int
+) -> Int32[Tensor, "..."]:
     """A new key of a key and more numbers; shapes broadcast."""
     for part in parts:
         key = scrambled(key * STRIDE + part + 1)

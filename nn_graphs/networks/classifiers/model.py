@@ -24,9 +24,7 @@ class Mode:
     dropout: Float[Tensor, "S"] | None = None
     key: Int32[Tensor, "S"] | None = None
 
-    def drop(
-        self, values: Float[Tensor, "S B *shape"], place: int
-    ) -> Float[Tensor, "S B *shape"]:
+    def drop(self, values: Float[Tensor, "S B *shape"], place: int) -> Float[Tensor, "S B *shape"]:
         """Dropout (Srivastava et al., JMLR 2014) while training; `place` numbers its layers."""
         if self.dropout is None:
             return values
@@ -86,13 +84,15 @@ def batch_norm(
         The values, and running mean and variance as they are afterwards.
     """
     shape = (len(weight), 1, -1, *[1] * (values.dim() - 3))
-    used_mean, used_variance = mean, variance
     if is_training:
         axes = (1, *range(3, values.dim()))
-        used_variance, used_mean = torch.var_mean(values, axes, correction=0)
+        batch_mean = values.mean(axes)
+        centred = values - batch_mean.reshape(shape)
+        used_variance = (centred * centred).mean(axes)
         count = values.numel() // (values.shape[0] * values.shape[2])
-        mean = mean + momentum * (used_mean - mean)
+        mean = mean + momentum * (batch_mean - mean)
         variance = variance + momentum * (used_variance * count / (count - 1) - variance)
+    else:
+        centred, used_variance = values - mean.reshape(shape), variance
     scale = weight * (used_variance + eps).rsqrt()
-    shift = bias - used_mean * scale
-    return values * scale.reshape(shape) + shift.reshape(shape), mean, variance
+    return torch.addcmul(bias.reshape(shape), centred, scale.reshape(shape)), mean, variance

@@ -13,7 +13,7 @@ AdamW (Loshchilov & Hutter, ICLR 2019) and RMSprop are this with different coeff
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,6 @@ from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
 
-Kind = Literal["sgd", "adam", "adamw", "rmsprop"]
 KINDS = ("sgd", "adam", "adamw", "rmsprop")
 
 
@@ -41,7 +40,7 @@ class Optimizer:
             parameters, norms and biases too.
     """
 
-    kind: Kind = "sgd"
+    kind: str = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.0
     is_nesterov: bool = False

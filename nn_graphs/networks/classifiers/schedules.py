@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from nn_graphs.errors import NNGraphsError
 
@@ -20,7 +19,7 @@ class Schedule:
         factor: with "steps", by what.
     """
 
-    kind: Literal["constant", "cosine", "steps"] = "constant"
+    kind: str = "constant"
     epochs: tuple[int, ...] = ()
     factor: float = 0.1
 

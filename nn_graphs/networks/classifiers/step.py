@@ -74,9 +74,7 @@ def make_step(
         state: NetworkState, inputs, labels, rate, is_active, coefficients, dropout, dropout_key
     ) -> None:
         mode = Mode(True, dropout, dropout_key)
-        gradient, (losses, buffers) = gradient_fn(
-            state.params, state.buffers, inputs, labels, mode
-        )
+        gradient, (losses, buffers) = gradient_fn(state.params, state.buffers, inputs, labels, mode)
         count = state.steps + 1
         params, first, second = update(
             state.params,

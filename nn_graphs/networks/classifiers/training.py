@@ -282,8 +282,7 @@ class _Run:
         for step in self._plan.checkpoint_steps:
             is_there = torch.tensor(
                 [
-                    self.epoch * steps + number == step
-                    and number <= steps
+                    (self.epoch * steps + number == step and number <= steps)
                     or (last and step > self._plan.num_epochs * steps)
                     for steps in self._orders.num_steps
                 ]

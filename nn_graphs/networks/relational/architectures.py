@@ -5,7 +5,7 @@ An `Architecture` has everything but the widths of its stages and the graph: wit
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.relational.blocks import BLOCKS, Place, Stage
@@ -200,3 +200,19 @@ def architecture_named(name: str) -> Architecture:
             do=f"Choose one of {', '.join(ARCHITECTURES)}.",
         )
     return ARCHITECTURES[name]
+
+
+def architecture_for(
+    name: str, *, in_channels: int, in_side: int, num_classes: int
+) -> Architecture:
+    """A published architecture for other images or classes.
+
+    Raises:
+        NNGraphsError: there is none of that name.
+    """
+    return replace(
+        architecture_named(name),
+        in_channels=in_channels,
+        in_side=in_side,
+        num_classes=num_classes,
+    )

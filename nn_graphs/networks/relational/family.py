@@ -131,7 +131,7 @@ def stack_family(networks: Sequence[RelationalNetwork], *, width: int | None = N
         model,
         params=_stacked(states, model.parameters),
         buffers=_stacked(states, model.statistics),
-        trainable=_stacked(masks, model.parameters),
+        trainable=_stacked(masks, model.parameters) > 0,
         padded_share=1 - sum(map(_work, states)) / (len(states) * _work(padded.state_dict())),
     )
 
@@ -148,18 +148,16 @@ def _layout(tensors: Iterable[tuple[str, Tensor]]) -> ParameterLayout:
     return ParameterLayout.from_shapes(shapes)
 
 
-def _masks(network: nn.Module) -> dict[str, Bool[Tensor, "..."]]:
-    """Per parameter, which of its values exist."""
-    masks = {name: torch.ones_like(value, dtype=bool) for name, value in network.named_parameters()}
+def _masks(network: nn.Module) -> dict[str, Tensor]:
+    """Per parameter, ones where its values exist."""
+    masks = {name: torch.ones_like(value) for name, value in network.named_parameters()}
     for name, module in network.named_modules():
         if isinstance(module, MaskedLayer):
-            masks[f"{name}.weight"] = module.mask.expand_as(module.weight)
+            masks[f"{name}.weight"] = module.mask.expand_as(module.weight).to(module.weight)
     return masks
 
 
-def _stacked(
-    states: Sequence[dict[str, Tensor]], layout: ParameterLayout
-) -> Tensor:
+def _stacked(states: Sequence[dict[str, Tensor]], layout: ParameterLayout) -> Tensor:
     """One padded row per state."""
     first = states[0][layout.slots[0].name]
     rows = first.new_zeros(len(states), layout.num_params)
@@ -177,4 +175,3 @@ def _corner(padded: Tensor, own: Tensor) -> Tensor:
 def _work(state: dict[str, Tensor]) -> int:
     """Multiply-accumulates of dense products for one input."""
     return sum(value.numel() for name, value in state.items() if name.endswith("layer.weight"))
-

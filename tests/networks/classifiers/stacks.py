@@ -8,7 +8,6 @@ from torch import nn
 
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.model import Mode, batch_norm, linear
-from nn_graphs.networks.classifiers.optimizers import Optimizer
 from nn_graphs.networks.classifiers.training import Checkpoint, Plan, Recipe, train_classifiers
 from nn_graphs.networks.parameters import ParameterLayout
 
@@ -81,17 +80,3 @@ def train(
     return train_classifiers(
         SmallStack(), params, buffers, data or make_data(), recipes, plan, **options
     )
-
-
-def torch_optimizer(optimizer: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
-    """Torch's own, of the same settings."""
-    settings = {"lr": optimizer.learning_rate, "weight_decay": optimizer.weight_decay}
-    if optimizer.kind == "sgd":
-        settings |= {"momentum": optimizer.momentum, "nesterov": optimizer.is_nesterov}
-        return torch.optim.SGD(module.parameters(), **settings)
-    settings |= {"eps": optimizer.eps}
-    if optimizer.kind == "rmsprop":
-        settings |= {"momentum": optimizer.momentum, "alpha": optimizer.alpha}
-        return torch.optim.RMSprop(module.parameters(), **settings)
-    kind = torch.optim.Adam if optimizer.kind == "adam" else torch.optim.AdamW
-    return kind(module.parameters(), betas=optimizer.betas, **settings)

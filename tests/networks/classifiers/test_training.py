@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from nn_graphs.networks.classifiers.data import Orders
 from nn_graphs.networks.classifiers.optimizers import Optimizer
 from nn_graphs.networks.classifiers.schedules import Schedule
+from nn_graphs.networks.classifiers.single import torch_optimizer, train_module
 from nn_graphs.networks.classifiers.training import Plan, Recipe
 from nn_graphs.progress import ProgressBar
 from tests.networks.classifiers.stacks import (
@@ -18,7 +19,6 @@ from tests.networks.classifiers.stacks import (
     make_data,
     make_module,
     parameters_of,
-    torch_optimizer,
     train,
 )
 
@@ -105,6 +105,15 @@ def test_twenty_steps_of_one_optimizer(optimizer):
         torch.testing.assert_close(
             found.params[number], parameters_of(module), rtol=1e-9, atol=1e-10
         )
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_one_module_by_itself(mixed, number):
+    module = make_module(number)
+    scores = train_module(module, make_data(), RECIPES[number], PLAN)
+    torch.testing.assert_close(parameters_of(module), mixed.params[number], rtol=1e-9, atol=1e-10)
+    for found, expected in zip(scores, mixed.scores, strict=True):
+        torch.testing.assert_close(found.double()[0], expected[number], rtol=1e-5, atol=1e-6)
 
 
 def test_a_network_that_diverges_does_so_alone():

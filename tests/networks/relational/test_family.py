@@ -1,5 +1,7 @@
 """Padded stacks of relational MLPs against each network trained by itself in plain torch."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -124,12 +126,13 @@ def test_padded_share_is_of_multiply_accumulates():
 
 
 def test_groups_by_width_hold_each_network_once_and_similar_ones_together():
-    widths = np.random.default_rng(0).integers(20, 60, 23)
+    widths = np.random.default_rng(0).integers(20, 60, 23).tolist()
     groups = groups_by_width(widths, 6)
     assert sorted(np.concatenate(groups)) == list(range(23))
     assert max(map(len, groups)) <= 6
-    bounds = [(widths[group].min(), widths[group].max()) for group in groups]
-    assert all(high <= low for (_, high), (low, _) in zip(bounds, bounds[1:], strict=False))
+    taken = [np.take(widths, group) for group in groups]
+    bounds = [(one.min(), one.max()) for one in taken]
+    assert all(high <= low for (_, high), (low, _) in pairwise(bounds))
 
 
 def test_what_cannot_be_stacked(raises_saying):

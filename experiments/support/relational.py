@@ -1,0 +1,104 @@
+"""What the experiment on relational graphs needs beside the library: data, rows, its report."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from support.launch import EXPERIMENTS, Run
+
+from nn_graphs.datasets import load_images
+from nn_graphs.datasets.folders import read_image_folders
+from nn_graphs.networks.classifiers.data import LabelledData
+from nn_graphs.plotting import save_figure
+from nn_graphs.relational_results.cells import COARSE_GRIDS
+from nn_graphs.relational_results.figures import plot_heat_map
+from nn_graphs.relational_results.runs import read_runs
+from nn_graphs.relational_results.sweet_spot import graph_sweet_spot
+from nn_graphs.relational_results.table import (
+    BASELINE,
+    mean_errors,
+    noise_ceiling,
+    without_baseline,
+)
+from nn_graphs.results import commit, versions
+
+logger = logging.getLogger(__name__)
+NO_OPTIONS = {  # what no row depends on
+    "seeds", "device", "chunk_size", "num_workers", "part", "num_parts", "graphs.first",
+}  # fmt: skip
+
+
+def task_and_options(run: Run) -> dict[str, str]:
+    """What tells rows of one experiment from those of others."""
+    config = run.config
+    options = [one for one in run.options.split() if one.partition("=")[0] not in NO_OPTIONS]
+    return {"task": f"{config.network.name}_{config.dataset.name}", "options": " ".join(options)}
+
+
+def load_data(run: Run) -> LabelledData:
+    """The data set of the config, on the device."""
+    dataset = run.config.dataset
+    if "folder" in dataset:
+        images = read_image_folders(run.data_root, dataset.folder, side=dataset.side)
+    else:
+        images = load_images(dataset.name, run.data_root)
+    return LabelledData.from_images(
+        images,
+        num_train=dataset.num_train,
+        num_test=dataset.num_test,
+        device=run.config.device,
+    )
+
+
+def row_origin(run: Run) -> dict[str, str]:
+    """Where rows come from."""
+    return {
+        "device": run.config.device,
+        "versions": versions(),
+        "commit": commit(EXPERIMENTS),
+        "command": run.command,
+    }
+
+
+def report_runs(run: Run) -> None:
+    """Spread between graphs against that between seeds, and the heat map with its sweet spot."""
+    config = run.config
+    task = task_and_options(run)["task"]
+    runs = read_runs(Path(config.results), **task_and_options(run))
+    errors = mean_errors(runs)
+    graphs = without_baseline(errors)
+    logger.info("%s: %d runs of %d graphs", task, len(runs), len(errors))
+    for row in errors[errors["graph_id"] == BASELINE].itertuples():
+        logger.info("complete graph: %.2f %% +- %.2f", row.error, row.std)
+    if len(graphs) < 3 or (graphs["num_runs"] < 2).any():
+        for row in graphs.itertuples():
+            logger.info("graph %d: %.2f %% +- %.2f", row.graph_id, row.error, row.std)
+        return
+    seeds = without_baseline(runs).groupby("graph_id")["top1_error"].var()
+    logger.info(
+        "top-1 error: %.2f %% on average; means of graphs deviate by %.2f, the seeds of a graph by "
+        "%.2f (so means by %.2f); share of the variance of means due to graphs: %.2f",
+        graphs["error"].mean(),
+        graphs["error"].std(),
+        np.sqrt(seeds.mean()),
+        np.sqrt((seeds / graphs["num_runs"].to_numpy()).mean()),
+        noise_ceiling(runs),
+    )
+    spot = graph_sweet_spot(runs)
+    best = spot.candidates.loc[spot.best]
+    logger.info(
+        "best graph %s: %.2f %% (C %.3f, L %.3f); "
+        "sweet spot of %d graphs: C %.2f-%.2f, L %.2f-%.2f",
+        spot.best,
+        best["error"],
+        best["clustering"],
+        best["path_length"],
+        spot.num_kept,
+        *spot.clustering,
+        *spot.path_length,
+    )
+    figure = plot_heat_map(
+        errors, COARSE_GRIDS[config.graphs.num_nodes], sweet_spot=spot, title=task
+    )
+    save_figure(figure, run.folder / "heat_map.png")
+    logger.info("Figure: %s", run.folder / "heat_map.png")

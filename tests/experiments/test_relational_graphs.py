@@ -1,0 +1,79 @@
+"""The experiment writes a row per graph and seed, goes on where it stopped, and shows the plane."""
+
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from support.paths import EXPERIMENTS
+
+FOLDER = EXPERIMENTS / "relational_graphs"
+QUICK = ("graphs.first=3", "seeds=[1,2]", "recipe.plan.num_epochs=1", "dataset.num_train=128")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """`python main.py ...` in an empty folder; returns what it says, and the rows so far."""
+    folder = tmp_path_factory.mktemp("relational_graphs")
+    environment = {"OMP_NUM_THREADS": "1", "NN_GRAPHS_PROGRESS": "0", "PYTHONPATH": "."}
+    environment |= {"NN_GRAPHS_DATA": str(folder / "data")}
+    environment["PYTHONPATH"] = str(EXPERIMENTS.parent)
+
+    def start(*overrides: str) -> tuple[str, pd.DataFrame]:
+        done = subprocess.run(
+            [sys.executable, str(FOLDER / "main.py"), *overrides],
+            cwd=folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout, pd.read_csv(folder / "outputs" / "runs.csv", keep_default_na=False)
+
+    start.folder = folder
+    return start
+
+
+@pytest.fixture(scope="module")
+def first(run):
+    return run(*QUICK)
+
+
+def test_a_row_per_graph_and_seed(first):
+    _, rows = first
+    assert sorted(zip(rows["graph_id"], rows["train_seed"], strict=True)) == [
+        (graph, seed) for graph in (-1, 0, 1, 2) for seed in (1, 2)
+    ]
+    assert rows["top1_error"].between(0, 100).all()
+    assert (rows["task"] == "mlp16_digits").all()
+    baseline = rows[rows["graph_id"] == -1].iloc[0]
+    assert baseline["num_flops"] == 64 * 16 + 3 * 16 * 16 + 16 * 10
+    assert (rows["num_flops"] >= baseline["num_flops"]).all()
+    assert rows["num_flops"].max() < 1.2 * baseline["num_flops"]
+
+
+def test_it_compares_graphs_with_seeds_and_draws_the_plane(first, run):
+    output, _ = first
+    for text in ("complete graph", "seeds of a graph", "sweet spot of"):
+        assert text in output
+    assert len(list(run.folder.rglob("heat_map.png"))) == 1
+    assert not list(run.folder.rglob("chunk_*.pt"))
+
+
+def test_rows_that_are_there_are_skipped(first, run):
+    _, before = first
+    more = [one if one != "seeds=[1,2]" else "seeds=[1,2,3]" for one in QUICK]
+    _, rows = run(*more)
+    assert len(rows) == len(before) + 4
+    pd.testing.assert_frame_equal(rows[: len(before)], before)
+    assert set(rows[len(before) :]["train_seed"]) == {3}
+
+
+def test_networks_that_are_no_mlps_are_trained_one_by_one(first, run):
+    few = ("graphs.first=1", "seeds=[1]", "recipe.plan.num_epochs=1", "dataset.num_train=64")
+    _, rows = run("network=cnn6", *few)
+    rows = rows[rows["task"] == "cnn6_digits"]
+    assert rows["graph_id"].tolist() == [0, -1]
+    assert rows["top1_error"].between(0, 100).all()
