@@ -302,17 +302,17 @@ def _places(
         return lambda graphs: graphs.node_features[:, places]
 
     def edges(places: slice | Tensor) -> Callable[[NeuralGraphStack], Tensor]:
-        return lambda graphs: graphs.edge_features[:, places]
+        return lambda graphs: graphs.with_own_kernels().edge_features[:, places]
 
     for group in template.groups:
         if group.bias is not None:
             yield group.bias.name, nodes(slice(group.start, group.stop))
     for block in template.blocks:
         if block.weight is not None:
-            yield block.weight.name, edges(slice(block.start, block.stop))
+            yield block.weight.name, edges(slice(block.first_value, block.last_value))
     structure = template.structure()
     yield "a missing bias", nodes(~structure.has_bias)
-    yield "a constant edge", edges(structure.edge_kind_id != 0)
+    yield "a constant edge", edges((structure.edge_kind_id != 0)[template.edge_of_value])
 
 
 def _assert_close(found: Tensor, expected: Tensor, name: str, tolerance: float) -> float:

@@ -17,7 +17,7 @@ FLOORS = (
     {"zoos"},
     {"encoders"},
     {"metrics", "tasks"},
-    {"training", "results", "plotting", "testing", "relational_results"},
+    {"training", "boosted_trees", "results", "plotting", "testing", "relational_results"},
     {"__init__"},
 )
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}

@@ -50,8 +50,8 @@ class DenseFeatures(nn.Module):
         for name, value in (("mean", 0.0), ("std", 1.0)):
             for kind in ("bias", "weight"):
                 self.register_buffer(f"{kind}_{name}", torch.full((len(layer_layout),), value))
-        self.bias_embedding = _embedding(1, node_dim, sigma)
-        self.weight_embedding = _embedding(3 if has_reverse else 1, edge_dim, sigma)
+        self.bias_embedding = value_embedding(1, node_dim, sigma)
+        self.weight_embedding = value_embedding(3 if has_reverse else 1, edge_dim, sigma)
         self.node_in = nn.Linear(node_dim, node_dim)
         self.edge_in = nn.Linear(edge_dim, edge_dim)
         first, *hidden, last = layer_layout
@@ -92,7 +92,7 @@ class FourierFeatures(nn.Module):
         return torch.cat([phases.cos(), phases.sin()], dim=-1)
 
 
-def _embedding(in_dim: int, out_dim: int, sigma: float) -> nn.Sequential:
+def value_embedding(in_dim: int, out_dim: int, sigma: float) -> nn.Sequential:
     return nn.Sequential(FourierFeatures(in_dim, sigma), nn.Linear(2 * NUM_FREQUENCIES, out_dim))
 
 

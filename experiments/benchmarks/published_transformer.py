@@ -86,7 +86,7 @@ class PublishedTransformer(nn.Module):
         for number, layer in enumerate(self.layers):
             for name, num_parts in (("from_node", 3), ("from_edge", 4)):
                 key = f"layers.{number}.attention.{name}.weight"
-                state[key] = _heads_first(state[key], num_parts, layer.attention.num_heads)
+                state[key] = heads_first(state[key], num_parts, layer.attention.num_heads)
         self.load_state_dict(state)
 
 
@@ -176,6 +176,6 @@ def _feed_forward(dim: int, hidden_dim: int) -> nn.Sequential:
     )
 
 
-def _heads_first(weight: Tensor, num_parts: int, num_heads: int) -> Tensor:
+def heads_first(weight: Tensor, num_parts: int, num_heads: int) -> Tensor:
     """Rows in the order heads, parts (q, k, ...) instead of parts, heads."""
     return weight.unflatten(0, (num_parts, num_heads, -1)).transpose(0, 1).flatten(0, 2)

@@ -167,8 +167,12 @@ def _our_gradients(
 
 def measure_step(setting: StepSetting, *, num_steps: int) -> StepCost:
     """Time and memory of a step, after one that is not timed."""
-    step = prepare_step(setting)
-    is_cuda = setting.device == "cuda"
+    return measure(prepare_step(setting), num_steps=num_steps, device=setting.device)
+
+
+def measure(step: Callable[[], float], *, num_steps: int, device: str) -> StepCost:
+    """Time and memory of a prepared step, after one that is not timed."""
+    is_cuda = device == "cuda"
     before = _restart_peak(is_cuda=is_cuda)
     step()
     times = []
@@ -178,7 +182,7 @@ def measure_step(setting: StepSetting, *, num_steps: int) -> StepCost:
         times.append(time.perf_counter() - start)
     peak = _peak(is_cuda=is_cuda)
     gigabytes = None if before is None or peak is None else (peak - before) / 1e9
-    return StepCost(statistics.median(times), gigabytes, device_name(setting.device))
+    return StepCost(statistics.median(times), gigabytes, device_name(device))
 
 
 def _restart_peak(*, is_cuda: bool) -> int | None:

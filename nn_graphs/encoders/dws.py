@@ -47,13 +47,14 @@ class DWSNet(nn.Module):
         self.values = NormalisedValues(template, statistics)
         self.layers = EquivariantLayers(
             self.spaces.spaces,
-            dims=[1, *[dim] * num_layers],
+            dims=[self.values.dims.num_edge_values, *[dim] * num_layers],
             dropout=nn.Dropout(dropout),
             has_batch_norm=has_batch_norm,
         )
 
     def forward(self, graphs: Graphs, *, reads: Reads = "edges") -> EncodedGraphs:
         """Vectors of all neurons and edges, which depend on each other, whatever is read."""
+        graphs = self.values.dims.centred(graphs)
         self.spaces.check(graphs)
         values = self.layers(self.spaces.split(*self.values(graphs)))
         return EncodedGraphs(graphs, *self.spaces.join(values))

@@ -104,6 +104,9 @@ def _num_inputs(graphs: Graphs) -> int:
 class GraphFeatures(nn.Module):
     """Initial vectors of neurons and directed edges.
 
+    An edge is told by its weight, or by all values of its kernel, in the middle of the largest one;
+    these are scaled, but not moved, so that the zeros around a kernel stay what they are.
+
     Args:
         dims: sizes of the graphs.
         statistics: what weights and biases are normalised by.
@@ -132,10 +135,13 @@ class GraphFeatures(nn.Module):
         super().__init__()
         self.dims, self.weights_on = dims, weights_on
         self.has_reverse_features = has_reverse_features
+        if dims.kernel_size:
+            statistics = statistics.around_zero()
         for name, value in vars(statistics).items():
             self.register_buffer(name, value.clone())
         self.bias_embedding = value_embedding(1, node_dim, sigma=fourier_sigma)
         channels = 3 if has_reverse_features else 1
+        channels *= dims.num_edge_values
         self.weight_embedding = value_embedding(channels, edge_dim, sigma=fourier_sigma)
         self.node_in = nn.Linear(node_dim, node_dim)
         self.edge_in = nn.Linear(edge_dim, edge_dim)
@@ -195,7 +201,7 @@ class GraphFeatures(nn.Module):
         normalised = (graphs.node_features - self.bias_mean[rows, None]) / self.bias_std[rows, None]
         return torch.where(structure.has_bias.unsqueeze(-1), normalised, 0.0)
 
-    def _normalised_weights(self, graphs: Graphs) -> Float[Tensor, "*B num_edges 1"]:
+    def _normalised_weights(self, graphs: Graphs) -> Float[Tensor, "*B num_edges values"]:
         structure = graphs.structure
         rows = self.dims.layer_row(structure)[structure.edge_index[1]]
         weights = graphs.edge_features

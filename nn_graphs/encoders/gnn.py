@@ -77,6 +77,7 @@ class NGGNN(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, graphs: Graphs, *, reads: Reads = "edges") -> EncodedGraphs:
+        graphs = self.features.dims.centred(graphs)
         topology = graphs.topology.bidirectional if self.is_bidirectional else graphs.topology
         nodes, edges = self.features(graphs, topology)
         edges = MappedEdges(edges)
@@ -178,8 +179,9 @@ def _mean_log_degree(templates: Sequence[GraphTemplate], *, is_bidirectional: bo
     """Mean of log(degree + 1) over the neurons of the training architectures."""
     total = count = 0.0
     for template in templates:
-        topology = template.topology()
-        topology = topology.bidirectional if is_bidirectional else topology
-        total += (topology.in_degree.double() + 1).log().sum().item()
+        edge_index = template.structure().edge_index
+        ends = edge_index.flatten() if is_bidirectional else edge_index[1]
+        degree = torch.bincount(ends, minlength=template.num_nodes)
+        total += (degree.double() + 1).log().sum().item()
         count += template.num_nodes
     return max(total / count, math.log(2) * 1e-3)

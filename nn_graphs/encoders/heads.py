@@ -103,7 +103,8 @@ class ParameterHead(nn.Module):
     ):
         super().__init__()
         self.dims, self.is_residual = dims, is_residual
-        self.node_head, self.edge_head = NodeHead(node_dim), EdgeHead(edge_dim)
+        self.node_head = NodeHead(node_dim)
+        self.edge_head = EdgeHead(edge_dim, out_dim=dims.num_edge_values)
         self.bias_factor = nn.Parameter(torch.full((dims.num_layers - 1,), 0.01))
         self.weight_factor = nn.Parameter(torch.full((dims.num_layers - 1,), 0.01))
         statistics = statistics or WeightStatistics.identity(dims)

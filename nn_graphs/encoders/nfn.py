@@ -70,13 +70,16 @@ class NFN(nn.Module):
             without_fixed_neurons(template) if variant == "np" else template
         )
         self.values = NormalisedValues(template, statistics)
-        self.fourier = None if fourier_sigma is None else FourierFeatures(1, sigma=fourier_sigma)
+        num_values = self.values.dims.num_edge_values
+        self.fourier = (
+            None if fourier_sigma is None else FourierFeatures(num_values, sigma=fourier_sigma)
+        )
         self.positions = (
             PositionEncoding(template, max_frequency=max_frequency, num_bands=num_bands)
             if num_bands
             else None
         )
-        in_dim = 1 if self.fourier is None else 2 * NUM_FREQUENCIES
+        in_dim = num_values if self.fourier is None else 2 * NUM_FREQUENCIES
         in_dim += self.positions.dim if self.positions is not None else 0
         self.layers = EquivariantLayers(
             self.spaces.spaces,
@@ -87,6 +90,7 @@ class NFN(nn.Module):
 
     def forward(self, graphs: Graphs, *, reads: Reads = "edges") -> EncodedGraphs:
         """Vectors of all neurons and edges, which depend on each other, whatever is read."""
+        graphs = self.values.dims.centred(graphs)
         self.spaces.check(graphs)
         nodes, edges = self.values(graphs)
         if self.fourier is not None:

@@ -105,6 +105,7 @@ class NGT(nn.Module):
         self.cls_token = nn.Parameter(torch.randn(node_dim)) if has_cls_token else None
 
     def forward(self, graphs: Graphs, *, reads: Reads = "edges") -> EncodedGraphs:
+        graphs = self.features.dims.centred(graphs)
         base, has_token = graphs.topology, self.cls_token is not None
         topology = base.bidirectional
         if self.attention == "all_pairs":

@@ -4,14 +4,17 @@ A mean per weight would break the permutation symmetry (it is what the public co
 `normalize: True`); they come from training networks alone and are stored with the model.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nn_graphs.graphs.neural_graph import GraphStructure, NeuralGraphStack
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.kernels import common_kernel_size
+from nn_graphs.graphs.neural_graph import GraphStructure, NeuralGraph, NeuralGraphStack
 from nn_graphs.graphs.template import GraphTemplate, NeuronKind
 
 CONSTANT = 1e-12  # values whose variance is this share of their mean square do not vary
@@ -25,11 +28,13 @@ class GraphDims:
         num_inputs: input neurons.
         num_hidden_layers: groups of hidden neurons.
         num_outputs: output neurons.
+        kernel_size: the smallest size that every kernel fits in; of linear maps alone `()`.
     """
 
     num_inputs: int
     num_hidden_layers: int
     num_outputs: int
+    kernel_size: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, templates: Sequence[GraphTemplate]) -> "GraphDims":
@@ -37,7 +42,30 @@ class GraphDims:
             num_inputs=max(t.num_neurons(NeuronKind.INPUT) for t in templates),
             num_hidden_layers=max(t.num_hidden_groups for t in templates),
             num_outputs=max(t.num_neurons(NeuronKind.OUTPUT) for t in templates),
+            kernel_size=common_kernel_size([template.kernel_size for template in templates]),
         )
+
+    @property
+    def num_edge_values(self) -> int:
+        """Values of an edge: 1, or those of the largest kernel."""
+        return math.prod(self.kernel_size)
+
+    def centred(self, graphs: NeuralGraph | NeuralGraphStack) -> NeuralGraph | NeuralGraphStack:
+        """The graphs with kernels of the common size; stacks are brought to it.
+
+        Raises:
+            NNGraphsError: the graphs have kernels of another size.
+        """
+        if self.kernel_size and isinstance(graphs, NeuralGraphStack) and graphs.kernel_size is None:
+            graphs = graphs.template.centred(graphs, self.kernel_size)
+        num_edges, found = graphs.structure.edge_index.shape[-1], graphs.edge_features.shape[-2:]
+        if found != (num_edges, self.num_edge_values):
+            raise NNGraphsError(
+                f"encode graphs of {num_edges} edges with kernels of {list(self.kernel_size)}",
+                found=f"their edge features are {list(found)}.",
+                do=f"Centre the kernels: template.centred(graphs, {self.kernel_size}).",
+            )
+        return graphs
 
     @property
     def num_layers(self) -> int:
@@ -99,8 +127,17 @@ class WeightStatistics:
                 graphs.node_features.squeeze(-1)[:, structure.has_bias], rows[structure.has_bias]
             )
             targets = rows[structure.edge_index[1]]
-            weights.add(graphs.edge_features.squeeze(-1)[:, is_weight], targets[is_weight])
+            edges = template.edge_of_value.to(params.device)
+            is_read, rows_read = is_weight[edges], targets[edges]
+            weights.add(graphs.edge_features.squeeze(-1)[:, is_read], rows_read[is_read])
         return cls(*biases.mean_and_std(), *weights.mean_and_std())
+
+    def around_zero(self) -> "WeightStatistics":
+        """The same for weights, with their root mean square as deviation from 0."""
+        zeros = torch.zeros_like(self.weight_mean)
+        return replace(
+            self, weight_mean=zeros, weight_std=torch.hypot(self.weight_mean, self.weight_std)
+        )
 
     def per_parameter(
         self, template: GraphTemplate, dims: GraphDims
@@ -108,7 +145,7 @@ class WeightStatistics:
         """Mean and deviation of every entry of the flat parameter vector."""
         structure = template.structure()
         rows = dims.layer_row(structure)
-        targets = rows[structure.edge_index[1]]
+        targets = rows[structure.edge_index[1]][template.edge_of_value]
         spread = [
             NeuralGraphStack(template, bias[rows].view(1, -1, 1), weight[targets].view(1, -1, 1))
             for bias, weight in (

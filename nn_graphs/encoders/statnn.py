@@ -73,7 +73,7 @@ def tensor_statistics(
 
 def _statistics_of_stack(graphs: NeuralGraphStack, dims: GraphDims) -> tuple[Tensor, Tensor]:
     """Tensor by tensor; each is a slice."""
-    template = graphs.template
+    template, graphs = graphs.template, graphs.with_own_kernels()
     rows = dims.layer_row(template.structure()).tolist()
     num_layers = dims.num_layers - 1
     tensors: list[list[Tensor]] = [[] for _ in range(2 * num_layers)]
@@ -81,7 +81,7 @@ def _statistics_of_stack(graphs: NeuralGraphStack, dims: GraphDims) -> tuple[Ten
     for block in template.blocks:
         if block.is_dense:
             layer = rows[template.groups[block.target].start] - 1
-            tensors[layer].append(weights[:, block.start : block.stop])
+            tensors[layer].append(weights[:, block.first_value : block.last_value])
     for group in template.groups:
         if group.bias is not None:
             layer = num_layers + rows[group.start] - 1
@@ -106,10 +106,12 @@ def _statistics_of_batch(graphs: NeuralGraph, dims: GraphDims) -> tuple[Tensor, 
     structure, graph_id = graphs.structure, graphs.topology.graph_id
     layer, num_layers = dims.layer_row(structure) - 1, dims.num_layers - 1
     first = 2 * num_layers * graph_id  # number of a graph's first tensor
-    target = structure.edge_index[1][structure.edge_kind_id == 0]
-    owner = torch.cat([(first + layer)[target], (first + num_layers + layer)[structure.has_bias]])
-    weights, biases = graphs.edge_features.squeeze(-1), graphs.node_features.squeeze(-1)
-    values = torch.cat([weights[structure.edge_kind_id == 0], biases[structure.has_bias]])
+    is_weight = (structure.edge_kind_id == 0).unsqueeze(1)
+    is_own = is_weight & graphs.is_value if "is_value" in graphs else is_weight
+    tensor = (first + layer)[structure.edge_index[1]].unsqueeze(1).expand_as(is_own)
+    owner = torch.cat([tensor[is_own], (first + num_layers + layer)[structure.has_bias]])
+    biases = graphs.node_features.squeeze(-1)
+    values = torch.cat([graphs.edge_features[is_own], biases[structure.has_bias]])
 
     num_tensors = 2 * num_layers * graphs.num_graphs
     count = torch.bincount(owner, minlength=num_tensors)

@@ -83,11 +83,18 @@ class EdgeBlock:
     @property
     def is_plain(self) -> bool:
         """Whether a matrix, or a constant diagonal, joins the first neurons of both groups."""
+        is_static = not self.steps and self.convolution is None and not self.argument
+        return self.is_regular and is_static and self.kind.is_carrier
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether the edges are a matrix or a diagonal between the first neurons of both groups.
+
+        They may be kernels, and values may take steps before they meet them.
+        """
         is_whole = not self.first_source and not self.first_target and self.columns is None
         is_single = self.num_groups == self.num_positions == self.repeat == 1
-        is_static = not self.steps and self.convolution is None and not self.argument
-        has_matrix = self.kind in (EdgeKind.WEIGHT, EdgeKind.CONSTANT) and not self.is_transposed
-        return is_whole and is_single and is_static and has_matrix
+        return is_whole and is_single and not self.is_transposed
 
     @property
     def num_edges(self) -> int:

@@ -1,10 +1,11 @@
 """Kernels of different sizes in one tensor, each in the middle of the largest, and back."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nn_graphs.graphs.groups import EdgeBlock
@@ -18,11 +19,9 @@ def centred_kernels(
     """All kernels in the middle of larger ones, with zeros around them."""
     parts = []
     for block in blocks:
-        kernel, margins = _margins(block, kernel_size)
-        part = values[..., block.first_value : block.last_value, 0]
-        part = part.unflatten(-1, (block.num_edges, *kernel))
-        padding = [width for margin in reversed(margins) for width in margin]
-        parts.append(F.pad(part, padding).flatten(-len(kernel_size)))
+        values_of_block = values[..., block.first_value : block.last_value, 0]
+        kernels = values_of_block.unflatten(-1, (block.num_edges, block.kernel_size))
+        parts.append(padded_kernels(kernels, block.kernel, kernel_size))
     return torch.cat(parts, dim=-2)
 
 
@@ -34,7 +33,7 @@ def cropped_kernels(
     """The middles of all kernels; the inverse of `centred_kernels`."""
     parts = []
     for block in blocks:
-        kernel, margins = _margins(block, kernel_size)
+        kernel, margins = _margins(block.kernel, kernel_size)
         part = features[..., block.start : block.stop, :].unflatten(-1, kernel_size)
         for axis, (size, (before, _)) in enumerate(zip(kernel, margins, strict=True)):
             part = part.narrow(axis - len(kernel_size), before, size)
@@ -42,10 +41,33 @@ def cropped_kernels(
     return torch.cat(parts, dim=-1).unsqueeze(-1)
 
 
+def padded_kernels(
+    values: Float[Tensor, "*B own_size"], kernel: tuple[int, ...], kernel_size: tuple[int, ...]
+) -> Float[Tensor, "*B size"]:
+    """Kernels of one size in the middle of larger ones."""
+    kernel, margins = _margins(kernel, kernel_size)
+    if kernel == kernel_size:
+        return values
+    padding = [width for margin in reversed(margins) for width in margin]
+    return F.pad(values.unflatten(-1, kernel), padding).flatten(-len(kernel))
+
+
+def is_inside(kernel: tuple[int, ...], kernel_size: tuple[int, ...]) -> Bool[Tensor, "size"]:
+    """Which places of the larger kernel are those of the one in its middle."""
+    return padded_kernels(torch.ones(math.prod(kernel)), kernel, kernel_size) > 0
+
+
+def common_kernel_size(kernels: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The smallest size that all kernels fit in; those of fewer axes lie on the last of them."""
+    num_axes = max(map(len, kernels), default=0)
+    padded = [(1,) * (num_axes - len(kernel)) + kernel for kernel in kernels]
+    return tuple(map(max, zip(*padded, strict=True)))
+
+
 def _margins(
-    block: EdgeBlock, kernel_size: tuple[int, ...]
+    kernel: tuple[int, ...], kernel_size: tuple[int, ...]
 ) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
-    """A block's kernel with as many axes as `kernel_size`, and the zeros on both sides of each."""
-    kernel = (1,) * (len(kernel_size) - len(block.kernel)) + block.kernel
+    """A kernel with as many axes as `kernel_size`, and the zeros on both sides of each."""
+    kernel = (1,) * (len(kernel_size) - len(kernel)) + kernel
     spare = [size - own for size, own in zip(kernel_size, kernel, strict=True)]
     return kernel, [(width // 2, width - width // 2) for width in spare]

@@ -6,7 +6,7 @@ features (Kofinas et al., ICLR 2024, sec. 3).
 
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -81,7 +81,9 @@ class NeuralGraph(Data):
     Beside the fields of `GraphStructure` (in a batch, `edge_index` is offset as usual) it has
 
     - `x [num_nodes, node_dim]`, also `node_features`: the bias of each neuron, 0 where it has none;
-    - `edge_attr [num_edges, edge_dim]`, also `edge_features`: the weight of each edge.
+    - `edge_attr [num_edges, edge_dim]`, also `edge_features`: the weight of each edge, or a kernel;
+    - `is_value [num_edges, edge_dim]`, where kernels of several sizes have been brought to one:
+      which values are the kernels' own, and not zeros around them.
 
     No field's name contains "index" or "batch" but `edge_index`, so that torch-geometric leaves the
     ids as they are when it batches graphs.
@@ -151,12 +153,15 @@ class NeuralGraphStack:
     Attributes:
         template: their architecture.
         node_features: `[B, num_nodes, node_dim]`.
-        edge_features: `[B, num_edges, edge_dim]`.
+        edge_features: `[B, num_edges, edge_dim]`; of kernels as their template makes them,
+            `[B, num_values, 1]`.
+        kernel_size: the size that all kernels have been brought to (`GraphTemplate.centred`).
     """
 
     template: "GraphTemplate"
     node_features: Float[Tensor, "B num_nodes node_dim"]
     edge_features: Float[Tensor, "B num_edges edge_dim"]
+    kernel_size: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.node_features)
@@ -167,11 +172,14 @@ class NeuralGraphStack:
 
     def __getitem__(self, number: int) -> NeuralGraph:
         """One graph of the stack."""
-        return NeuralGraph.make(
+        graph = NeuralGraph.make(
             self.structure,
             node_features=self.node_features[number],
             edge_features=self.edge_features[number],
         )
+        if self.kernel_size is not None:
+            graph.is_value = self.template.is_value(self.kernel_size, graph.x.device)
+        return graph
 
     def __iter__(self) -> Iterator[NeuralGraph]:
         return (self[number] for number in range(len(self)))
@@ -198,7 +206,13 @@ class NeuralGraphStack:
 
     def with_features(self, node_features: Tensor, edge_features: Tensor) -> "NeuralGraphStack":
         """The same graphs with other biases and weights."""
-        return NeuralGraphStack(self.template, node_features, edge_features)
+        return replace(self, node_features=node_features, edge_features=edge_features)
+
+    def with_own_kernels(self) -> "NeuralGraphStack":
+        """The same graphs with kernels of their own sizes, as their template makes them."""
+        if self.kernel_size is None:
+            return self
+        return self.template.cropped(self, self.kernel_size)
 
     @property
     def params(self) -> Float[Tensor, "B num_params"]:

@@ -193,7 +193,7 @@ def apply_to_graphs(
     template: "GraphTemplate", graphs: "NeuralGraphStack", element: SymmetryElement
 ) -> "NeuralGraphStack":
     """The same networks after the symmetries, as graphs whose weights and biases have changed."""
-    structure = graphs.structure
+    structure, own = graphs.structure, graphs.with_own_kernels()
     order, factor, shift, turn = (
         values.to(graphs.node_features.device)
         for values in (element.order, element.factor, element.shift, element.turn)
@@ -206,14 +206,15 @@ def apply_to_graphs(
     if template.is_plain:
         edge_order = _edge_order(template, order)
     else:
-        change = change.repeat_interleave(_values_per_edge(template).to(change.device), dim=1)
+        change = change[:, template.edge_of_value.to(change.device)]
         edge_order = _value_order(template, order)
-    edges = graphs.edge_features * change.unsqueeze(-1)
-    return type(graphs)(
-        template,
+    edges = own.edge_features * change.unsqueeze(-1)
+    changed = own.with_features(
         nodes.gather(1, order.unsqueeze(-1).expand_as(nodes)),
         edges.gather(1, edge_order.unsqueeze(-1).expand_as(edges)),
     )
+    size = graphs.kernel_size
+    return changed if size is None else template.centred(changed, size)
 
 
 def _edge_order(
@@ -231,12 +232,6 @@ def _edge_order(
         else:
             parts.append(block.start + old_source)
     return torch.cat(parts, dim=1)
-
-
-def _values_per_edge(template: "GraphTemplate") -> Int[Tensor, "num_edges"]:
-    return torch.cat(
-        [torch.full((block.num_edges,), block.kernel_size) for block in template.blocks]
-    )
 
 
 def _value_order(

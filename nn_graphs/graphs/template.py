@@ -10,16 +10,16 @@ The kernel of a convolution is stored at its own size: the features of the edges
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.groups import EdgeBlock, NodeGroup
-from nn_graphs.graphs.kernels import centred_kernels, cropped_kernels
+from nn_graphs.graphs.kernels import centred_kernels, common_kernel_size, cropped_kernels
 from nn_graphs.graphs.neural_graph import (
     GraphStructure,
     NeuralGraph,
@@ -74,10 +74,29 @@ class GraphTemplate:
     @cached_property
     def kernel_size(self) -> tuple[int, ...]:
         """The smallest size that every kernel fits in."""
-        kernels = [block.kernel for block in self.blocks]
-        num_axes = max(map(len, kernels), default=0)
-        padded = [(1,) * (num_axes - len(kernel)) + kernel for kernel in kernels]
-        return tuple(map(max, zip(*padded, strict=True)))
+        return common_kernel_size([block.kernel for block in self.blocks])
+
+    @cached_property
+    def has_regular_blocks(self) -> bool:
+        """Whether messages can be passed over its blocks of edges; see `topology`."""
+        return all(block.is_regular for block in self.blocks)
+
+    @cached_property
+    def edge_of_value(self) -> Int[Tensor, "num_values"]:
+        """Which edge each of the `num_values` belongs to."""
+        sizes = torch.tensor([block.kernel_size for block in self.blocks])
+        counts = torch.tensor([block.num_edges for block in self.blocks])
+        return torch.arange(self.num_edges).repeat_interleave(sizes.repeat_interleave(counts))
+
+    def is_value(
+        self, kernel_size: tuple[int, ...], device: torch.device | str = "cpu"
+    ) -> Bool[Tensor, "num_edges size"]:
+        """Which values of kernels brought to one size are their own."""
+        key = ("is_value", kernel_size, torch.device(device))
+        if key not in self._cache:
+            ones = torch.ones(self.num_values, 1, device=device)
+            self._cache[key] = centred_kernels(ones, self.blocks, kernel_size) > 0
+        return self._cache[key]
 
     def num_neurons(self, kind: NeuronKind) -> int:
         """How many inputs, hidden neurons or outputs there are."""
@@ -191,11 +210,14 @@ class GraphTemplate:
         For graphs as the template made them this gives back the parameters bit for bit. A tensor
         that stands in several places of the graph (tied weights) is read from the first; give
         `base`, the parameters before the graph was edited, and the changes of all places add up.
-        Parameters that no place shows are taken from `base`, else they are 0.
+        Parameters that no place shows are taken from `base`, else they are 0. Of centred kernels
+        in a stack, the middles are read.
 
         Raises:
             NNGraphsError: the graphs are of another architecture, or a torch-geometric batch.
         """
+        if isinstance(graphs, NeuralGraphStack):
+            graphs = graphs.with_own_kernels()
         nodes, edges = graphs.node_features, graphs.edge_features
         self._check_graphs(nodes, edges)
         parts = [self._read(slot, nodes, edges, base) for slot in self.parameters.slots]
@@ -264,14 +286,22 @@ class GraphTemplate:
                 do="Choose at least the largest kernel of all templates of a batch.",
             )
         edges = centred_kernels(graphs.edge_features, self.blocks, kernel_size)
-        return graphs.with_features(graphs.node_features, edges)
+        if isinstance(graphs, NeuralGraphStack):
+            return replace(graphs, edge_features=edges, kernel_size=kernel_size)
+        centred = graphs.with_features(graphs.node_features, edges)
+        centred.is_value = self.is_value(kernel_size, edges.device)
+        return centred
 
     def cropped(
         self, graphs: NeuralGraph | NeuralGraphStack, kernel_size: tuple[int, ...]
     ) -> NeuralGraph | NeuralGraphStack:
         """The inverse of `centred`."""
         edges = cropped_kernels(graphs.edge_features, self.blocks, kernel_size)
-        return graphs.with_features(graphs.node_features, edges)
+        if isinstance(graphs, NeuralGraphStack):
+            return replace(graphs, edge_features=edges, kernel_size=None)
+        cropped = graphs.with_features(graphs.node_features, edges)
+        cropped.is_value = None
+        return cropped
 
     # Structure.
 
@@ -286,13 +316,15 @@ class GraphTemplate:
     ) -> LayeredTopology:
         """Message passing over the blocks of this template.
 
+        Values on edges are `[B, num_edges, dim]`; kernels must be centred.
+
         Raises:
-            NNGraphsError: the network has more than linear maps, activations and additive skips.
+            NNGraphsError: blocks are no matrices and diagonals between the first neurons of groups.
         """
-        if not self.is_plain:
+        if not self.has_regular_blocks:
             raise NNGraphsError(
                 "pass messages over blocks of edges",
-                found="the network has kernels, norms or gates, or edges from parts of a layer.",
+                found="some are of grouped, transposed or flattened maps, or of parts of a layer.",
                 do="Centre the kernels (template.centred) and batch graphs with torch-geometric.",
             )
         key = ("topology", torch.device(device), torch.promote_types(dtype, torch.float32))

@@ -1,16 +1,17 @@
 """Batches of neural graphs from a zoo: an index into its parameters, no file is read."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import Dataset
-from torch_geometric.data import Batch
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.builder import template_from_spec
+from nn_graphs.graphs.mixed import MixedTemplates
 from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
 from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.zoos.zoo import Zoo
@@ -21,7 +22,8 @@ LabelledGraphs = tuple[NeuralGraph | NeuralGraphStack, Tensor]
 class GraphDataset(Dataset):
     """Some networks of a zoo with their labels, read a batch at a time.
 
-    Batches of one architecture are stacks; of a zoo with several, torch-geometric batches.
+    Batches of one architecture are stacks; of a zoo with several, torch-geometric batches, with all
+    kernels in the middle of the zoo's largest.
 
     Args:
         zoo: the networks.
@@ -39,7 +41,9 @@ class GraphDataset(Dataset):
         templates: Sequence[GraphTemplate],
     ):
         self.zoo, self.indices, self.labels = zoo, indices, labels
-        self.templates = templates
+        self.templates = tuple(templates)
+        self._kinds, self._rows = zoo.table["spec"].to_numpy(), zoo.table["row"].to_numpy()
+        self._mixed = _mix(self.templates) if len(self.templates) > 1 else None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -50,7 +54,7 @@ class GraphDataset(Dataset):
         if len(self.templates) == 1:
             graphs = self.templates[0].stack(self.zoo.take(numbers))
         else:
-            graphs = Batch.from_data_list([self._graph(number) for number in numbers.tolist()])
+            graphs = self._mixed_batch(numbers)
         return graphs, self.labels[places]
 
     def __getitem__(self, place: int) -> LabelledGraphs:
@@ -71,14 +75,21 @@ class GraphDataset(Dataset):
             )
         return self.zoo.table["source_id"].to_numpy()[self.indices]
 
-    def _graph(self, number: int) -> NeuralGraph:
-        template = self.templates[self.zoo.table["spec"].iloc[number]]
-        return template.stack(self.zoo.take([number]))[0]
+    def _mixed_batch(self, numbers: Int[np.ndarray, "B"]) -> NeuralGraph:
+        kinds, rows = self._kinds[numbers], self._rows[numbers]
+        params = [self.zoo.params[kind][row] for kind, row in zip(kinds, rows, strict=True)]
+        return self._mixed.batch(torch.from_numpy(kinds), params)
 
 
-def make_templates(zoo: Zoo) -> list[GraphTemplate]:
+def make_templates(zoo: Zoo) -> Sequence[GraphTemplate]:
     """The graph templates of a zoo's architectures."""
-    return [template_from_spec(spec) for spec in zoo.specs]
+    return tuple(template_from_spec(spec) for spec in zoo.specs)
+
+
+@lru_cache(maxsize=4)
+def _mix(templates: tuple[GraphTemplate, ...]) -> MixedTemplates:
+    """All splits of a zoo share the tables of its templates."""
+    return MixedTemplates(templates)
 
 
 def check_finite(zoo: Zoo) -> None:

@@ -15,6 +15,8 @@ COLUMNS = [field.name for field in dataclasses.fields(SpeedRow)]
 TINY = {
     script: options.split()
     for script, options in {
+        "bench_cnn_steps.py": "--only park curves --batch-size 2 --channels 2 4 --kernel-sizes 1 3 "
+        "--architectures 1 2 --num-steps 1 --num-rounds 1 --in-one-process",
         "bench_encoder_step.py": "--only gnn --layer-layout 2-4-4-1 --batch-size 2 --num-steps 1 "
         "--num-rounds 1 --in-one-process",
         "bench_epoch.py": "--encoder flat_mlp --num-networks 33 --batch-size 8",
@@ -48,7 +50,7 @@ def outputs(tmp_path_factory) -> dict[str, tuple[str, pd.DataFrame]]:
     processes = {
         script: subprocess.Popen(
             [sys.executable, script, *options, "--results", str(folder / f"{script}.csv")]
-            + ["--folder", str(folder)] * (script == "bench_scaling.py"),
+            + ["--folder", str(folder)] * (script in ("bench_cnn_steps.py", "bench_scaling.py")),
             cwd=EXPERIMENTS / "benchmarks",
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
@@ -115,6 +117,16 @@ def test_encoder_step_is_measured_in_time_and_memory(outputs):
     assert questions in ({}, {"memory of a training step of NG-GNN": "GB"})
     assert output.count("StepCost") == 2
     assert "1 threads" in table["device"][0]
+
+
+def test_cnn_steps_are_compared_and_have_exponents(outputs):
+    _, table = outputs["bench_cnn_steps.py"]
+    questions = table.set_index("question")
+    assert questions["unit"]["training step of NG-GNN on a mix of CNNs"] == "s"
+    curves = table[table["question"].str.startswith("NG-GNN step against")]
+    assert len(curves) == 3
+    pattern = r"Exponents: NG-GNN as published \S+, NG-GNN, ours \S+\."
+    assert curves["remark"].str.fullmatch(pattern).all()
 
 
 def test_scaling_gives_exponents_of_both_axes(outputs):

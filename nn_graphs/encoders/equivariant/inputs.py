@@ -14,6 +14,8 @@ from nn_graphs.graphs.template import GraphTemplate
 class NormalisedValues(nn.Module):
     """Biases and weights of networks of one architecture, normalised by layer.
 
+    The values of a kernel are features of its edge; they are scaled, but not moved.
+
     Args:
         template: the architecture.
         statistics: what they are normalised by; None: nothing.
@@ -21,21 +23,24 @@ class NormalisedValues(nn.Module):
 
     def __init__(self, template: GraphTemplate, statistics: WeightStatistics | None):
         super().__init__()
-        dims, structure = GraphDims.of([template]), template.structure()
+        self.dims = dims = GraphDims.of([template])
+        structure = template.structure()
         statistics = statistics or WeightStatistics.identity(dims)
         nodes = dims.layer_row(structure)
         edges = nodes[structure.edge_index[1]]
         self.register_buffer("bias_mean", statistics.bias_mean[nodes].unsqueeze(-1))
         self.register_buffer("bias_std", statistics.bias_std[nodes].unsqueeze(-1))
+        statistics = statistics.around_zero() if dims.kernel_size else statistics
         self.register_buffer("weight_mean", statistics.weight_mean[edges].unsqueeze(-1))
         self.register_buffer("weight_std", statistics.weight_std[edges].unsqueeze(-1))
 
     def forward(
         self, graphs: NeuralGraphStack
-    ) -> tuple[Float[Tensor, "B num_nodes 1"], Float[Tensor, "B num_edges 1"]]:
+    ) -> tuple[Float[Tensor, "B num_nodes values"], Float[Tensor, "B num_edges values"]]:
+        """As many values for a neuron as for an edge, all but the first of them 0."""
         nodes = (graphs.node_features - self.bias_mean) / self.bias_std
         edges = (graphs.edge_features - self.weight_mean) / self.weight_std
-        return nodes, edges
+        return nn.functional.pad(nodes, (0, self.dims.num_edge_values - 1)), edges
 
 
 class PositionEncoding(nn.Module):

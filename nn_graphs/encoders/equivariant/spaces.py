@@ -71,6 +71,12 @@ class ParameterSpaces:
     """
 
     def __init__(self, template: GraphTemplate):
+        if not template.has_regular_blocks:
+            raise NNGraphsError(
+                "find the parameter spaces of an architecture",
+                found="it has grouped, transposed or flattened maps, or reads parts of a layer.",
+                do="Use NGGNN, or NGT with attention='edges', on torch-geometric batches.",
+            )
         axes = [_without_trivial(axis) for axis in template.symmetries.axes]
         self._node_places = [
             (group.width, (axis,) if group.bias is not None else None)
