@@ -2,6 +2,8 @@
 
     python data/read_zoo.py --format dws_mnist --folder mnist-inrs --output data/mnist_inrs.h5
     python data/read_zoo.py --format nfn --folder siren_cifar_wts --num-augmented 20 --output ...
+    python data/read_zoo.py --format small_cnn_zoo --folder small_cnn_zoo_cifar10/cifar10 ...
+    python data/read_zoo.py --format wild_park --folder cnn_wild_park.zip --output ...
     python data/read_zoo.py --format folder --folder mine --module my_nets:make --output ...
 
 No code in the files is ever run. What cannot be used is skipped and reported.
@@ -17,13 +19,18 @@ from pathlib import Path
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.inr import PRESETS
-from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.zoos.readers.architectures import Architecture, INRArchitecture
+from nn_graphs.zoos.readers.architectures import (
+    Architecture,
+    ChainArchitecture,
+    INRArchitecture,
+    read_spec,
+)
 from nn_graphs.zoos.readers.formats import FORMATS
 from nn_graphs.zoos.readers.listing import ZooSource
 from nn_graphs.zoos.readers.modules import ModuleArchitecture
 from nn_graphs.zoos.readers.reading import open_or_read_zoo
 from nn_graphs.zoos.readers.report import summary
+from nn_graphs.zoos.zoo import Zoo
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -40,12 +47,22 @@ def make_parser() -> argparse.ArgumentParser:
     source.add_argument("--image-dataset", help="images (nfn; default: as the folder is called)")
     source.add_argument("--num-augmented", type=int, help="re-fits per training image (nfn)")
     source.add_argument("--split-points", type=int, nargs=3, help="image numbers (nfn)")
+    source.add_argument("--activation", choices=["relu", "tanh"], help="only these (small_cnn_zoo)")
+    source.add_argument("--steps", type=int, nargs="+", help="epochs (small_cnn_zoo; default: 86)")
+    source.add_argument("--diverged", choices=["drop", "keep"], help="small_cnn_zoo")
+    source.add_argument("--path-column", help="of the labels (folder; default: path)")
+    source.add_argument("--architecture-column", help="with JSON files of specs (folder)")
+    source.add_argument("--run-columns", nargs="+", help="that tell runs apart (folder)")
+    source.add_argument("--val-share", type=float, help="of the runs (folder, wild_park)")
+    source.add_argument("--test-share", type=float, help="of the runs (folder, wild_park)")
+    source.add_argument("--seed", type=int, help="of that split")
     source.add_argument("--num-workers", type=int, default=4, help="threads that read ahead")
     source.add_argument("--strict", action="store_true", help="stop at a file that cannot be used")
     network = parser.add_argument_group("the architecture (default: as published)")
     kinds = network.add_mutually_exclusive_group()
     kinds.add_argument("--preset", choices=list(PRESETS), help="INRs of this convention")
     kinds.add_argument("--spec", type=Path, help="JSON file, as by NetworkSpec.to_json")
+    kinds.add_argument("--chains", metavar="ACTIVATION", help="MLPs of any widths, as files say")
     kinds.add_argument("--module", help="your torch module, package.module:factory; it is called")
     network.add_argument("--layer-layout", type=int, nargs="+", help="of --preset, as 2 32 32 1")
     network.add_argument("--in-width", type=int, help="inputs of --module (default: as it says)")
@@ -56,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
 def make_source(options: argparse.Namespace, parser: argparse.ArgumentParser) -> ZooSource:
     """The source of the chosen format, from the options that it has."""
     source = FORMATS[options.format]
-    names = {name for kind in FORMATS.values() for name in (field.name for field in fields(kind))}
+    names = {field.name for kind in FORMATS.values() for field in fields(kind) if field.init}
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     strange = sorted(given.keys() - {field.name for field in fields(source)})
     if strange:
@@ -75,6 +92,8 @@ def make_architecture(
         parser.error("--arguments and --in-width need --module")
     if options.preset:
         return INRArchitecture(options.preset, options.layer_layout)
+    if options.chains:
+        return ChainArchitecture(options.chains)
     if options.spec:
         return read_spec(options.spec)
     if options.module:
@@ -82,17 +101,6 @@ def make_architecture(
         arguments = dict(read_argument(text, parser) for text in options.arguments)
         return ModuleArchitecture(options.module, arguments, options.in_width)
     return None
-
-
-def read_spec(path: Path) -> NetworkSpec:
-    try:
-        return NetworkSpec.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NNGraphsError(
-            f"read the architecture in {path}",
-            found=f"it is no NetworkSpec ({error}).",
-            do="Write it with NetworkSpec.to_json.",
-        ) from error
 
 
 def read_argument(text: str, parser: argparse.ArgumentParser) -> tuple[str, object]:
@@ -104,6 +112,13 @@ def read_argument(text: str, parser: argparse.ArgumentParser) -> tuple[str, obje
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def describe(zoo: Zoo) -> str:
+    """The architecture of a zoo, or how many it has."""
+    if len(zoo.specs) > 1:
+        return f"{len(zoo.specs)} architectures"
+    return "architecture " + "-".join(map(str, zoo.spec.layer_layout))
 
 
 def main() -> None:
@@ -122,8 +137,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted; nothing was written")
-    layout = "-".join(map(str, zoo.spec.layer_layout))
-    print(f"{options.output}: {summary(zoo.metadata['report'])}; architecture {layout}")
+    print(f"{options.output}: {summary(zoo.metadata['report'])}; {describe(zoo)}")
 
 
 if __name__ == "__main__":

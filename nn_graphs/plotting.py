@@ -64,7 +64,7 @@ def plot_learning_curves(metrics: pd.DataFrame, *, metric: str, title: str = "")
         metric_axes.plot(scores, color="C1", label=f"val {metric}")
         metric_axes.plot(scores.idxmax(), scores.max(), "o", color="C1")
         metric_axes.annotate(
-            f"{scores.max():.1f}",
+            f"{scores.max():#.3g}",
             (scores.idxmax(), scores.max()),
             textcoords="offset points",
             xytext=(0, -14),
@@ -99,6 +99,27 @@ def plot_confusion(
         axes.set_xticks(ticks, class_names, rotation=rotation, ha="right" if rotation else "center")
         axes.set_yticks(ticks, class_names)
         axes.set(xlabel="predicted", ylabel="label", title=title)
+    return figure
+
+
+def plot_predictions(
+    predictions: Float[np.ndarray, "N"],
+    labels: Float[np.ndarray, "N"],
+    *,
+    quantity: str,
+    title: str = "",
+) -> Figure:
+    """Predicted against true values, one point per network, with the line where they are equal."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4, 4))
+        axes = figure.subplots()
+        opacity = min(0.7, max(0.05, 300 / max(len(labels), 1)))
+        axes.scatter(labels, predictions, s=9, alpha=opacity, linewidths=0)
+        low, high = (bound(np.concatenate([labels, predictions])) for bound in (np.min, np.max))
+        axes.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=0)
+        axes.set(xlabel=f"true {quantity}", ylabel=f"predicted {quantity}", title=title)
+        axes.set_aspect("equal")
+        figure.tight_layout()
     return figure
 
 

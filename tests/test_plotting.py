@@ -18,6 +18,7 @@ from nn_graphs.plotting import (
     plot_image_rows,
     plot_learning_curves,
     plot_neural_graphs,
+    plot_predictions,
     plot_renderings,
     plot_scores,
     save_figure,
@@ -303,3 +304,13 @@ def test_a_drawing_leaves_its_graph_on_its_device():
     graph = mlp_graph((2, 2, 1), [1.0] * 9).to("cuda")
     plot_neural_graphs({"": graph})
     assert all(value.is_cuda for value in graph.to_dict().values() if torch.is_tensor(value))
+
+
+def test_predictions_are_points_beside_the_line_of_equality():
+    labels, predictions = np.array([0.1, 0.5, 0.9]), np.array([0.2, 0.4, 1.0])
+    axes = plot_predictions(predictions, labels, quantity="accuracy", title="t").axes[0]
+    points = axes.collections[0].get_offsets()
+    np.testing.assert_allclose(points, np.stack([labels, predictions], axis=1))
+    (line,) = axes.lines
+    assert list(line.get_xdata()) == list(line.get_ydata()) == [0.1, 1.0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("true accuracy", "predicted accuracy")

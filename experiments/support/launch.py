@@ -26,7 +26,7 @@ from nn_graphs.tasks.task import Task
 from nn_graphs.training import Outcome, forget_run
 
 NO_SETTINGS = ("restart", "results", "data_root")  # what no outcome depends on
-NO_OPTIONS = (*NO_SETTINGS, "encoder", "zoo", "seed")  # or what has a column of its own
+NO_OPTIONS = (*NO_SETTINGS, "encoder", "zoo", "seed", "sweep")  # or what has a column of its own
 
 
 def _run_name(overrides: str) -> str:

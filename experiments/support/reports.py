@@ -23,7 +23,9 @@ from nn_graphs.plotting import (
     save_figure,
 )
 from nn_graphs.results import latest_results, read_results, summarize
+from nn_graphs.tasks.classification import ColumnClassification
 from nn_graphs.tasks.inr_classification import INRClassification
+from nn_graphs.tasks.task import Task
 from nn_graphs.training import Outcome
 from nn_graphs.zoos.zoo import Zoo
 
@@ -34,22 +36,35 @@ NUM_SHOWN = 10
 @rank_zero_only
 def report_inr_classification(run: Run, task: INRClassification, outcome: Outcome) -> None:
     """Learning curves, confusion matrix and renderings; then the scores of all models so far."""
+    images = _images_of(task.zoo, run.data_root)
+    numbers = map(str, range(task.out_dim))
+    class_names = images.class_names if images else tuple(numbers)
+    _report_classes(run, task, outcome, class_names=class_names)
+    if images:
+        save_figure(_renderings(task.zoo, images), run.folder / "renderings.png")
+
+
+@rank_zero_only
+def report_classification(run: Run, task: ColumnClassification, outcome: Outcome) -> None:
+    """Learning curves and confusion matrix; then the scores of all models so far."""
+    _report_classes(run, task, outcome, class_names=task.class_names)
+
+
+def _report_classes(
+    run: Run, task: Task, outcome: Outcome, *, class_names: tuple[str, ...]
+) -> None:
     name = f"{run.config.encoder.name} on {run.config.zoo.name}"
     metrics = pd.read_csv(run.folder / "metrics.csv")
     curves = plot_learning_curves(metrics, metric=task.metric, title=name)
     save_figure(curves, run.folder / "learning_curves.png")
     arrays = np.load(run.folder / "test_outputs.npz")
-    images = _images_of(task.zoo, run.data_root)
-    numbers = map(str, range(arrays["outputs"].shape[1]))
     confusion = plot_confusion(
         arrays["outputs"].argmax(axis=1),
         arrays["labels"],
-        class_names=images.class_names if images else tuple(numbers),
+        class_names=class_names,
         title=f"{name}: {outcome.test['accuracy']:.1f}% on test",
     )
     save_figure(confusion, run.folder / "confusion.png")
-    if images:
-        save_figure(_renderings(task.zoo, images), run.folder / "renderings.png")
     logger.info(
         "%s: accuracy %.1f%% on val, %.1f%% on test (%d parameters, %.1f minutes)",
         name,
@@ -58,22 +73,24 @@ def report_inr_classification(run: Run, task: INRClassification, outcome: Outcom
         outcome.num_params,
         outcome.minutes,
     )
-    report_scores(run, "test/accuracy")
+    report_scores(run, "test/accuracy", unit=" (%)", digits=2)
     logger.info("Figures: %s", run.folder)
 
 
-def report_scores(run: Run, metric: str) -> None:
+def report_scores(run: Run, metric: str, *, unit: str, digits: int) -> None:
     """A table and a bar chart of one metric over all recorded models on this run's zoo."""
     results = read_results(run.config.results)
     results = results[(results["zoo"] == run.config.zoo.name) & (results["metric"] == metric)]
     columns = ["model", "mean", "std", "count", "params", "minutes", "options"]
-    table = summarize(results)[columns].to_string(index=False, float_format="%.2f", na_rep="-")
+    table = summarize(results)[columns].to_string(
+        index=False, float_format=f"%.{digits}f", na_rep="-"
+    )
     logger.info("%s on %s so far:\n%s", metric, run.config.zoo.name, table)
     scores = {
         "\n".join([model, *options.split()]): rows["value"].tolist()
         for (model, options), rows in latest_results(results).groupby(["model", "options"])
     }
-    figure = plot_scores(scores, ylabel=f"{metric} (%)", title=run.config.zoo.name)
+    figure = plot_scores(scores, ylabel=f"{metric}{unit}", title=run.config.zoo.name)
     save_figure(figure, run.folder.parent / f"scores_{run.config.zoo.name}.png")
 
 

@@ -16,8 +16,7 @@ MARKED = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTA
 
 def render_readme(folder: Path) -> str:
     """The README of an experiment's folder with its `results.csv` as a table."""
-    make = TABLES.get(folder.name, accuracy_table)
-    table = make(folder)
+    table = TABLES.get(folder.name, accuracy_table)(folder)
     text = (folder / "README.md").read_text(encoding="utf-8")
     return MARKED.sub(lambda marks: marks[1] + table + marks[2], text)
 
@@ -28,10 +27,33 @@ def accuracy_table(folder: Path) -> str:
     summary = summary[summary["metric"].str.endswith("/accuracy")]
     index = ["zoo", "model", "options", "params", "count"]
     rows = [
-        [*names, f"{params:,.0f}", f"{count}", _spread(row, "val"), _spread(row, "test")]
+        [
+            *names,
+            f"{params:,.0f}",
+            f"{count}",
+            *(_mean_and_deviation(row, f"{split}/accuracy", digits=1) for split in ("val", "test")),
+        ]
         for (*names, params, count), row in summary.pivot(index=index, columns="metric").iterrows()
     ]
     return _markdown(["zoo", "model", "options", "parameters", "seeds", "val", "test"], rows)
+
+
+def tau_table(folder: Path) -> str:
+    """Kendall's tau-b on val and test, and on test its share of the ceiling and R2."""
+    summary = summarize(read_results(folder / "results.csv"))
+    index = ["zoo", "model", "options", "params", "count"]
+    metrics = ("val/tau", "test/tau", "test/tau_of_ceiling", "test/r2")
+    rows = [
+        [
+            *names,
+            f"{params:,.0f}",
+            f"{count}",
+            *(_mean_and_deviation(row, metric, digits=3) for metric in metrics),
+        ]
+        for (*names, params, count), row in summary.pivot(index=index, columns="metric").iterrows()
+    ]
+    columns = ["val tau", "test tau", "test tau / ceiling", "test R2"]
+    return _markdown(["zoo", "model", "options", "parameters", "seeds", *columns], rows)
 
 
 def speed_table(folder: Path) -> str:
@@ -54,17 +76,21 @@ def prediction_table(folder: Path) -> str:
     return _markdown(columns, rows)
 
 
-TABLES = {"benchmarks": speed_table, "relational_graphs": prediction_table}
-
-
-def _spread(row: pd.Series, split: str) -> str:
-    mean, std = row["mean", f"{split}/accuracy"], row["std", f"{split}/accuracy"]
-    return f"{mean:.1f}" if pd.isna(std) else f"{mean:.1f} ± {std:.1f}"
+def _mean_and_deviation(row: pd.Series, metric: str, *, digits: int) -> str:
+    mean, std = row["mean", metric], row["std", metric]
+    return f"{mean:.{digits}f}" if pd.isna(std) else f"{mean:.{digits}f} ± {std:.{digits}f}"
 
 
 def _markdown(columns: list[str], rows: list[list[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+
+
+TABLES = {
+    "benchmarks": speed_table,
+    "cnn_generalization": tau_table,
+    "relational_graphs": prediction_table,
+}
 
 
 def main() -> None:

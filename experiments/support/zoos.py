@@ -11,6 +11,7 @@ def open_zoo(run: Run) -> Zoo:
     """The zoo at `zoo.path`, made or read first where it is missing."""
     config = run.config.zoo
     if "source" in config:
-        return open_or_read_zoo(run.build(config.source), config.path)
+        architecture = run.build(config.architecture) if "architecture" in config else None
+        return open_or_read_zoo(run.build(config.source), config.path, architecture=architecture)
     recipe = run.build(config.recipe)
     return open_or_make_inr_zoo(recipe, config.path, data_root=run.data_root)

@@ -165,6 +165,16 @@ class Zoo:
             )
         return self.select(np.setdiff1d(np.arange(len(self)), indices[number:]))
 
+    def without_unused_specs(self) -> "Zoo":
+        """The same networks without architectures that none of them has."""
+        used, numbers = np.unique(self.table["spec"].to_numpy(), return_inverse=True)
+        return Zoo(
+            tuple(self.specs[kind] for kind in used),
+            tuple(self.params[kind] for kind in used),
+            self.table.assign(spec=numbers),
+            self.metadata,
+        )
+
     def save(self, path: str | Path) -> Path:
         """Writes the zoo to `path`; a file that is there is replaced only when all is written.
 

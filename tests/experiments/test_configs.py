@@ -14,7 +14,9 @@ from support.checks import check_config
 from support.launch import EXPERIMENTS
 
 from nn_graphs.graphs.augmentations import Compose
+from nn_graphs.networks.cnn import small_cnn_zoo_spec, wild_park_spec
 from nn_graphs.networks.inr import PRESETS
+from nn_graphs.tasks.generalization import Generalization
 from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.training import TrainingSettings
 from nn_graphs.zoos.makers.inr import INRRecipe
@@ -173,8 +175,52 @@ def test_published_numbers_of_parameters(published_task, overrides, count):
     assert model.eval()(graphs).shape == (2, 10)
 
 
+@pytest.fixture(scope="module")
+def cnn_tasks() -> dict[str, Generalization]:
+    """Networks of the Small CNN Zoo's architecture, and of the largest of the Wild Park."""
+    specs = {
+        "cnn_zoo": small_cnn_zoo_spec(),
+        "wild_park": wild_park_spec((3, *[32] * 5), (7,) * 5, activations=("relu",) * 5),
+    }
+    splits = ["train"] * 6 + ["val"] * 3 + ["test"] * 3
+    table = pd.DataFrame({"label": 0.5, "split": splits, "run": range(12)})
+    return {
+        name: Generalization(Zoo.single(spec, 0.1 * torch.randn(12, spec.num_params), table))
+        for name, spec in specs.items()
+    }
+
+
 @pytest.mark.parametrize(
-    ("name", "count"), [("none", 0), ("inr", 4), ("published", 5), ("symmetries", 1)]
+    ("encoder", "count"),
+    [
+        ("ng_t_cnn_zoo", 1_807_873 - 7 * 128),  # a table of activations that is never read
+        ("ng_gnn_cnn_zoo", 5_587_969 - 7 * 256 - 2 * 257 * 256),  # and embeddings of matrices
+        ("ng_t_wild_park", 92_705 + 2 * 32),  # 9 activations instead of 7
+        ("ng_gnn_wild_park", 369_025 + 2 * 64),
+    ],
+)
+def test_published_numbers_of_parameters_of_cnns(cnn_tasks, encoder, count):
+    config = compose("cnn_generalization", f"encoder={encoder}")
+    task = cnn_tasks[encoder.partition("_")[2].partition("_")[2]]
+    model = hydra.utils.instantiate(config.encoder.model, _convert_="all")(task)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
+
+
+@pytest.mark.parametrize(
+    ("option", "settings"),
+    [
+        ("published_cnn_zoo", TrainingSettings(num_epochs=300, warmup_steps=0)),
+        ("published_wild_park", TrainingSettings(num_epochs=20, warmup_steps=0)),
+    ],
+)
+def test_published_training_of_cnns(option, settings):
+    config = compose("cnn_generalization", f"trainer={option}")
+    assert hydra.utils.instantiate(config.trainer) == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("none", 0), ("inr", 4), ("published", 5), ("symmetries", 1), ("weights", 2)],
 )
 def test_augmentations_change_training_networks(published_task, name, count):
     config = compose("inr_classification", f"augmentation={name}")

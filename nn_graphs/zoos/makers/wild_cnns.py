@@ -85,9 +85,7 @@ class WildCNNRecipe:
     def make_runs(self, images: ImageDataset) -> Runs:
         """One row per run; see `Runs`."""
         draw = np.random.default_rng(self.seed)
-        drawn = [
-            self._draw(draw, images.images.shape[-1]) for _ in range(self.num_architectures)
-        ]
+        drawn = [self._draw(draw, images.images.shape[-1]) for _ in range(self.num_architectures)]
         num_classes = len(images.class_names)
         specs = [
             wild_park_spec(
@@ -132,9 +130,7 @@ class WildCNNRecipe:
         }
 
     def training(self, run: pd.Series) -> Recipe:
-        optimizer = Optimizer(
-            "adamw", run["learning_rate"], weight_decay=run["weight_decay"]
-        )
+        optimizer = Optimizer("adamw", run["learning_rate"], weight_decay=run["weight_decay"])
         return Recipe(optimizer, seed=self.seed)
 
     def initial_params(

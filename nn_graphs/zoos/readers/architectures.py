@@ -8,7 +8,7 @@ import dataclasses
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +21,7 @@ from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.zoos.readers.checkpoints import Checkpoint
+from nn_graphs.zoos.readers.files import AnyPath
 from nn_graphs.zoos.readers.modules import ModuleArchitecture
 from nn_graphs.zoos.readers.report import Reason, Skipped
 
@@ -102,18 +103,38 @@ class ListedArchitecture(MixedArchitecture):
     """Architectures in files of their own, JSON as by `NetworkSpec.to_json`.
 
     Attributes:
-        specs: by the names that the column `column` of the table has.
-        column: of the table.
+        column: of the table, with the names of these files.
+        open_root: gives the folder that the names are relative to.
     """
 
-    specs: Mapping[str, NetworkSpec]
-    column: str = "architecture"
+    column: str
+    open_root: Callable[[], AnyPath]
+    _known: dict[str, NetworkSpec] = field(default_factory=dict, init=False, compare=False)
 
     def make_spec(self, checkpoint: Checkpoint, row: Mapping[str, Any]) -> NetworkSpec:
         name = row[self.column]
-        if name not in self.specs:
-            raise Skipped(Reason.SHAPE, f"its architecture {name!r} is not known.")
-        return self.specs[name]
+        if name not in self._known:
+            try:
+                self._known[name] = read_spec(self.open_root() / name)
+            except NNGraphsError as error:
+                raise Skipped(Reason.SHAPE, f"its architecture {name}: {error.found}") from error
+        return self._known[name]
+
+
+def read_spec(path: AnyPath) -> NetworkSpec:
+    """The architecture in a JSON file.
+
+    Raises:
+        NNGraphsError: it is not there, or is none.
+    """
+    try:
+        return NetworkSpec.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NNGraphsError(
+            f"read the architecture in {path}",
+            found=f"it is no NetworkSpec ({error}).",
+            do="Write it with NetworkSpec.to_json.",
+        ) from error
 
 
 Architecture = INRArchitecture | ModuleArchitecture | NetworkSpec | MixedArchitecture

@@ -1,14 +1,18 @@
 """A folder of checkpoints with a CSV of labels."""
 
+import shutil
+import zipfile
+
 import pandas as pd
 import pytest
 import torch
 
 from nn_graphs.networks.activations import Activation
-from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.networks.spec import ConvSpec, NetworkSpec
+from nn_graphs.zoos.readers.architectures import ChainArchitecture
 from nn_graphs.zoos.readers.folder import Folder
 from nn_graphs.zoos.readers.modules import ModuleArchitecture
-from nn_graphs.zoos.readers.reading import read_zoo
+from nn_graphs.zoos.readers.reading import open_or_read_zoo, read_zoo
 from nn_graphs.zoos.readers.report import Reason
 from nn_graphs.zoos.zoo import Zoo
 from tests.zoos.readers.published import save
@@ -115,3 +119,83 @@ def test_no_folder_and_no_architecture(folder, raises_saying):
         read_zoo(Folder(folder / "nowhere"), architecture=SPEC)
     with raises_saying(asked=str(folder), found="architecture", do="INR preset, a NetworkSpec"):
         read_zoo(Folder(folder))
+
+
+WIDTHS = ((2, 3, 1), (4, 8, 8, 2), (2, 3, 1), (5, 1))
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Four MLPs of three architectures in three runs, as safetensors, in a zip archive."""
+    rows = []
+    with zipfile.ZipFile(tmp_path / "mixed.zip", "w") as archive:
+        for number, widths in enumerate(WIDTHS):
+            spec = NetworkSpec.mlp(widths, activation=Activation("relu"))
+            params = torch.arange(spec.num_params) + 1000.0 * number
+            state = {k: v.clone() for k, v in spec.parameters.unflatten(params).items()}
+            archive.writestr(f"policies/{number}.safetensors", written(state))
+            rows.append({"file": f"{number}.safetensors", "kind": f"k{number % 2}"})
+        table = pd.DataFrame(rows).assign(env=["a", "b", "a", "c"], run="one")
+        archive.writestr("policies/labels.csv", table.to_csv(index=False))
+    return tmp_path / "mixed.zip"
+
+
+def test_chains_of_any_widths_in_a_zip_archive(mixed, tmp_path):
+    source = Folder(
+        mixed, path_column="file", run_columns=["env", "run"], val_share=0.3, test_share=0.3
+    )
+    zoo, report = read_zoo(source, architecture=ChainArchitecture("relu"))
+    assert report.skips == ()
+    assert [spec.layer_layout for spec in zoo.specs] == [(2, 3, 1), (4, 8, 8, 2), (5, 1)]
+    assert zoo.table["spec"].tolist() == [0, 1, 0, 2]
+    assert zoo.table["row"].tolist() == [0, 0, 1, 0]
+    assert zoo.table["run"].tolist() == [0, 1, 0, 2]
+    assert zoo.table["run_name"].tolist() == ["one"] * 4
+    assert set(zoo.table["split"]) == {"train", "val", "test"}
+    assert zoo.table["split"][0] == zoo.table["split"][2]
+    for number, (kind, row) in enumerate(zoo.table[["spec", "row"]].to_numpy()):
+        count = zoo.specs[kind].num_params
+        expected = torch.arange(count) + 1000.0 * number
+        assert torch.equal(zoo.params[kind][row], expected)
+    again = Zoo.open(zoo.save(tmp_path / "zoo.h5"))
+    assert again.specs == zoo.specs
+
+
+def test_activation_of_each_chain(folder):
+    TABLE.assign(activation=["tanh", "relu", "", "odd"]).to_csv(folder / "labels.csv", index=False)
+    zoo, report = read_zoo(Folder(folder), architecture=ChainArchitecture("gelu"))
+    names = [spec.layers[0].activation.name for spec in zoo.specs]
+    assert names == ["tanh", "relu", "gelu"]
+    assert "it is unknown" in report.skips[0].detail
+
+
+def test_architecture_of_each_network_in_a_file(folder, tmp_path):
+    (folder / "small.json").write_text(SPEC.to_json())
+    names = ["small.json", "small.json", "none.json", "small.json"]
+    TABLE.assign(architecture=names).to_csv(folder / "labels.csv", index=False)
+    source = Folder(folder, architecture_column="architecture")
+    zoo = open_or_read_zoo(source, tmp_path / "zoo.h5")
+    assert zoo.params[0][:, 0].tolist() == [0, 1, 3]
+    shutil.rmtree(folder)
+    assert len(open_or_read_zoo(source, tmp_path / "zoo.h5")) == 3
+
+
+def test_columns_that_are_not_there(mixed, raises_saying):
+    for options in ({"run_columns": ["seed"]}, {"architecture_column": "seed"}):
+        source = Folder(mixed, path_column="file", **options)
+        with raises_saying(asked="labels", found="no column seed, but path", do="run_columns"):
+            read_zoo(source, architecture=ChainArchitecture("relu"))
+
+
+def test_convolutions_in_a_file_sorted_by_name(tmp_path):
+    """`fc` comes before `layers`, and its bias must not be taken for that of a convolution."""
+    spec = NetworkSpec.cnn(
+        (1, 10, 10), convs=ConvSpec.square(3), activations=Activation("relu"), num_outputs=10
+    )
+    params = torch.arange(float(spec.num_params))
+    state = spec.parameters.unflatten(params)
+    renamed = {name.replace("layers.2", "fc"): value.clone() for name, value in state.items()}
+    (tmp_path / "a.safetensors").write_bytes(written(dict(sorted(renamed.items()))))
+    (tmp_path / "labels.csv").write_text("path\na.safetensors\n")
+    zoo, _ = read_zoo(Folder(tmp_path), architecture=spec)
+    assert torch.equal(zoo.params[0][0], params)

@@ -1,0 +1,57 @@
+"""Classification of networks: cross-entropy, accuracy and balanced accuracy, both in percent."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.metrics import accuracy, balanced_accuracy
+from nn_graphs.tasks.task import Task
+from nn_graphs.zoos.zoo import Zoo
+
+
+class ColumnClassification(Task):
+    """Predicts a column of a zoo's table, for instance the algorithm that trained a network.
+
+    Attributes:
+        column: with the classes, numbers or names.
+        class_names: the distinct values of the column, sorted; labels are their places.
+    """
+
+    name = "column_classification"
+    metric = "accuracy"
+
+    def __init__(self, zoo: Zoo, *, column: str):
+        """
+        Raises:
+            NNGraphsError: there is no such column.
+        """
+        if column not in zoo.table:
+            raise NNGraphsError(
+                f"classify the networks of the zoo by {column}",
+                found=f"its table has the columns {', '.join(zoo.table)}.",
+                do="Choose one of these.",
+            )
+        self.column = column
+        names, numbers = np.unique(zoo.table[column].to_numpy(), return_inverse=True)
+        self.class_names = tuple(map(str, names))
+        self._numbers = torch.from_numpy(numbers.astype(np.int64))
+        super().__init__(zoo)
+        self.out_dim = len(self.class_names)
+
+    def labels(self) -> Int[Tensor, "N"]:
+        return self._numbers
+
+    def loss(self, outputs: Float[Tensor, "B classes"], labels: Int[Tensor, "B"]) -> Tensor:
+        return F.cross_entropy(outputs, labels)
+
+    def metrics(
+        self, outputs: Float[Tensor, "N classes"], labels: Int[Tensor, "N"]
+    ) -> dict[str, float]:
+        return {
+            "accuracy": accuracy(outputs, labels),
+            "balanced_accuracy": balanced_accuracy(outputs, labels),
+            "loss": F.cross_entropy(outputs, labels).item(),
+        }

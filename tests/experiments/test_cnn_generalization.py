@@ -1,0 +1,79 @@
+"""CNN generalization as a user runs it: from published files to a row of results."""
+
+import json
+import runpy
+import shlex
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from support.launch import EXPERIMENTS
+
+from nn_graphs.metrics import kendall_tau
+from nn_graphs.results import read_results
+from nn_graphs.zoos.zoo import Zoo
+from tests.zoos.readers.small_cnns import write_zoo
+
+FOLDER = EXPERIMENTS / "cnn_generalization"
+TINY = (
+    "encoder.model.hidden_dims=[8]",
+    "trainer.num_epochs=2",
+    "trainer.batch_size=8",
+    "trainer.accelerator=cpu",
+    "trainer.learning_rate=0.01",
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def run_main(tmp_path, monkeypatch):
+    """`python main.py ...` in this process, on a zoo in the publisher's files."""
+    monkeypatch.chdir(FOLDER)
+    files = write_zoo(tmp_path / "small_cnn_zoo_cifar10", 40)
+
+    def run(*overrides: str):
+        arguments = (
+            f"data_root={tmp_path}",
+            f"hydra.run.dir={tmp_path / 'run'}",
+            f"results={tmp_path / 'results.csv'}",
+            f"zoo.source.folder={files}",
+            "hydra/job_logging=none",
+            "hydra/hydra_logging=none",
+        )
+        monkeypatch.setattr(sys, "argv", ["main.py", *arguments, *TINY, *overrides])
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        runpy.run_path(str(FOLDER / "main.py"), run_name="__main__")
+        return tmp_path
+
+    yield run
+    GlobalHydra.instance().clear()
+
+
+def test_from_published_files_to_results(run_main):
+    place = run_main("encoder=statnn", "target.activation=relu", "target.loss_name=mse")
+    run = place / "run"
+    for name in ("learning_curves.png", "predictions.png"):
+        assert (run / name).read_bytes().startswith(b"\x89PNG")
+    assert (place / "scores_small_cnn_zoo_cifar10.png").exists()
+    zoo = Zoo.open(place / "small_cnn_zoo_cifar10.h5")
+    is_tested = (zoo.table["split"] == "test") & (zoo.table["activation"] == "relu")
+    arrays = np.load(run / "test_outputs.npz")
+    np.testing.assert_allclose(arrays["labels"], zoo.table["label"][is_tested], rtol=1e-6)
+    outcome = json.loads((run / "outcome.json").read_text())
+    outputs, labels = (torch.from_numpy(arrays[name]) for name in ("outputs", "labels"))
+    assert outcome["test"]["tau"] == pytest.approx(kendall_tau(outputs[:, 0], labels))
+    rows = read_results(place / "results.csv").set_index("metric")
+    assert rows.loc["test/tau", "value"] == round(outcome["test"]["tau"], 4)
+    assert {"val/tau", "test/tau_ceiling", "test/tau_of_ceiling", "test/r2"} <= set(rows.index)
+    assert set(rows["task"]) == {"cnn_generalization"}
+    assert "target.activation=relu" in shlex.split(rows["options"].iloc[0])
+
+
+def test_neural_graphs_of_both_activations(run_main):
+    place = run_main("encoder.model.encoder.dim=4", "encoder.model.encoder.num_layers=2")
+    outcome = json.loads((place / "run" / "outcome.json").read_text())
+    assert -1 <= outcome["test"]["tau"] <= outcome["test"]["tau_ceiling"]
+    assert len(np.load(place / "run" / "test_outputs.npz")["labels"]) == 20

@@ -1,0 +1,45 @@
+"""Classifying networks by a column of names."""
+
+import numpy as np
+import pytest
+import torch
+
+from nn_graphs.tasks.classification import ColumnClassification
+from nn_graphs.zoos.zoo import Zoo
+from tests.toy_zoos import mixed_zoo
+
+
+def named_zoo() -> Zoo:
+    zoo = mixed_zoo()
+    names = np.array(["td3", "a2c", "ppo"], dtype=object)[np.arange(len(zoo)) % 3]
+    return Zoo(zoo.specs, zoo.params, zoo.table.assign(algo=names))
+
+
+def test_classes_are_the_names_in_order():
+    task = ColumnClassification(named_zoo(), column="algo")
+    assert task.class_names == ("a2c", "ppo", "td3")
+    assert (task.out_dim, task.metric) == (3, "accuracy")
+    graphs, labels = task.dataset("train").__getitems__([0, 1, 2, 3])
+    assert graphs.num_graphs == 4
+    assert labels.tolist() == [2, 0, 1, 2]
+
+
+def test_metrics():
+    task = ColumnClassification(named_zoo(), column="algo")
+    outputs = torch.eye(3)[[0, 0, 0, 2]] * 5
+    metrics = task.metrics(outputs, torch.tensor([0, 0, 1, 2]))
+    assert metrics["accuracy"] == 75.0
+    assert metrics["balanced_accuracy"] == pytest.approx(100 * 2 / 3)
+    expected = task.loss(outputs, torch.tensor([0, 0, 1, 2])).item()
+    assert metrics["loss"] == expected
+
+
+def test_column_that_is_not_there(raises_saying):
+    with raises_saying(asked="by env", found="label, split, run", do="one of these"):
+        ColumnClassification(named_zoo(), column="env")
+
+
+def test_a_run_in_two_splits(raises_saying):
+    zoo = named_zoo()
+    with raises_saying(asked="column_classification", found="run 0 lies in 3", do="same split"):
+        ColumnClassification(Zoo(zoo.specs, zoo.params, zoo.table.assign(run=0)), column="algo")
