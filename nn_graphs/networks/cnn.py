@@ -13,8 +13,8 @@ def small_cnn_zoo_spec(
     """The architecture of the Small CNN Zoo (Unterthiner et al., 2020); 4,970 parameters.
 
     Three convolutions of 16 channels, 3 x 3 with stride 2 and no padding, the mean over places, a
-    linear layer with 10 outputs. `activation` is `"relu"` or `"tanh"` in the published files. Images
-    of less than 15 x 15 pixels need a `padding` of 1.
+    linear layer with 10 outputs. `activation` is `"relu"` or `"tanh"` in the published files.
+    Images of less than 15 x 15 pixels need a `padding` of 1.
     """
     return NetworkSpec.cnn(
         (in_channels, 16, 16, 16),

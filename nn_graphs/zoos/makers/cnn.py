@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nn_graphs.datasets import ImageDataset
+from nn_graphs.memory import keep_freed_memory
 from nn_graphs.networks.classifiers.chunks import Chunk, train_chunks
 from nn_graphs.networks.classifiers.spec_model import SpecModel
 from nn_graphs.networks.classifiers.training import Checkpoint, Plan, Recipe
@@ -90,7 +91,8 @@ def make_cnn_zoo(
     """Trains the zoo of a recipe and saves it at `path`.
 
     Finished stacks, and states of unfinished ones, are kept beside `path`; called again after an
-    interruption, it goes on from there, bit for bit.
+    interruption, it goes on from there, bit for bit. Where networks are trained in this process, it
+    keeps freed memory from then on (see `nn_graphs.memory`).
 
     Args:
         recipe: what to train.
@@ -169,6 +171,7 @@ class _ChunkMaker:
     device: str | torch.device
 
     def __call__(self, number: int) -> Chunk:
+        keep_freed_memory()
         table = self.runs.table.loc[self.chunks[number]]
         spec = self.runs.specs[int(table["spec"].iloc[0])]
         params = self.recipe.initial_params(spec, table).to(self.device)
@@ -196,7 +199,7 @@ def _assemble(
     metadata: dict,
     diverged: str,
 ) -> Zoo:
-    """The zoo of all networks, which lie in the order of the chunks: architecture by architecture."""
+    """The zoo of all networks; they lie chunk by chunk, hence architecture by architecture."""
     params = torch.from_numpy(columns.pop("params"))
     order = np.concatenate(chunks)
     numbers = np.repeat(order, len(columns["step"]) // len(order))
@@ -221,7 +224,7 @@ def _without_diverged(
 ) -> tuple[tuple[Tensor, ...], pd.DataFrame]:
     kept = table[~table["has_diverged"]].reset_index(drop=True)
     params = tuple(
-        values[torch.from_numpy(kept["row"][kept["spec"] == number].to_numpy())]
+        values[torch.tensor(kept["row"][kept["spec"] == number].tolist(), dtype=torch.long)]
         for number, values in enumerate(params)
     )
     return params, kept.assign(row=kept.groupby("spec").cumcount())
