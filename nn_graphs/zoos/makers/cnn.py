@@ -15,7 +15,7 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 SCORES = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
 
 
+@runtime_checkable
 class CNNRecipe(Protocol):
     """What a zoo of CNNs is made of: a frozen dataclass; equal recipes make equal zoos.
 
@@ -167,7 +168,7 @@ class _ChunkMaker:
 
     recipe: CNNRecipe
     runs: Runs
-    chunks: list[Int[np.ndarray, "S"]]
+    chunks: list[Int[np.ndarray, "_"]]
     device: str | torch.device
 
     def __call__(self, number: int) -> Chunk:
@@ -194,7 +195,7 @@ def _columns(checkpoints: list[Checkpoint]) -> dict[str, np.ndarray]:
 
 def _assemble(
     runs: Runs,
-    chunks: list[Int[np.ndarray, "S"]],
+    chunks: list[Int[np.ndarray, "_"]],
     columns: dict[str, np.ndarray],
     metadata: dict,
     diverged: str,

@@ -31,7 +31,7 @@ class Runs:
 
     def chunks(
         self, *, num_pixels: int, batch_size: int, chunk_size: int | None
-    ) -> list[Int[np.ndarray, "S"]]:
+    ) -> list[Int[np.ndarray, "_"]]:
         """Numbers of the runs that are trained together: of one architecture, on as much data.
 
         So none waits for another, and the stack compiles and convolves as one.
