@@ -185,7 +185,7 @@ def _columns(checkpoints: list[Checkpoint]) -> dict[str, np.ndarray]:
     params = torch.stack([one.params for one in checkpoints], 1)
     steps = torch.tensor([one.epoch for one in checkpoints]).expand(len(params), -1)
     scores = {
-        name: torch.stack([getattr(one.scores, name) for one in checkpoints], 1).flatten()
+        name: torch.stack([getattr(one.scores, name) for one in checkpoints], 1).flatten().double()
         for name in SCORES
     }
     is_finite = params.isfinite().all(2).flatten() & scores["test_loss"].isfinite()
