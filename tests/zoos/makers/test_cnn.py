@@ -38,7 +38,7 @@ SMALL = SmallCNNRecipe(
 )
 WILD = WildCNNRecipe(
     replace(IMAGES, scale="standard"),
-    num_architectures=6,
+    num_architectures=4,
     num_seeds=2,
     channels=(2, 4),
     num_epochs=4,
@@ -75,7 +75,7 @@ def test_columns_of_the_wild_cnns(zoos):
     zoo = zoos["wild"]
     table = zoo.table
     assert {"channels", "kernel_sizes", "activations", "residuals", "weight_decay"} <= set(table)
-    assert table["step"].tolist() == [2, 4] * 12
+    assert table["step"].tolist() == [2, 4] * 8
     for _, row in table.iterrows():
         spec = zoo.specs[row["spec"]]
         assert row["channels"] == " ".join(map(str, spec.layer_layout[:-1]))
@@ -111,9 +111,10 @@ def test_splits_are_by_run(zoos, kind):
 def test_networks_learn(tmp_path):
     recipe = replace(
         SMALL,
-        num_runs=6,
-        num_epochs=20,
+        num_runs=4,
+        num_epochs=15,
         learning_rate=(1e-2, 2e-2),
+        activations=("relu",),
         dropout=(0.0, 0.1),
         optimizers=("adam",),
         initializers=("he_normal",),
@@ -121,7 +122,7 @@ def test_networks_learn(tmp_path):
     )
     table = make(recipe, tmp_path / "zoo.h5").table
     assert table[table["step"] == 0]["test_accuracy"].mean() < 0.3
-    assert table[table["step"] == 20]["train_accuracy"].mean() > 0.5
+    assert table[table["step"] == 15]["train_accuracy"].mean() > 0.4
 
 
 @pytest.mark.parametrize("kind", RECIPES)
