@@ -10,7 +10,7 @@ import nn_graphs
 
 PACKAGE = Path(nn_graphs.__file__).parent
 FLOORS = (
-    {"errors", "progress", "workers"},
+    {"errors", "memory", "progress", "workers"},
     {"download", "structure", "datasets"},
     {"networks"},
     {"graphs"},

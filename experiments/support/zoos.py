@@ -2,7 +2,9 @@
 
 from support.launch import Run
 
-from nn_graphs.zoos.makers.inr import open_or_make_inr_zoo
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.zoos.makers.cnn import open_or_make_cnn_zoo
+from nn_graphs.zoos.makers.inr import INRRecipe, open_or_make_inr_zoo
 from nn_graphs.zoos.readers.reading import open_or_read_zoo
 from nn_graphs.zoos.zoo import Zoo
 
@@ -14,4 +16,22 @@ def open_zoo(run: Run) -> Zoo:
         architecture = run.build(config.architecture) if "architecture" in config else None
         return open_or_read_zoo(run.build(config.source), config.path, architecture=architecture)
     recipe = run.build(config.recipe)
-    return open_or_make_inr_zoo(recipe, config.path, data_root=run.data_root)
+    open_or_make = open_or_make_inr_zoo if isinstance(recipe, INRRecipe) else open_or_make_cnn_zoo
+    zoo = open_or_make(recipe, config.path, data_root=run.data_root)
+    return zoo if config.get("steps") is None else at_steps(zoo, list(config.steps))
+
+
+def at_steps(zoo: Zoo, steps: list[int]) -> Zoo:
+    """The networks of some checkpoints alone.
+
+    Raises:
+        NNGraphsError: there are none.
+    """
+    is_chosen = zoo.table["step"].isin(steps)
+    if not is_chosen.any():
+        raise NNGraphsError(
+            f"take the checkpoints {steps} of the zoo",
+            found=f"it has those of {sorted(set(zoo.table['step']))}.",
+            do="Choose zoo.steps among them, or null for all.",
+        )
+    return zoo.select(is_chosen.to_numpy().nonzero()[0])

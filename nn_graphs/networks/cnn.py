@@ -7,15 +7,18 @@ from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import ConvSpec, NetworkSpec
 
 
-def small_cnn_zoo_spec(activation: str = "relu", *, in_channels: int = 1) -> NetworkSpec:
+def small_cnn_zoo_spec(
+    activation: str = "relu", *, in_channels: int = 1, padding: int = 0
+) -> NetworkSpec:
     """The architecture of the Small CNN Zoo (Unterthiner et al., 2020); 4,970 parameters.
 
     Three convolutions of 16 channels, 3 x 3 with stride 2 and no padding, the mean over places, a
     linear layer with 10 outputs. `activation` is `"relu"` or `"tanh"` in the published files.
+    Images of less than 15 x 15 pixels need a `padding` of 1.
     """
     return NetworkSpec.cnn(
         (in_channels, 16, 16, 16),
-        convs=ConvSpec.square(3, stride=2),
+        convs=ConvSpec.square(3, stride=2, padding=padding),
         activations=Activation(activation),
         num_outputs=10,
     )

@@ -6,6 +6,8 @@ whose result lies contiguous for the elementwise activation that follows. Maps a
 or an ordinary one where all networks see the same images.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -15,6 +17,9 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.spec import ConvSpec, LayerSpec, NetworkSpec, add_first_channels
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+OnHidden = Callable[[Float[Tensor, "N points width ..."], int], Float[Tensor, "N points width ..."]]
+"""`(outputs, layer) -> outputs`, applied to the outputs of layers 1, 2, ... but the last."""
 
 
 def stacked_forward(
@@ -32,25 +37,34 @@ def stacked_forward(
 
 
 def stacked_layers(
-    spec: NetworkSpec, params: Float[Tensor, "N num_params"], inputs: Float[Tensor, "..."]
+    spec: NetworkSpec,
+    params: Float[Tensor, "N num_params"],
+    inputs: Float[Tensor, "..."],
+    *,
+    on_hidden: OnHidden | None = None,
 ) -> list[Float[Tensor, "N points width ..."]]:
-    """Outputs of every layer of `N` networks, the inputs first; see `stacked_forward`."""
+    """Outputs of every layer of `N` networks, the inputs first; see `stacked_forward`.
+
+    `on_hidden` changes what later layers read, e.g. by dropout.
+    """
     num_networks, num_axes = params.shape[0], spec.num_axes[0]
     if num_axes:
         values = _as_maps(inputs, num_axes)
     else:
         values = inputs.transpose(-1, -2).expand(num_networks, -1, -1)
-    outputs = channel_first_layers(spec, params, values)
+    outputs = channel_first_layers(spec, params, values, on_hidden=on_hidden)
     return [
-        output.transpose(0, 1).expand(num_networks, *[-1] * (axes + 2))
-        if axes
-        else output.transpose(1, 2)
+        _turned(output, axes).expand(num_networks, *[-1] * (axes + 2))
         for output, axes in zip(outputs, spec.num_axes, strict=True)
     ]
 
 
 def channel_first_layers(
-    spec: NetworkSpec, params: Float[Tensor, "N num_params"], values: Float[Tensor, "..."]
+    spec: NetworkSpec,
+    params: Float[Tensor, "N num_params"],
+    values: Float[Tensor, "..."],
+    *,
+    on_hidden: OnHidden | None = None,
 ) -> list[Float[Tensor, "..."]]:
     """Outputs of every layer as they are kept (see above), the inputs first.
 
@@ -73,8 +87,17 @@ def channel_first_layers(
         for skip in layer.skips:
             total = add_first_channels(total, outputs[skip], axis=axis)
         activated = layer.activation(total)
-        outputs.append(activated + layer.offset if layer.offset else activated)
+        activated = activated + layer.offset if layer.offset else activated
+        if on_hidden is not None and index + 1 < len(spec.layers):
+            axes = spec.num_axes[index + 1]
+            activated = _turned(on_hidden(_turned(activated, axes), index + 1), axes)
+        outputs.append(activated)
     return outputs
+
+
+def _turned(values: Tensor, num_axes: int) -> Tensor:
+    """From the order in which values are kept to `[N, points, width, *places]`, or back."""
+    return values.transpose(0, 1) if num_axes else values.transpose(1, 2)
 
 
 def _as_maps(images: Tensor, num_axes: int) -> Float[Tensor, "points N in ..."]:

@@ -1,5 +1,7 @@
 """Every config is composed and bound to what it configures; mistakes are reported together."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import hydra
@@ -20,7 +22,10 @@ from nn_graphs.networks.inr import PRESETS
 from nn_graphs.tasks.generalization import Generalization
 from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.training import TrainingSettings
+from nn_graphs.zoos.makers.images import LabelledImages
 from nn_graphs.zoos.makers.inr import INRRecipe
+from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
+from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
 from nn_graphs.zoos.zoo import Zoo
 
 CONFIGS = EXPERIMENTS / "configs"
@@ -139,6 +144,34 @@ def test_published_zoos(dataset):
     )
     assert config.zoo.path == f"/data/{dataset}_inrs.h5"
     assert config.zoo.name == f"{dataset}_inrs"
+
+
+@pytest.mark.parametrize("kind", ["small", "wild"])
+def test_made_cnn_zoos(kind):
+    """Digits are the default; published settings are reached by options alone."""
+    config = compose("cnn_generalization", f"zoo={kind}_cnns_digits", "data_root=/data")
+    assert config.zoo.path == f"/data/{kind}_cnns_digits.h5"
+    recipe = hydra.utils.instantiate(config.zoo.recipe, _convert_="all")
+    assert recipe.images.dataset == "digits"
+    images = [f"zoo.recipe.images.{name}=null" for name in ("size", "num_train", "num_test")]
+    published = {
+        "small": ["num_runs=30000", "test_share=0.5"],
+        "wild": ["num_architectures=2800", "num_epochs=1000", "checkpoint_every=10"],
+    }
+    options = [f"zoo.recipe.{option}" for option in ("batch_size=512", *published[kind])]
+    config = compose("cnn_generalization", f"zoo={kind}_cnns_cifar10", *images, *options)
+    recipe = hydra.utils.instantiate(config.zoo.recipe, _convert_="all")
+    defaults = {
+        "small": SmallCNNRecipe(LabelledImages("cifar10", is_gray=True), num_runs=30_000),
+        "wild": WildCNNRecipe(
+            LabelledImages("cifar10", scale="standard"), num_architectures=2800, num_epochs=1000
+        ),
+    }
+    assert listed(recipe) == listed(defaults[kind])
+
+
+def listed(recipe) -> dict:
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
 
 
 @pytest.fixture(scope="module")

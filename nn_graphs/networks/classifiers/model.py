@@ -17,12 +17,12 @@ class Mode:
     Attributes:
         is_training: whether norms use, and update, statistics of the batch.
         dropout: probability per network that a value is dropped; None where no network drops any.
-        key: per network and step, of the draws.
+        key: per network and step, of the draws; one where they are the same for all.
     """
 
     is_training: bool = False
     dropout: Float[Tensor, "S"] | None = None
-    key: Int32[Tensor, "S"] | None = None
+    key: Int32[Tensor, "S_or_1"] | None = None
 
     def drop(self, values: Float[Tensor, "S B *shape"], place: int) -> Float[Tensor, "S B *shape"]:
         """Dropout (Srivastava et al., JMLR 2014) while training; `place` numbers its layers."""

@@ -212,7 +212,8 @@ class _Run:
         order = self._orders.epoch(self.epoch).to(self._num_steps.device)
         for number, index in enumerate(order):
             is_active = (number < self._num_steps).unsqueeze(1)
-            dropout_key = joined(self._keys, DROPOUT, self.epoch, number)
+            keys = self._keys[: len(order[0])]  # one for all where they see the same
+            dropout_key = joined(keys, DROPOUT, self.epoch, number)
             self._step(
                 self._state,
                 self._inputs(index, number),

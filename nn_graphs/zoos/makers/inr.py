@@ -1,7 +1,6 @@
 """Fit zoos of INRs: one small network per image, many images at once, resumable by shard."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from nn_graphs.networks.inr import INRPreset, inr_preset
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.networks.stacked import channel_first_layers
 from nn_graphs.progress import Progress, progress_bar
+from nn_graphs.zoos.makers.opening import open_made_zoo
 from nn_graphs.zoos.makers.shards import Shards
 from nn_graphs.zoos.makers.workers import default_num_workers, fit_shards
 from nn_graphs.zoos.zoo import Zoo
@@ -231,13 +231,4 @@ def open_or_make_inr_zoo(
     """
     if not Path(path).exists():
         return make_inr_zoo(recipe, path, data_root=data_root, device=device)
-    zoo = Zoo.open(path)
-    wanted = json.loads(json.dumps(dataclasses.asdict(recipe)))
-    found = zoo.metadata.get("recipe")
-    if found != wanted:
-        raise NNGraphsError(
-            f"use {path} for this recipe",
-            found=f"it was made by {found}, not {wanted}.",
-            do="Give another path, or delete the file.",
-        )
-    return zoo
+    return open_made_zoo(Path(path), recipe)
