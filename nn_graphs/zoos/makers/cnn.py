@@ -119,18 +119,20 @@ def make_cnn_zoo(
     )
     begun_with = {**dataclasses.asdict(recipe), "chunk_size": chunk_size}
     shards = Shards.open(path, begun_with, num_networks=len(chunks), shard_size=1)
+    is_compiled = recipe.compiles if is_compiled is None else is_compiled
+    sizes = runs.filled_sizes(chunks) if is_compiled else [len(chunk) for chunk in chunks]
     train_chunks(
-        _ChunkMaker(recipe, runs, chunks, device),
-        {number: len(chunks[number]) for number, _ in shards.missing()},
+        _ChunkMaker(recipe, runs, chunks, device, sizes),
+        {number: sizes[number] for number, _ in shards.missing()},
         data,
         Plan(
             recipe.num_epochs,
             recipe.batch_size,
             recipe.epochs_kept,
-            is_compiled=recipe.compiles if is_compiled is None else is_compiled,
+            is_compiled=is_compiled,
         ),
         folder=shards.folder,
-        on_done=lambda number, checkpoints: shards.write(number, _columns(checkpoints)),
+        on_done=lambda number, kept: shards.write(number, _columns(kept, len(chunks[number]))),
         num_workers=num_workers,
     )
     metadata = {
@@ -164,28 +166,35 @@ def open_or_make_cnn_zoo(
 
 @dataclass(frozen=True, eq=False)
 class _ChunkMaker:
-    """Makes the stack of a chunk, in the process where it is trained."""
+    """Makes the stack of a chunk, in the process where it is trained.
+
+    Chunks are filled up to their `sizes` by runs that are in them already; what is trained twice is
+    thrown away.
+    """
 
     recipe: CNNRecipe
     runs: Runs
     chunks: list[Int[np.ndarray, "_"]]
     device: str | torch.device
+    sizes: list[int]
 
     def __call__(self, number: int) -> Chunk:
         keep_freed_memory()
-        table = self.runs.table.loc[self.chunks[number]]
+        table = self.runs.table.loc[np.resize(self.chunks[number], self.sizes[number])]
         spec = self.runs.specs[int(table["spec"].iloc[0])]
         params = self.recipe.initial_params(spec, table).to(self.device)
         recipes = tuple(self.recipe.training(run) for _, run in table.iterrows())
         return Chunk(SpecModel(spec), params, params.new_zeros(len(params), 0), recipes)
 
 
-def _columns(checkpoints: list[Checkpoint]) -> dict[str, np.ndarray]:
-    """Arrays of a stack's networks: for each run, all its checkpoints; parameters flat."""
-    params = torch.stack([one.params for one in checkpoints], 1)
+def _columns(checkpoints: list[Checkpoint], num_runs: int) -> dict[str, np.ndarray]:
+    """Arrays of a stack's first runs: for each of them, all its checkpoints; parameters flat."""
+    params = torch.stack([one.params[:num_runs] for one in checkpoints], 1)
     steps = torch.tensor([one.epoch for one in checkpoints]).expand(len(params), -1)
     scores = {
-        name: torch.stack([getattr(one.scores, name) for one in checkpoints], 1).flatten().double()
+        name: torch.stack([getattr(one.scores, name)[:num_runs] for one in checkpoints], 1)
+        .flatten()
+        .double()
         for name in SCORES
     }
     is_finite = params.isfinite().all(2).flatten() & scores["test_loss"].isfinite()

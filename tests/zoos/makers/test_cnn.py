@@ -232,9 +232,29 @@ def test_stacks_are_of_one_architecture_and_share_of_the_data():
         assert len(part) <= 10
         assert (runs.table.loc[part, ["spec", "train_fraction"]].nunique() == 1).all()
     spec = runs.specs[0]
-    assert training_chunk_size(spec, 64 * 64) == 64
+    assert training_chunk_size(spec, 64 * 64) == 32
     assert training_chunk_size(spec, 64 * 1024) == 7
     assert training_chunk_size(spec, 512 * 1024) == 4
+
+
+def test_filled_stacks_make_the_same_zoo(zoos, tmp_path, monkeypatch):
+    """As they are where stacks are compiled, which is left out here."""
+    sizes, train = [], chunks.train_classifiers
+
+    def watched(model, params, *args, **options):
+        sizes.append((model.spec, len(params)))
+        return train(model, params, *args, **options)
+
+    monkeypatch.setattr(chunks, "train_classifiers", watched)
+    with torch.compiler.set_stance("force_eager"):
+        found = make_cnn_zoo(SMALL, tmp_path / "zoo.h5", num_workers=1)
+    assert len(set(sizes)) == 2  # one per architecture
+    assert len(sizes) > 2
+    expected = zoos["small"]
+    for ours, theirs in zip(found.params, expected.params, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    others = [name for name in expected.table if name not in SCORES and name != "label"]
+    pd.testing.assert_frame_equal(found.table[others], expected.table[others])
 
 
 def test_images_that_are_too_small(tmp_path, raises_saying):
