@@ -31,7 +31,7 @@ def accuracies_by_size(results: pd.DataFrame, *, zoo: str, num_all: int) -> pd.D
     """
     rows = latest_results(results)
     rows = rows[(rows["zoo"] == zoo) & (rows["metric"] == "test/accuracy")]
-    sizes = rows["options"].str.extract(SIZE, expand=False).fillna(num_all).astype(int)
+    sizes = rows["options"].str.extract(SIZE, expand=False).fillna(str(num_all)).astype(int)
     others = rows["options"].str.replace(rf"{SIZE}|trainer=\S+", "", regex=True).str.split()
     models = rows["model"] + others.map(lambda options: "".join(f"\n{o}" for o in options))
     table = pd.DataFrame({"model": models, "size": sizes, "value": rows["value"]})
