@@ -126,8 +126,11 @@ def main() -> None:
     parser.add_argument("--num-ours", type=int, default=256, help="networks of the stacked way")
     parser.add_argument("--num-epochs", type=int, help="default: 86 of digits, 4 of CIFAR-10")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file to append to")
+    names = [setting.images.dataset for setting in SETTINGS]
+    parser.add_argument("--only", choices=names, nargs="+", default=names, help="these images")
     options = vars(parser.parse_args())
-    for setting in SETTINGS:
+    wanted = options.pop("only")
+    for setting in [one for one in SETTINGS if one.images.dataset in wanted]:
         try:
             compare(setting, **options)
         except NNGraphsError as error:
