@@ -13,7 +13,7 @@ def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(20_000_000)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(faults(), keep_freed_memory(), faults())
+print(faults(), keep_freed_memory(), min(faults() for _ in range(6)))
 """
 
 
