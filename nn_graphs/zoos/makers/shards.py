@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.zoos.recipes import as_json_data, differences
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class Shards:
         mine = {"recipe": dict(recipe), "shard_size": shard_size}
         if record.exists():
             theirs = json.loads(record.read_text())
-            differences = _differences(theirs["recipe"], json.loads(json.dumps(mine["recipe"])))
-            if differences:
+            changes = differences(theirs["recipe"], as_json_data(recipe))
+            if changes:
                 raise NNGraphsError(
                     f"go on with the zoo {path}",
-                    found=f"{folder} holds parts of a zoo of another recipe ({differences}).",
+                    found=f"{folder} holds parts of a zoo of another recipe ({changes}).",
                     do=f"Repeat the options of the interrupted run, or delete {folder}.",
                 )
             shard_size = theirs["shard_size"]
@@ -82,14 +83,6 @@ class Shards:
     def remove(self) -> None:
         """Deletes the folder, once the zoo is saved."""
         shutil.rmtree(self.folder)
-
-
-def _differences(theirs: Mapping, mine: Mapping) -> str:
-    return ", ".join(
-        f"{name} was {theirs.get(name)!r}, now {mine.get(name)!r}"
-        for name in sorted({*theirs, *mine})
-        if theirs.get(name) != mine.get(name)
-    )
 
 
 def _read_shard(path: Path) -> dict[str, np.ndarray]:
