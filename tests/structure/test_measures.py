@@ -186,7 +186,7 @@ def test_large_numbers_of_triangles_are_exact():
 
 
 def test_unknown_measures(raises_saying):
-    with raises_saying(asked="measure girth", found="no measure", do="average_clustering, "):
+    with raises_saying(asked="measure girth", found="no 'girth'", do="average_clustering, "):
         measure_graphs(path_graph(4), ("diameter", "girth"))
 
 

@@ -66,7 +66,7 @@ def test_no_chain(raises_saying, shapes, found):
 
 
 def test_unknown_preset(raises_saying):
-    with raises_saying(asked="'wire'", found="unknown", do="dws"):
+    with raises_saying(asked="'wire'", found="no 'wire'", do="dws"):
         INRArchitecture("wire")
 
 
