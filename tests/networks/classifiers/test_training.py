@@ -204,7 +204,7 @@ def test_bad_input(raises_saying):
         Optimizer("lion")
     with raises_saying(asked="Nesterov", found="adam", do="SGD"):
         Optimizer("adam", is_nesterov=True)
-    with raises_saying(asked="'warm'", found="none", do="cosine"):
+    with raises_saying(asked="'warm'", found="no 'warm'", do="cosine"):
         Schedule("warm")
 
 
