@@ -11,6 +11,7 @@ import numpy as np
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.recipes import as_json_data, differences
+from nn_graphs.zoos.storage import check_place
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Shards:
         Shards that are there keep the size that they were begun with.
 
         Raises:
-            NNGraphsError: they were begun with another recipe.
+            NNGraphsError: they were begun with another recipe, or there can be no file at `path`.
         """
+        check_place(path)
         folder = path.with_name(f"{path.name}.shards")
         folder.mkdir(parents=True, exist_ok=True)
         record = folder / "recipe.json"

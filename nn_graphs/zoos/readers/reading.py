@@ -18,6 +18,7 @@ from nn_graphs.zoos.readers.report import (
     summary,
 )
 from nn_graphs.zoos.recipes import as_json_data, open_zoo_made_by
+from nn_graphs.zoos.storage import check_place
 from nn_graphs.zoos.zoo import Zoo
 
 logger = logging.getLogger(__name__)
@@ -86,10 +87,12 @@ def open_or_read_zoo(
     says which and why. See `read_zoo` for the arguments.
 
     Raises:
-        NNGraphsError: the zoo that is there was read from another source.
+        NNGraphsError: the zoo that is there was read from another source, or there can be no file
+            at `path`; or as `read_zoo`.
     """
     path = Path(path)
     if not path.exists():
+        check_place(path)
         zoo, report = read_zoo(
             source,
             architecture=architecture,
