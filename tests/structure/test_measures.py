@@ -212,3 +212,13 @@ def test_matrices_that_are_not_boolean_or_not_square(raises_saying, matrix):
     for measure in MEASURES.values():
         with raises_saying(asked="measure graphs", found=shape, do="adjacency_matrix"):
             measure(matrix)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "found"),
+    [(np.eye(3, dtype=bool), "self loops"), (np.zeros((0, 0), bool), "no nodes")],
+)
+def test_matrices_that_no_graph_of_ours_has(raises_saying, matrix, found):
+    for measure in MEASURES.values():
+        with raises_saying(asked="measure graphs", found=found, do="adjacency_matrix"):
+            measure(matrix)
