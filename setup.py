@@ -26,6 +26,7 @@ setup(
         "scipy>=1.11",
         "networkx>=3.2",
         "h5py>=3.10",
+        "safetensors>=0.5",
         "scikit-learn>=1.4",
         "pandas>=2.1",
         "pooch>=1.8",

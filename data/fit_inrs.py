@@ -12,7 +12,8 @@ from pathlib import Path
 from nn_graphs.datasets import DATASETS
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.inr import PRESETS
-from nn_graphs.zoos.makers.inr import INRRecipe, open_or_make_inr_zoo
+from nn_graphs.zoos.makers.inr import INRRecipe
+from nn_graphs.zoos.makers.opening import open_or_make_zoo
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -43,7 +44,7 @@ def main() -> None:
     device = options.pop("device")
     recipe = INRRecipe(**{**options, "hidden_widths": tuple(options["hidden_widths"])})
     try:
-        zoo = open_or_make_inr_zoo(recipe, output, data_root=root, device=device)
+        zoo = open_or_make_zoo(recipe, output, data_root=root, device=device)
     except NNGraphsError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

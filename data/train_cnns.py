@@ -14,8 +14,9 @@ from pathlib import Path
 
 from nn_graphs.datasets import DATASETS
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.zoos.makers.cnn import CNNRecipe, open_or_make_cnn_zoo
+from nn_graphs.zoos.makers.cnn import CNNRecipe
 from nn_graphs.zoos.makers.images import LabelledImages
+from nn_graphs.zoos.makers.opening import open_or_make_zoo
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
 from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
 
@@ -86,7 +87,7 @@ def make_recipe(options: argparse.Namespace) -> CNNRecipe:
 def main() -> None:
     options = make_parser().parse_args()
     try:
-        zoo = open_or_make_cnn_zoo(
+        zoo = open_or_make_zoo(
             make_recipe(options),
             options.output,
             data_root=options.data_root,

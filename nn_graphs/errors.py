@@ -1,5 +1,6 @@
 """The one error class: what was asked, what was found, what to do about it."""
 
+from collections.abc import Iterable
 from functools import partial
 
 
@@ -22,3 +23,16 @@ class NNGraphsError(Exception):
     def __reduce__(self):
         """Errors pass from process to process as they are."""
         return partial(type(self), found=self.found, do=self.do), (self.asked,)
+
+
+def check_known(name: str, known: Iterable[str], *, asked: str) -> None:
+    """A name out of a list of them.
+
+    Raises:
+        NNGraphsError: it is another; with what was `asked` and the names that there are.
+    """
+    names = tuple(known)
+    if name not in names:
+        raise NNGraphsError(
+            asked, found=f"there is no {name!r}.", do=f"Choose one of {', '.join(names)}."
+        )

@@ -10,7 +10,7 @@ Example:
     assert_equivariant(GraphModel(encoder, ParameterHead(...)), template, params)
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 
@@ -35,7 +35,8 @@ from nn_graphs.graphs.template import GraphTemplate
 TOLERANCE = 1e-9
 NUM_POINTS = 32
 
-Model = Callable[[Graphs], Tensor | Graphs | EncodedGraphs]
+Output = Tensor | Graphs | EncodedGraphs
+Model = Callable[[Graphs], Output]
 
 
 @torch.no_grad()
@@ -65,12 +66,9 @@ def assert_invariant(
         AssertionError: a larger one.
         NNGraphsError: two runs of the model on the same graphs differ.
     """
-    model, params = _prepared(model), params.double()
-    before = _run_twice(model, template.stack(params))
     worst = 0.0
-    for kind in kinds:
-        element = _sample(template, len(params), kind, generator)
-        after = model(template.stack(apply_symmetries(template, params, element)))
+    runs = _runs_under_symmetries(model, template, params, kinds=kinds, generator=generator)
+    for kind, _, before, after in runs:
         name = f"the output after a {kind} of neurons"
         worst = max(worst, _assert_close(after, before, name, tolerance))
     return worst
@@ -102,13 +100,10 @@ def assert_equivariant(
         AssertionError: a larger one.
         NNGraphsError: two runs of the model on the same graphs differ.
     """
-    model, params = _prepared(model), params.double()
-    before = _run_twice(model, template.stack(params))
     worst = 0.0
-    for kind in kinds:
-        element = _sample(template, len(params), kind, generator)
+    runs = _runs_under_symmetries(model, template, params, kinds=kinds, generator=generator)
+    for kind, element, before, after in runs:
         expected = apply_to_graphs(template, before, element)
-        after = model(template.stack(apply_symmetries(template, params, element)))
         for name, places in _places(template):
             error = _assert_close(
                 places(after), places(expected), f"{name} after a {kind} of neurons", tolerance
@@ -234,7 +229,26 @@ def _prepared(model: Model) -> Model:
     return deepcopy(model).double() if isinstance(model, nn.Module) else model
 
 
-def _run_twice(model: Model, graphs: Graphs) -> Tensor | Graphs | EncodedGraphs:
+def _runs_under_symmetries(
+    model: Model,
+    template: GraphTemplate,
+    params: Float[Tensor, "N num_params"],
+    *,
+    kinds: Sequence[SymmetryKind],
+    generator: torch.Generator | None,
+) -> Iterator[tuple[SymmetryKind, SymmetryElement, Output, Output]]:
+    """For each kind: symmetries of all networks, and what a model says before and after them."""
+    model, params = _prepared(model), params.double()
+    before = _run_twice(model, template.stack(params))
+    for kind in kinds:
+        element = sample_symmetries(
+            template, len(params), kinds=[kind], generator=generator, dtype=torch.float64
+        )
+        after = model(template.stack(apply_symmetries(template, params, element)))
+        yield kind, element, before, after
+
+
+def _run_twice(model: Model, graphs: Graphs) -> Output:
     first, second = model(graphs), model(graphs)
     same = zip(_tensors(first), _tensors(second), strict=True)
     if not all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in same):
@@ -246,7 +260,7 @@ def _run_twice(model: Model, graphs: Graphs) -> Tensor | Graphs | EncodedGraphs:
     return first
 
 
-def _tensors(output: Tensor | Graphs | EncodedGraphs) -> list[Tensor]:
+def _tensors(output: Output) -> list[Tensor]:
     if isinstance(output, Tensor):
         return [output]
     if isinstance(output, EncodedGraphs):
@@ -256,14 +270,6 @@ def _tensors(output: Tensor | Graphs | EncodedGraphs) -> list[Tensor]:
 
 
 # Transformations.
-
-
-def _sample(
-    template: GraphTemplate, count: int, kind: SymmetryKind, generator: torch.Generator | None
-) -> SymmetryElement:
-    return sample_symmetries(
-        template, count, kinds=[kind], generator=generator, dtype=torch.float64
-    )
 
 
 def _exact(element: SymmetryElement) -> SymmetryElement:
@@ -363,9 +369,7 @@ def _batch(graphs: Iterable[NeuralGraph]) -> NeuralGraph:
     return Batch.from_data_list(list(graphs))
 
 
-def _per_graph(
-    output: Tensor | Graphs | EncodedGraphs, graphs: Sequence[Graphs]
-) -> list[list[Tensor]]:
+def _per_graph(output: Output, graphs: Sequence[Graphs]) -> list[list[Tensor]]:
     """An output for several graphs as tensors of each: its row, or its neurons and edges."""
     if isinstance(output, Tensor):
         return [[row] for row in output]

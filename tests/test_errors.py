@@ -3,7 +3,7 @@
 import copy
 import pickle
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import NNGraphsError, check_known
 
 ERROR = NNGraphsError("open a.h5", found="there is no such file.", do="Make it.")
 
@@ -22,3 +22,9 @@ def test_errors_pass_from_process_to_process():
         assert type(again) is NNGraphsError
         assert str(again) == str(ERROR)
         assert vars(again) == vars(ERROR)
+
+
+def test_names_that_there_are(raises_saying):
+    check_known("relu", {"tanh": 1, "relu": 2}, asked="use relu")
+    with raises_saying(asked="use swish", found="no 'swish'", do="Choose one of tanh, relu."):
+        check_known("swish", {"tanh": 1, "relu": 2}, asked="use swish")

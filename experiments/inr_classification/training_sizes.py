@@ -10,7 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 import pandas as pd
+from support.tables import short_options
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.plotting import plot_against_size, save_figure
@@ -32,7 +35,8 @@ def accuracies_by_size(results: pd.DataFrame, *, zoo: str, num_all: int) -> pd.D
     rows = latest_results(results)
     rows = rows[(rows["zoo"] == zoo) & (rows["metric"] == "test/accuracy")]
     sizes = rows["options"].str.extract(SIZE, expand=False).fillna(str(num_all)).astype(int)
-    others = rows["options"].str.replace(rf"{SIZE}|trainer=\S+", "", regex=True).str.split()
+    others = rows["options"].map(short_options)
+    others = others.str.replace(rf"{SIZE}|trainer=\S+", "", regex=True).str.split()
     models = rows["model"] + others.map(lambda options: "".join(f"\n{o}" for o in options))
     table = pd.DataFrame({"model": models, "size": sizes, "value": rows["value"]})
     table = table[table.groupby("model")["size"].transform("nunique") > 1]

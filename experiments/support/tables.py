@@ -21,6 +21,11 @@ def render_readme(folder: Path) -> str:
     return MARKED.sub(lambda marks: marks[1] + table + marks[2], text)
 
 
+def short_options(options: str) -> str:
+    """Options of result rows as a reader wants them: those of the encoder by their own names."""
+    return options.replace("encoder.model.encoder.", "")
+
+
 def accuracy_table(folder: Path) -> str:
     """Test and val metrics of every zoo and model."""
     summary = summarize(read_results(folder / "results.csv"))
@@ -30,7 +35,7 @@ def accuracy_table(folder: Path) -> str:
         [
             zoo,
             model,
-            options.replace("encoder.model.encoder.", ""),
+            short_options(options),
             f"{params:,.0f}",
             f"{count}",
             *(_mean_and_deviation(row, f"{split}/accuracy", digits=1) for split in ("val", "test")),

@@ -3,8 +3,7 @@
 from support.launch import Run
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.zoos.makers.cnn import open_or_make_cnn_zoo
-from nn_graphs.zoos.makers.inr import INRRecipe, open_or_make_inr_zoo
+from nn_graphs.zoos.makers.opening import open_or_make_zoo
 from nn_graphs.zoos.readers.reading import open_or_read_zoo
 from nn_graphs.zoos.zoo import Zoo
 
@@ -15,9 +14,7 @@ def open_zoo(run: Run) -> Zoo:
     if "source" in config:
         architecture = run.build(config.architecture) if "architecture" in config else None
         return open_or_read_zoo(run.build(config.source), config.path, architecture=architecture)
-    recipe = run.build(config.recipe)
-    open_or_make = open_or_make_inr_zoo if isinstance(recipe, INRRecipe) else open_or_make_cnn_zoo
-    zoo = open_or_make(recipe, config.path, data_root=run.data_root)
+    zoo = open_or_make_zoo(run.build(config.recipe), config.path, data_root=run.data_root)
     return zoo if config.get("steps") is None else at_steps(zoo, list(config.steps))
 
 

@@ -8,7 +8,7 @@ from nn_graphs.datasets.cifar10 import read_cifar10
 from nn_graphs.datasets.digits import read_digits
 from nn_graphs.datasets.images import ImageDataset
 from nn_graphs.datasets.mnist import FASHION_MNIST, read_mnist
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import check_known
 
 DATASETS: dict[str, Callable[[Path], ImageDataset]] = {
     "digits": lambda root: read_digits(),
@@ -24,12 +24,7 @@ def load_images(name: str, root: Path | None = None) -> ImageDataset:
     Raises:
         NNGraphsError: where the name is unknown, or the files are missing or damaged.
     """
-    if name not in DATASETS:
-        raise NNGraphsError(
-            f"load the images {name!r}",
-            found="no data set has that name.",
-            do=f"Choose one of: {', '.join(DATASETS)}.",
-        )
+    check_known(name, DATASETS, asked=f"load the images {name!r}")
     return DATASETS[name](data_root(root))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nn_graphs.download.fetching import fetch_files
 from nn_graphs.download.files import Download, RemoteFile, google_drive_url
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import check_known
 
 
 def fetch(name: str, root: Path) -> Path:
@@ -21,12 +21,7 @@ def fetch(name: str, root: Path) -> Path:
     Raises:
         NNGraphsError: where the name is unknown, or as `fetch_files`.
     """
-    if name not in DOWNLOADS:
-        raise NNGraphsError(
-            f"download {name!r}",
-            found="no download has that name.",
-            do=f"Choose one of: {', '.join(DOWNLOADS)}.",
-        )
+    check_known(name, DOWNLOADS, asked=f"download {name!r}")
     return fetch_files(DOWNLOADS[name], root)
 
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +47,11 @@ def trace(
         of any other network of this architecture.
 
     Raises:
-        NNGraphsError: torch.export cannot follow the module, or it uses an unknown operation.
+        NNGraphsError: torch.export cannot follow the module, or it uses an unknown operation; or
+            this is no module, or no tensors are given.
     """
     inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
+    _check_arguments(module, inputs)
     with _evaluation_mode(module):
         program = _export(module, inputs)
     parameters = ParameterLayout.from_module(module)
@@ -59,6 +62,24 @@ def trace(
 def traceable_operations() -> list[str]:
     """Names of the ATen operations that `trace` knows."""
     return known_operations(RULES)
+
+
+def _check_arguments(module: Any, inputs: tuple[Any, ...]) -> None:
+    if not isinstance(module, nn.Module):
+        is_class = isinstance(module, type)
+        raise NNGraphsError(
+            "trace a network",
+            found=f"this is {'the class' if is_class else 'a'} "
+            f"{module.__name__ if is_class else type(module).__name__}, no torch module.",
+            do="Give a module, as MyNetwork() and not MyNetwork.",
+        )
+    if not any(isinstance(value, Tensor) for value in inputs):
+        kinds = ", ".join(type(value).__name__ for value in inputs) or "nothing"
+        raise NNGraphsError(
+            f"trace a {type(module).__name__}",
+            found=f"no tensor is among its example inputs ({kinds}).",
+            do="Give what its forward takes: a tensor, or a tuple of tensors.",
+        )
 
 
 @contextmanager
@@ -88,7 +109,7 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
         place = _line_of_user(error)
         lines = [line for line in str(error).splitlines() if line.strip()]
         reason = lines[0].rstrip(".") if lines else type(error).__name__
-        shapes = ", ".join(str(list(tensor.shape)) for tensor in inputs)
+        shapes = ", ".join(str(list(each.shape)) for each in inputs if isinstance(each, Tensor))
         raise NNGraphsError(
             f"trace a {type(module).__name__} on example inputs of the shapes {shapes}",
             found=f"torch.export says: {reason}{place}.",

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import check_known
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,7 @@ class Activation:
     parameter: float | None = None
 
     def __post_init__(self):
-        if self.name not in ACTIVATIONS:
-            raise NNGraphsError(
-                f"use the activation {self.name!r}",
-                found="it is unknown.",
-                do=f"Choose one of {', '.join(ACTIVATIONS)}.",
-            )
+        check_known(self.name, ACTIVATIONS, asked=f"use the activation {self.name!r}")
         if self.parameter is None:
             object.__setattr__(self, "parameter", self.rule.default_parameter)
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int32
 from torch import Tensor
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import check_known
 from nn_graphs.networks.classifiers.draws import NUM_BITS, joined, uniforms
 from nn_graphs.networks.parameters import ParameterSlot
 from nn_graphs.networks.spec import NetworkSpec
@@ -58,13 +58,8 @@ def keras_initial_params(
     Raises:
         NNGraphsError: an initializer is unknown.
     """
-    unknown = [name for name in initializers if name not in KERAS_INITIALIZERS]
-    if unknown:
-        raise NNGraphsError(
-            f"initialise networks by {unknown[0]!r}",
-            found="there is no such initializer.",
-            do=f"Choose one of {', '.join(KERAS_INITIALIZERS)}.",
-        )
+    for name in set(initializers):
+        check_known(name, KERAS_INITIALIZERS, asked=f"initialise networks by {name!r}")
     layout = spec.parameters
     params = torch.zeros(len(keys), layout.num_params)
     for name in set(initializers):

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import check_known
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.networks.stacked import stacked_forward
@@ -154,10 +154,5 @@ def inr_preset(name: str) -> INRPreset:
     Raises:
         NNGraphsError: there is none of this name.
     """
-    if name not in PRESETS:
-        raise NNGraphsError(
-            f"use the INR preset {name!r}",
-            found="it is unknown.",
-            do=f"Choose one of {', '.join(PRESETS)}.",
-        )
+    check_known(name, PRESETS, asked=f"use the INR preset {name!r}")
     return PRESETS[name]

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import NNGraphsError, check_known
 from nn_graphs.networks.block_sparse import MIN_WORK, RowBlocks, block_product
 
 EXECUTIONS = ("auto", "dense", "blocks")
@@ -126,12 +126,7 @@ class MaskedLayer(nn.Module):
         self.apply_mask()
 
     def _init_mask(self, mask: Tensor | None, execution: str) -> None:
-        if execution not in EXECUTIONS:
-            raise NNGraphsError(
-                f"run a masked layer by {execution!r}",
-                found="there is no such execution.",
-                do=f"Choose one of {', '.join(EXECUTIONS)}.",
-            )
+        check_known(execution, EXECUTIONS, asked=f"run a masked layer by {execution!r}")
         self.execution = execution
         if mask is None:
             mask = torch.ones(self.weight.shape[:2], dtype=torch.bool, device=self.weight.device)

@@ -115,9 +115,16 @@ class ParameterLayout:
         A tied weight may stand under any of its names.
 
         Raises:
-            NNGraphsError: a tensor is missing, is left over or has another shape.
+            NNGraphsError: a tensor is missing, is left over or has another shape; or this is
+                neither a module nor a state dict.
         """
         state = source.state_dict() if isinstance(source, nn.Module) else source
+        if not isinstance(state, Mapping):
+            raise NNGraphsError(
+                f"read {len(self.slots)} tensors of an architecture",
+                found=f"this is a {type(source).__name__}, neither a module nor a state dict.",
+                do="Load a file first, e.g. by torch.load(path, weights_only=True).",
+            )
         found = [_find(state, slot) for slot in self.slots]
         self._check(state, found)
         return torch.cat([tensor.detach().reshape(-1) for tensor in found])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import NNGraphsError, check_known
 from nn_graphs.networks.relational.graph import RelationalGraph
 from nn_graphs.relational_results.published import TASKS
 from nn_graphs.relational_results.table import BASELINE
@@ -80,12 +80,7 @@ class GraphSet:
             NNGraphsError: an unknown division or task, a best graph that is not in the selection,
                 or a connectome that is not there.
         """
-        if self.division not in DIVISIONS:
-            raise NNGraphsError(
-                f"train the graphs {self.division!r}",
-                found="there is no such division.",
-                do=f"Choose one of {', '.join(DIVISIONS)}.",
-            )
+        check_known(self.division, DIVISIONS, asked=f"train the graphs {self.division!r}")
         if self.division == "bio":
             return [*(_connectome(i, name, root) for i, name in enumerate(PUBLISHED)), COMPLETE]
         graphs = [_ws_flex(i, row) for i, row in enumerate(small_selection(self.num_nodes))]

@@ -39,9 +39,10 @@ def adjacency_matrix(
     """
     matrix = _dense(graph)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        fault = "empty" if matrix.shape == (0, 0) else "not square"
         raise NNGraphsError(
             ASKED,
-            found=f"the adjacency matrix is {list(matrix.shape)}, not square.",
+            found=f"the adjacency matrix is {list(matrix.shape)}, {fault}.",
             do="Give one row and one column a node.",
         )
     if not np.isin(matrix, (0, 1)).all():

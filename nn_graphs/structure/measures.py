@@ -11,7 +11,7 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Float
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import NNGraphsError, check_known
 from nn_graphs.structure.adjacency import Adjacencies, is_undirected, networkx_graph
 from nn_graphs.structure.paths import (
     AnyMatrices,
@@ -102,13 +102,8 @@ def measure_graphs(
             defined for it.
     """
     names = tuple(names)
-    unknown = [name for name in names if name not in MEASURES]
-    if unknown:
-        raise NNGraphsError(
-            f"measure {', '.join(unknown)}",
-            found="no measure has that name.",
-            do=f"Choose from {', '.join(MEASURES)}.",
-        )
+    for name in names:
+        check_known(name, MEASURES, asked=f"measure {name}")
     return {name: MEASURES[name](adjacency) for name in names}
 
 

@@ -74,6 +74,12 @@ def in_chunks(
             do="Give boolean matrices [..., n, n], as adjacency_matrix(graph) makes them.",
         )
     num_nodes = adjacency.shape[-1]
+    if not num_nodes or adjacency.diagonal(axis1=-2, axis2=-1).any():
+        raise NNGraphsError(
+            "measure graphs",
+            found="they have self loops." if num_nodes else "they have no nodes.",
+            do="Give matrices with zeros on the diagonal, as adjacency_matrix(graph) makes them.",
+        )
     graphs = adjacency.reshape(-1, num_nodes, num_nodes)
     step = max(1, CHUNK_ENTRIES // num_nodes**2)
     parts = [measure(graphs[i : i + step]) for i in range(0, max(1, len(graphs)), step)]

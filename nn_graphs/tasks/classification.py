@@ -28,7 +28,7 @@ class ColumnClassification(Task):
     def __init__(self, zoo: Zoo, *, column: str):
         """
         Raises:
-            NNGraphsError: there is no such column.
+            NNGraphsError: there is no such column, or networks have no class in it.
         """
         if column not in zoo.table:
             raise NNGraphsError(
@@ -37,6 +37,13 @@ class ColumnClassification(Task):
                 do=f"Choose one of these, or add a column `{column}` with each network's class.",
             )
         self.column = column
+        is_missing = (zoo.table[column].isna() | (zoo.table[column] == "")).to_numpy()
+        if is_missing.any():
+            raise NNGraphsError(
+                f"classify the networks of the zoo by {column}",
+                found=f"{is_missing.sum()} networks have none, the first is {is_missing.argmax()}.",
+                do="Give them one, or drop them (Zoo.select).",
+            )
         self.class_names, numbers = self._classes(zoo.table[column].to_numpy())
         self._numbers = torch.from_numpy(numbers.astype(np.int64))
         super().__init__(zoo)

@@ -53,8 +53,11 @@ def write_zoo_file(path: Path, contents: ZooContents) -> None:
     """Writes a zoo; a file that is there is replaced only when all is written.
 
     Raises:
-        NNGraphsError: a column of the table holds neither numbers nor strings.
+        NNGraphsError: a column of the table holds neither numbers nor strings, or has a name that
+            cannot be kept; there can be no file at `path`.
     """
+    _check_columns(contents.table)
+    check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -63,6 +66,31 @@ def write_zoo_file(path: Path, contents: ZooContents) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """That a zoo may be written to `path`.
+
+    Raises:
+        NNGraphsError: it is a folder, or lies below something that is none.
+    """
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    found = "this is a folder." if path.is_dir() else f"{parent} is no folder."
+    if path.is_dir() or not parent.is_dir():
+        raise NNGraphsError(f"write a zoo to {path}", found=found, do="Give the path of a file.")
+
+
+def _check_columns(table: pd.DataFrame) -> None:
+    """Columns are groups of HDF5, where a slash makes a group inside another."""
+    names = list(table.columns)
+    bad = [name for name in names if not isinstance(name, str) or "/" in name or name in ("", ".")]
+    bad += [name for number, name in enumerate(names) if name in names[:number]]
+    if bad:
+        raise NNGraphsError(
+            "save a zoo's table",
+            found=f"its column {bad[0]!r} is no string, is empty, has a slash or is there twice.",
+            do="Rename the column.",
+        )
 
 
 def _write(file: h5py.File, contents: ZooContents) -> None:
@@ -90,12 +118,12 @@ def read_zoo_file(path: Path) -> ZooContents:
     Raises:
         NNGraphsError: there is no such file, it is truncated, or no zoo of this format.
     """
-    if not path.exists():
+    if not path.is_file():
         raise _cannot_open(path, "there is no such file.", "Check the path, or make the zoo.")
     try:
         with h5py.File(path, "r") as file:
             return _read(file, path)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise _cannot_open(
             path,
             f"it is truncated or no HDF5 file of {path.stat().st_size} bytes ({error}).",

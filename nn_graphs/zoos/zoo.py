@@ -158,7 +158,8 @@ class Zoo:
         """Writes the zoo to `path`; a file that is there is replaced only when all is written.
 
         Raises:
-            NNGraphsError: a column of the table holds neither numbers nor strings.
+            NNGraphsError: a column of the table holds neither numbers nor strings, or has a name
+                that cannot be kept; there can be no file at `path`.
         """
         contents = ZooContents(self.specs, self.params, self.table, self.metadata)
         write_zoo_file(Path(path), contents)

@@ -5,13 +5,17 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.testing import assert_close
+from torch_geometric.data import Batch
 
+from nn_graphs.encoders.features import GraphFeatures
 from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.heads import GraphHead, GraphModel, ParameterHead
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.builder import template_from_spec
+from nn_graphs.graphs.neural_graph import NeuralGraphStack
 from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
@@ -135,6 +139,32 @@ def randomise(module: nn.Module, *, seed: int = 1) -> None:
         for parameter in module.parameters():
             noise = torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
             parameter.add_(0.2 * noise)
+
+
+def plain_features(dims: GraphDims, statistics: WeightStatistics) -> GraphFeatures:
+    """Input features of the values alone: no Fourier features, no probes."""
+    return GraphFeatures(
+        dims,
+        statistics,
+        node_dim=4,
+        edge_dim=4,
+        fourier_sigma=None,
+        has_reverse_features=False,
+        weights_on="forward",
+        num_probes=0,
+        has_activation_embedding=False,
+    )
+
+
+def assert_equal_gradients_as_edge_list(model: nn.Module, stack: NeuralGraphStack) -> None:
+    """A stack's blocks and its edge lists give every parameter one gradient."""
+    gradients = []
+    for graphs in (stack, Batch.from_data_list(list(stack))):
+        model.zero_grad()
+        model(graphs).square().sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert gradients[0]
+    assert_close(*gradients, rtol=1e-9, atol=1e-9)
 
 
 def formula(shape: Sequence[int], number: int) -> Tensor:

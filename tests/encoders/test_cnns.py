@@ -7,7 +7,6 @@ from torch_geometric.data import Batch
 
 from nn_graphs.encoders.dws import DWSNet
 from nn_graphs.encoders.equivariant.head import InvariantHead
-from nn_graphs.encoders.features import GraphFeatures
 from nn_graphs.encoders.heads import GraphModel
 from nn_graphs.encoders.nfn import NFN
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
@@ -23,7 +22,15 @@ from nn_graphs.testing import (
     assert_invariant,
     assert_sensitive,
 )
-from tests.encoders.cases import classifier, editor, make_encoder, networks, randomise
+from tests.encoders.cases import (
+    assert_equal_gradients_as_edge_list,
+    classifier,
+    editor,
+    make_encoder,
+    networks,
+    plain_features,
+    randomise,
+)
 
 RELU = Activation("relu")
 SPECS = [
@@ -85,14 +92,7 @@ def test_a_network_does_not_see_its_batch(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_blocks_and_edge_lists_have_equal_gradients(name):
-    model, stack = classifier(make(name), DIMS), centred_stacks(3)[0]
-    gradients = []
-    for graphs in (stack, Batch.from_data_list(list(stack))):
-        model.zero_grad()
-        model(graphs).square().sum().backward()
-        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
-    for one, other in zip(*gradients, strict=True):
-        assert_close(one, other, rtol=1e-9, atol=1e-9)
+    assert_equal_gradients_as_edge_list(classifier(make(name), DIMS), centred_stacks(3)[0])
 
 
 def test_edited_networks_have_their_own_kernel_sizes():
@@ -106,17 +106,7 @@ def test_edited_networks_have_their_own_kernel_sizes():
 def test_kernels_are_scaled_but_not_moved_and_skips_stay_one():
     populations = [(template, networks(template, 6) + 0.2) for template in ALL]
     statistics = WeightStatistics.measure(DIMS, populations)
-    features = GraphFeatures(
-        DIMS,
-        statistics,
-        node_dim=4,
-        edge_dim=4,
-        fourier_sigma=None,
-        has_reverse_features=False,
-        weights_on="forward",
-        num_probes=0,
-        has_activation_embedding=False,
-    ).double()
+    features = plain_features(DIMS, statistics).double()
     graphs = DIMS.centred(PARK.stack(networks(PARK, 2)))
     found = features._normalised_weights(graphs)
     is_value = PARK.is_value((5, 5))

@@ -17,6 +17,7 @@ from nn_graphs.testing import (
 from tests.encoders.cases import (
     ENCODERS,
     TEMPLATES,
+    assert_equal_gradients_as_edge_list,
     classifier,
     editor,
     inr,
@@ -105,15 +106,8 @@ def test_a_graph_does_not_see_its_batch_in_training(name):
 
 
 def test_stacks_and_edge_lists_have_equal_gradients(name):
-    model = classifier(make(name), DIMS)
     stack = ALL[1].stack(networks(ALL[1], 3))
-    gradients = []
-    for graphs in (stack, Batch.from_data_list(list(stack))):
-        model.zero_grad()
-        model(graphs).square().sum().backward()
-        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    assert_equal_gradients_as_edge_list(classifier(make(name), DIMS), stack)
 
 
 @pytest.mark.parametrize("template", [inr(2, 5, 4, 2), skipping()], ids=["inr", "skipping"])

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from nn_graphs.encoders.gnn import NGGNN, GraphLayerNorm, PNALayer
 from nn_graphs.encoders.heads import GraphHead, ParameterHead
@@ -16,17 +15,21 @@ from tests.encoders.cases import (
     as_reference,
     classifier,
     editor,
-    fill_by_formula,
-    formula,
     inr,
     make_encoder,
     networks,
     randomise,
     reference_state,
 )
+from tests.encoders.twins import (
+    DIMS,
+    TEMPLATE,
+    assert_equal,
+    assert_golden,
+    assert_heads_equal,
+    num_parameters,
+)
 
-TEMPLATE = inr(2, 4, 3, 2)
-DIMS = GraphDims.of([TEMPLATE])
 OPTIONS = {
     "gnn": {},
     "gnn_forward": {"is_bidirectional": False},
@@ -40,23 +43,17 @@ OPTIONS = {
 def test_equals_the_reference(name):
     encoder = make_encoder(name, [TEMPLATE])
     randomise(encoder)
-    classes, edits = classifier(encoder, DIMS), editor(encoder, DIMS)
     params = networks(TEMPLATE, 2)
     stack = TEMPLATE.stack(params)
-    encoded, logits, edited = encoder(stack), classes(stack), edits(stack)
+    encoded, twin = encoder(stack), []
     for number in range(2):
         network = as_reference(TEMPLATE, params[number])
         nodes, edges = reference.ng_gnn(network, reference_state(encoder), **OPTIONS[name])
         assert_equal(encoded.nodes[number], torch.stack(nodes))
         expected = [edges[i, j] for i, j in TEMPLATE.structure().edge_index.T.tolist()]
         assert_equal(encoded.edges[number], torch.stack(expected))
-        head = reference_state(classes.head)
-        assert_equal(logits[number], reference.class_logits(network, head, nodes))
-        head = reference_state(edits.head)
-        weights, biases = reference.new_parameters(network, head, nodes, edges)
-        found = as_reference(TEMPLATE, edited.params[number])
-        for one, other in zip(found.weights + found.biases, weights + biases, strict=True):
-            assert_equal(one, other)
+        twin.append((nodes, edges))
+    assert_heads_equal(classifier(encoder, DIMS), editor(encoder, DIMS), stack, twin)
 
 
 # Put out by tests/encoders/reference.py, with all parameters from `cases.formula`.
@@ -66,21 +63,7 @@ GOLDEN_WEIGHTS = [0.10599250979295813, -0.3281471211479205, 0.3400131400705152, 
 
 def test_golden_numbers():
     encoder = NGGNN([TEMPLATE], dim=8, num_layers=3, dropout=0.0).double()
-    classes, edits = classifier(encoder, DIMS), editor(encoder, DIMS)
-    fill_by_formula(classes)
-    fill_by_formula(edits.head)
-    encoder.features.weight_std.copy_(torch.tensor([1.0, 0.5, 2.0, 0.7]))
-    stack = TEMPLATE.stack(formula((1, TEMPLATE.num_params), 0))
-    network = as_reference(TEMPLATE, stack.params[0])
-    nodes, edges = reference.ng_gnn(network, reference_state(encoder))
-    weights, _ = reference.new_parameters(network, reference_state(edits.head), nodes, edges)
-    logits = reference.class_logits(network, reference_state(classes.head), nodes)
-    for found in (logits, classes(stack)[0]):
-        assert_equal(found, torch.tensor(GOLDEN_LOGITS, dtype=torch.float64))
-    edited = as_reference(TEMPLATE, edits(stack).params[0]).weights[1]
-    for found in (weights[1], edited):
-        golden = torch.tensor(GOLDEN_WEIGHTS, dtype=torch.float64)
-        assert_equal(found.flatten()[:4], golden)
+    assert_golden(encoder, reference.ng_gnn, logits=GOLDEN_LOGITS, weights=GOLDEN_WEIGHTS)
 
 
 @pytest.mark.parametrize(("num_probes", "expected"), [(0, 92_010), (64, 100_714)])
@@ -135,11 +118,3 @@ def test_equal_messages_have_finite_gradients():
     encoder(TEMPLATE.stack(params)).nodes.sum().backward()
     assert params.grad.isfinite().all()
     assert all(p.grad.isfinite().all() for p in encoder.parameters() if p.grad is not None)
-
-
-def num_parameters(*modules: nn.Module) -> int:
-    return sum(p.numel() for module in modules for p in module.parameters())
-
-
-def assert_equal(found, expected):
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)

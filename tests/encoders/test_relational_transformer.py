@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 
 from nn_graphs.encoders.heads import GraphHead, ParameterHead
 from nn_graphs.encoders.pooling import Pooling
@@ -14,17 +13,21 @@ from tests.encoders.cases import (
     as_reference,
     classifier,
     editor,
-    fill_by_formula,
-    formula,
     inr,
     make_encoder,
     networks,
     randomise,
     reference_state,
 )
+from tests.encoders.twins import (
+    DIMS,
+    TEMPLATE,
+    assert_equal,
+    assert_golden,
+    assert_heads_equal,
+    num_parameters,
+)
 
-TEMPLATE = inr(2, 4, 3, 2)
-DIMS = GraphDims.of([TEMPLATE])
 OPTIONS = {
     "ngt": {},
     "ngt_plain_values": {},
@@ -41,10 +44,9 @@ HEADS = SMALL_NGT["num_heads"]
 def test_equals_the_reference(name):
     encoder = make_encoder(name, [TEMPLATE])
     randomise(encoder)
-    classes, edits = classifier(encoder, DIMS), editor(encoder, DIMS)
     params = networks(TEMPLATE, 2)
     stack = TEMPLATE.stack(params)
-    encoded, logits, edited = encoder(stack), classes(stack), edits(stack)
+    encoded, twin = encoder(stack), []
     places = TEMPLATE.structure().edge_index.T.tolist()
     for number in range(2):
         network = as_reference(TEMPLATE, params[number])
@@ -55,13 +57,8 @@ def test_equals_the_reference(name):
         assert_equal(encoded.edges[number], torch.stack(list(edges.values())))
         if graph is not None:
             assert_equal(encoded.graph[number], graph)
-        head = reference_state(classes.head)
-        assert_equal(logits[number], reference.class_logits(network, head, nodes))
-        head = reference_state(edits.head)
-        weights, biases = reference.new_parameters(network, head, nodes, edges)
-        found = as_reference(TEMPLATE, edited.params[number])
-        for one, other in zip(found.weights + found.biases, weights + biases, strict=True):
-            assert_equal(one, other)
+        twin.append((nodes, edges))
+    assert_heads_equal(classifier(encoder, DIMS), editor(encoder, DIMS), stack, twin)
 
 
 def test_encoders_without_a_token_give_graphs_no_vector():
@@ -78,23 +75,12 @@ GOLDEN_WEIGHTS = [0.10217375056478253, -0.32941399524963266, 0.3360296773657051,
 def test_golden_numbers():
     options = SMALL_NGT | {"has_reverse_features": True, "has_last_edge_update": True}
     encoder = NGT([TEMPLATE], **options).double()
-    classes, edits = classifier(encoder, DIMS), editor(encoder, DIMS)
-    fill_by_formula(classes)
-    fill_by_formula(edits.head)
-    encoder.features.weight_std.copy_(torch.tensor([1.0, 0.5, 2.0, 0.7]))
-    stack = TEMPLATE.stack(formula((1, TEMPLATE.num_params), 0))
-    network = as_reference(TEMPLATE, stack.params[0])
-    state = reference_state(encoder)
-    nodes, pairs, _ = reference.ng_t(network, state, num_heads=HEADS, has_reverse=True)
-    edges = {(i, j): pairs[i][j] for i in range(len(nodes)) for j in range(len(nodes))}
-    weights, _ = reference.new_parameters(network, reference_state(edits.head), nodes, edges)
-    logits = reference.class_logits(network, reference_state(classes.head), nodes)
-    for found in (logits, classes(stack)[0]):
-        assert_equal(found, torch.tensor(GOLDEN_LOGITS, dtype=torch.float64))
-    edited = as_reference(TEMPLATE, edits(stack).params[0]).weights[1]
-    for found in (weights[1], edited):
-        golden = torch.tensor(GOLDEN_WEIGHTS, dtype=torch.float64)
-        assert_equal(found.flatten()[:4], golden)
+
+    def encode(network, state):
+        nodes, pairs, _ = reference.ng_t(network, state, num_heads=HEADS, has_reverse=True)
+        return nodes, {(i, j): pairs[i][j] for i in range(len(nodes)) for j in range(len(nodes))}
+
+    assert_golden(encoder, encode, logits=GOLDEN_LOGITS, weights=GOLDEN_WEIGHTS)
 
 
 @pytest.mark.parametrize(("num_probes", "expected"), [(0, 376_586), (64, 393_866)])
@@ -135,11 +121,3 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(encoder(stack).nodes, encoder(stack).nodes)
     encoder.eval()
     assert torch.equal(encoder(stack).nodes, encoder(stack).nodes)
-
-
-def num_parameters(*modules: nn.Module) -> int:
-    return sum(p.numel() for module in modules for p in module.parameters())
-
-
-def assert_equal(found, expected):
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)

@@ -3,9 +3,8 @@
 import torch
 from torch.testing import assert_close
 
-from nn_graphs.encoders.features import GraphFeatures
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
-from tests.encoders.cases import formula, inr, linear_map, networks, skipping
+from tests.encoders.cases import formula, inr, linear_map, networks, plain_features, skipping
 
 TEMPLATE = inr(2, 5, 4, 2)
 DIMS = GraphDims.of([TEMPLATE])
@@ -69,7 +68,7 @@ def test_normalised_training_networks_have_mean_0_and_deviation_1_in_each_layer(
     dims = GraphDims.of([template])
     params = 5 + 3 * networks(template, 30) + formula((30, template.num_params), 0)
     stack, structure = template.stack(params), template.structure()
-    features = make_features(dims, WeightStatistics.measure(dims, [(template, params)])).double()
+    features = plain_features(dims, WeightStatistics.measure(dims, [(template, params)])).double()
     weights, biases = features._normalised_weights(stack), features._normalised_biases(stack)
     rows = dims.layer_row(structure)
     is_weight = structure.edge_kind_id == 0
@@ -86,7 +85,7 @@ def test_constant_edges_and_missing_biases_are_left_alone():
     template = skipping()
     dims, params = GraphDims.of([template]), 5 + 3 * networks(template, 30)
     stack, structure = template.stack(params), template.structure()
-    features = make_features(dims, WeightStatistics.measure(dims, [(template, params)]))
+    features = plain_features(dims, WeightStatistics.measure(dims, [(template, params)]))
     is_constant = structure.edge_kind_id != 0
     assert is_constant.any()
     assert not structure.has_bias[:2].any()
@@ -105,7 +104,7 @@ def test_a_layer_of_equal_values_is_only_centred():
 
 def test_identity_leaves_weights_as_they_are():
     stack = TEMPLATE.stack(networks(TEMPLATE, 3))
-    features = make_features(DIMS, WeightStatistics.identity(DIMS))
+    features = plain_features(DIMS, WeightStatistics.identity(DIMS))
     assert torch.equal(features._normalised_weights(stack), stack.edge_features)
     assert torch.equal(features._normalised_biases(stack), stack.node_features)
 
@@ -117,17 +116,3 @@ def test_values_of_every_parameter():
     for layer in range(3):
         assert (means[f"layers.{layer}.weight"] == statistics.weight_mean[layer + 1]).all()
         assert (stds[f"layers.{layer}.bias"] == statistics.bias_std[layer + 1]).all()
-
-
-def make_features(dims: GraphDims, statistics: WeightStatistics) -> GraphFeatures:
-    return GraphFeatures(
-        dims,
-        statistics,
-        node_dim=4,
-        edge_dim=4,
-        fourier_sigma=None,
-        has_reverse_features=False,
-        weights_on="forward",
-        num_probes=0,
-        has_activation_embedding=False,
-    )

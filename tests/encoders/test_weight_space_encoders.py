@@ -1,9 +1,6 @@
 """What holds for DWSNet and both NFNs, which take stacks of one architecture."""
 
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +17,7 @@ from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.testing import assert_equivariant, assert_invariant, assert_sensitive
 from tests.encoders.cases import editor, networks, randomise
 from tests.encoders.equivariant.cases import CASES
+from tests.processes import assert_runs_in_own_process
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "dws": lambda *args: DWSNet(*args, dim=6, num_layers=3),
@@ -159,16 +157,7 @@ def test_graphs_of_another_kind_are_refused(name, raises_saying):
 
 
 def test_every_model_is_one_graph_for_the_compiler():
-    """In a process of its own: functions whose shapes are checked cannot be compiled."""
-    program = "from tests.encoders.test_weight_space_encoders import compile_all; compile_all()"
-    found = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 0, found.stderr
+    assert_runs_in_own_process(compile_all)
 
 
 def compile_all() -> None:

@@ -15,9 +15,9 @@ def test_rows_of_two_sizes_are_a_curve(raises_saying):
         ("mlp", "trainer=budget", 0, 50.0),
         ("mlp", "num_train=10 trainer=budget", 0, 20.0),
         ("mlp", "num_train=10 trainer=budget", 1, 30.0),
-        ("gnn", "num_probes=8 num_train=10", 0, 40.0),
+        ("gnn", "encoder.model.encoder.num_probes=8 num_train=10", 0, 40.0),
         ("gnn", "num_train=10", 0, 35.0),
-        ("gnn", "num_probes=8", 0, 60.0),
+        ("gnn", "encoder.model.encoder.num_probes=8", 0, 60.0),
     ]
     table = accuracies_by_size(results(rows), zoo="zoo", num_all=100)
     found = {

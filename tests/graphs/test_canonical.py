@@ -1,9 +1,6 @@
 """Canonical forms: the function stays, and all signs and phases of a network have the same form."""
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +22,7 @@ from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 from tests.graphs.architectures import ARCHITECTURES, SPECS
+from tests.processes import assert_runs_in_own_process
 
 NUM_NETWORKS = 6
 SAME = {"rtol": 1e-9, "atol": 1e-9}
@@ -207,15 +205,7 @@ def test_graphs_that_are_no_stack(raises_saying):
 
 
 def test_it_is_one_graph_for_the_compiler():
-    """In a process of its own: functions whose shapes are checked cannot be compiled."""
-    found = subprocess.run(
-        [sys.executable, "-c", "from tests.graphs.test_canonical import compile_it; compile_it()"],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 0, found.stderr
+    assert_runs_in_own_process(compile_it)
 
 
 def compile_it() -> None:

@@ -25,13 +25,18 @@ class Logits(nn.Module):
         return self.model(inputs, return_dict=True).logits
 
 
+SIZES = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 96,
+}
+
+
 def bert() -> nn.Module:
     config = transformers.BertConfig(
         vocab_size=VOCABULARY,
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=96,
+        **SIZES,
     )
     return transformers.BertForMaskedLM(config)
 
@@ -51,10 +56,7 @@ def gpt2() -> nn.Module:
 
 def vit() -> nn.Module:
     config = transformers.ViTConfig(
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=96,
+        **SIZES,
         image_size=16,
         patch_size=4,
     )
@@ -64,11 +66,8 @@ def vit() -> nn.Module:
 def llama() -> nn.Module:
     config = transformers.LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **SIZES,
         num_key_value_heads=2,
-        intermediate_size=96,
         use_cache=False,
     )
     return transformers.LlamaForCausalLM(config)

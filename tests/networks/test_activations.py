@@ -97,5 +97,5 @@ def test_module_computes_and_shows_its_activation():
 
 
 def test_unknown_activation(raises_saying):
-    with raises_saying(asked="'swish'", found="unknown", do="none, relu, gelu, silu"):
+    with raises_saying(asked="'swish'", found="no 'swish'", do="none, relu, gelu, silu"):
         Activation("swish")

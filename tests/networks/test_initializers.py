@@ -102,5 +102,5 @@ def test_a_network_begins_alike_whoever_is_beside_it(kind):
 
 
 def test_unknown_initializer(raises_saying):
-    with raises_saying(asked="'xavier'", found="no such", do="glorot_normal"):
+    with raises_saying(asked="'xavier'", found="no 'xavier'", do="glorot_normal"):
         keras_initial_params(SPEC, ["xavier"], torch.ones(1), keys(1))

@@ -153,5 +153,5 @@ def test_drawing_leaves_the_global_stream_alone():
 
 
 def test_unknown_preset(raises_saying):
-    with raises_saying(asked="INR preset 'wire'", found="unknown", do="siren, nfn, dws"):
+    with raises_saying(asked="INR preset 'wire'", found="no 'wire'", do="siren, nfn, dws"):
         inr_preset("wire")

@@ -180,7 +180,7 @@ def test_bad_masks(raises_saying, mask, found):
 
 
 def test_unknown_execution(raises_saying):
-    with raises_saying(asked="'fast'", found="no such execution", do="auto, dense, blocks"):
+    with raises_saying(asked="'fast'", found="no 'fast'", do="auto, dense, blocks"):
         make_layer("linear", execution="fast")
 
 

@@ -1,9 +1,5 @@
 """The stacked forward of N networks equals each network's own torch module."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -11,6 +7,7 @@ from nn_graphs.networks.activations import ACTIVATIONS, Activation
 from nn_graphs.networks.cnn import small_cnn_zoo_spec, wild_park_spec
 from nn_graphs.networks.spec import ConvSpec, LayerSpec, NetworkSpec
 from nn_graphs.networks.stacked import stacked_forward, stacked_layers
+from tests.processes import assert_runs_in_own_process
 
 RELU = Activation("relu")
 SPECS = {
@@ -160,15 +157,7 @@ def test_gradients_of_stacked_cnns():
 
 
 def test_stacked_cnns_compile_as_one_graph():
-    """In a process of its own: functions whose shapes are checked cannot be compiled."""
-    found = subprocess.run(
-        [sys.executable, "-c", "from tests.networks.test_stacked import compile_it; compile_it()"],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 0, found.stderr
+    assert_runs_in_own_process(compile_it)
 
 
 def compile_it() -> None:

@@ -37,7 +37,7 @@ def test_connectomes_are_directed():
 @pytest.mark.parametrize(
     ("options", "found", "do"),
     [
-        ({"division": "worst"}, "no such division", "bio"),
+        ({"division": "worst"}, "no 'worst'", "bio"),
         ({"division": "best", "best_of": "mlp_cifar10"}, "no published task", "efficientnet"),
         ({"num_nodes": 32}, "no published selection", "sweep"),
         ({"division": "bio"}, "no file", "Put"),

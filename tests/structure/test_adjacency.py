@@ -47,7 +47,7 @@ def test_arcs_run_from_row_to_column():
         ([[0, 1, 0], [1, 0, 1]], "[2, 3], not square", "one row and one column"),
         ([[0, 1], [1]], "rows differ in length", "one row and one column"),
         ([0, 1], "[2], not square", "one row"),
-        (np.zeros((0, 0)), "[0, 0]", "one row"),
+        (np.zeros((0, 0)), "[0, 0], empty", "one row"),
         ([[0, 0.5], [0.5, 0]], "other values than 0 and 1", "matrix != 0"),
         ([[0, np.nan], [np.nan, 0]], "other values than 0 and 1", "matrix != 0"),
         ([[1, 1], [1, 1]], "2 nodes have self loops, the first is node 0", "Leave them out"),

@@ -186,7 +186,7 @@ def test_large_numbers_of_triangles_are_exact():
 
 
 def test_unknown_measures(raises_saying):
-    with raises_saying(asked="measure girth", found="no measure", do="average_clustering, "):
+    with raises_saying(asked="measure girth", found="no 'girth'", do="average_clustering, "):
         measure_graphs(path_graph(4), ("diameter", "girth"))
 
 
@@ -211,4 +211,14 @@ def test_matrices_that_are_not_boolean_or_not_square(raises_saying, matrix):
     shape = f"{matrix.dtype} {list(matrix.shape)}"
     for measure in MEASURES.values():
         with raises_saying(asked="measure graphs", found=shape, do="adjacency_matrix"):
+            measure(matrix)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "found"),
+    [(np.eye(3, dtype=bool), "self loops"), (np.zeros((0, 0), bool), "no nodes")],
+)
+def test_matrices_that_no_graph_of_ours_has(raises_saying, matrix, found):
+    for measure in MEASURES.values():
+        with raises_saying(asked="measure graphs", found=found, do="adjacency_matrix"):
             measure(matrix)

@@ -43,3 +43,13 @@ def test_a_run_in_two_splits(raises_saying):
     zoo = named_zoo()
     with raises_saying(asked="column_classification", found="run 0 lies in 3", do="same split"):
         ColumnClassification(Zoo(zoo.specs, zoo.params, zoo.table.assign(run=0)), column="algo")
+
+
+@pytest.mark.parametrize("missing", ["", None, np.nan])
+def test_networks_without_a_class(raises_saying, missing):
+    zoo = named_zoo()
+    classes = zoo.table["algo"].astype(object).to_numpy(copy=True)
+    classes[[2, 5]] = missing
+    table = zoo.table.assign(algo=classes)
+    with raises_saying(asked="by algo", found="2 networks have none, the first is 2", do="select"):
+        ColumnClassification(Zoo(zoo.specs, zoo.params, table), column="algo")

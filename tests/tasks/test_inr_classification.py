@@ -89,6 +89,23 @@ def test_zoo_without_labels(raises_saying):
         INRClassification(bare)
 
 
+@pytest.mark.parametrize("label", ["ibis", 0.5, -1])
+def test_labels_that_are_no_class_numbers(raises_saying, label):
+    zoo = separable_zoo()
+    labels = zoo.table["label"].astype(object)
+    labels[3] = label
+    with raises_saying(asked="numbers of their", found=f"holds {label!r}", do="Column"):
+        INRClassification(with_column(zoo, label=labels.to_numpy()))
+
+
+def test_whole_numbers_that_are_stored_as_others():
+    zoo = separable_zoo()
+    expected = INRClassification(zoo).labels()
+    for dtype in (np.float64, np.uint8, bool):
+        found = INRClassification(with_column(zoo, label=zoo.table["label"].to_numpy(dtype)))
+        assert torch.equal(found.labels(), expected)
+
+
 @pytest.mark.parametrize("make_zoo", [separable_zoo, mixed_zoo])
 def test_statistics_are_those_of_the_training_split_alone(make_zoo):
     zoo = make_zoo()

@@ -214,6 +214,33 @@ def test_column_that_would_not_come_back_leaves_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("columns", [["a", "a/b"], ["a", "a"], ["", "a"], [0, "a"]])
+def test_columns_that_have_no_place(tmp_path, raises_saying, columns):
+    table = pd.DataFrame([[1, 2], [3, 4]], columns=columns)
+    zoo = Zoo.single(SMALL, torch.randn(2, SMALL.num_params), table)
+    with raises_saying(asked="save a zoo's table", found="its column", do="Rename"):
+        zoo.save(tmp_path / "zoo.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_where_no_file_can_be(tmp_path, raises_saying):
+    (tmp_path / "file").touch()
+    with raises_saying(asked=f"to {tmp_path}", found="this is a folder", do="path of a file"):
+        make_single().save(tmp_path)
+    with raises_saying(asked="write a zoo", found=f"{tmp_path / 'file'} is no", do="of a file"):
+        make_single().save(tmp_path / "file" / "deep" / "zoo.h5")
+    with raises_saying(asked=f"open {tmp_path}", found="no such file", do="Check the path"):
+        Zoo.open(tmp_path)
+
+
+def test_file_whose_counts_do_not_fit(tmp_path, raises_saying):
+    path = make_single().save(tmp_path / "zoo.h5")
+    with h5py.File(path, "r+") as file:
+        file["counts"][0] += 1
+    with raises_saying(asked=f"open {path}", found="split_sizes", do="download it again"):
+        Zoo.open(path)
+
+
 def test_killed_write_leaves_no_file(tmp_path, monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import NNGraphsError, check_known
 
 KINDS = ("sgd", "adam", "adamw", "rmsprop")
 
@@ -50,12 +50,7 @@ class Optimizer:
     weight_decay: float = 0.0
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise NNGraphsError(
-                f"train with the optimizer {self.kind!r}",
-                found="there is none of that name.",
-                do=f"Choose one of {', '.join(KINDS)}.",
-            )
+        check_known(self.kind, KINDS, asked=f"train with the optimizer {self.kind!r}")
         if self.is_nesterov and (self.kind != "sgd" or not self.momentum):
             raise NNGraphsError(
                 "train with Nesterov momentum",

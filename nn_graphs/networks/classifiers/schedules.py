@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import check_known
 
 KINDS = ("constant", "cosine", "steps")
 
@@ -24,12 +24,7 @@ class Schedule:
     factor: float = 0.1
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise NNGraphsError(
-                f"follow the schedule {self.kind!r}",
-                found="there is none of that name.",
-                do=f"Choose one of {', '.join(KINDS)}.",
-            )
+        check_known(self.kind, KINDS, asked=f"follow the schedule {self.kind!r}")
 
     def at(self, epoch: int, num_epochs: int) -> float:
         """The factor in an epoch, counted from 0."""

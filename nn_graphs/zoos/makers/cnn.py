@@ -30,7 +30,6 @@ from nn_graphs.networks.classifiers.spec_model import SpecModel
 from nn_graphs.networks.classifiers.training import Checkpoint, Plan, Recipe
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.zoos.makers.images import LabelledImages
-from nn_graphs.zoos.makers.opening import open_made_zoo
 from nn_graphs.zoos.makers.runs import Runs, check_images_fit
 from nn_graphs.zoos.makers.shards import Shards
 from nn_graphs.zoos.zoo import Zoo
@@ -145,23 +144,6 @@ def make_cnn_zoo(
     zoo.save(path)
     shards.remove()
     return Zoo.open(path)
-
-
-def open_or_make_cnn_zoo(
-    recipe: CNNRecipe,
-    path: str | Path,
-    *,
-    data_root: Path | None = None,
-    device: str | torch.device = "cpu",
-) -> Zoo:
-    """The zoo at `path`, which is made first where it is missing.
-
-    Raises:
-        NNGraphsError: the zoo that is there was made by another recipe.
-    """
-    if not Path(path).exists():
-        return make_cnn_zoo(recipe, path, data_root=data_root, device=device)
-    return open_made_zoo(Path(path), recipe)
 
 
 @dataclass(frozen=True, eq=False)

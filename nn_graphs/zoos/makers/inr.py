@@ -20,7 +20,6 @@ from nn_graphs.networks.inr import INRPreset, inr_preset
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.networks.stacked import channel_first_layers
 from nn_graphs.progress import Progress, progress_bar
-from nn_graphs.zoos.makers.opening import open_made_zoo
 from nn_graphs.zoos.makers.shards import Shards
 from nn_graphs.zoos.makers.workers import default_num_workers, fit_shards
 from nn_graphs.zoos.zoo import Zoo
@@ -215,20 +214,3 @@ def _fit_shard(
         "psnr": preset.psnr(fitted.losses).cpu().numpy(),
         "step": fitted.num_steps.cpu().numpy(),
     }
-
-
-def open_or_make_inr_zoo(
-    recipe: INRRecipe,
-    path: str | Path,
-    *,
-    data_root: Path | None = None,
-    device: str | torch.device = "cpu",
-) -> Zoo:
-    """The zoo at `path`, which is made first where it is missing.
-
-    Raises:
-        NNGraphsError: the zoo that is there was made by another recipe.
-    """
-    if not Path(path).exists():
-        return make_inr_zoo(recipe, path, data_root=data_root, device=device)
-    return open_made_zoo(Path(path), recipe)

@@ -1,31 +1,31 @@
-"""A zoo file that a recipe has made, opened again."""
+"""The zoo of a recipe, whatever its networks are: opened where it is there, else made."""
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
-from nn_graphs.errors import NNGraphsError
+import torch
+
+from nn_graphs.zoos.makers.cnn import CNNRecipe, make_cnn_zoo
+from nn_graphs.zoos.makers.inr import INRRecipe, make_inr_zoo
+from nn_graphs.zoos.recipes import open_zoo_made_by
 from nn_graphs.zoos.zoo import Zoo
 
 
-def open_made_zoo(path: Path, recipe: Any) -> Zoo:
-    """The zoo at `path`.
-
-    Args:
-        path: of the zoo file.
-        recipe: a dataclass, which the zoo must have been made by.
+def open_or_make_zoo(
+    recipe: INRRecipe | CNNRecipe,
+    path: str | Path,
+    *,
+    data_root: Path | None = None,
+    device: str | torch.device = "cpu",
+) -> Zoo:
+    """The zoo at `path`, which is made first where it is missing.
 
     Raises:
-        NNGraphsError: it was made by another recipe.
+        NNGraphsError: the zoo that is there was made by another recipe; or as `make_inr_zoo` and
+            `make_cnn_zoo`.
     """
-    zoo = Zoo.open(path)
-    wanted = json.loads(json.dumps(dataclasses.asdict(recipe)))
-    found = zoo.metadata.get("recipe")
-    if found != wanted:
-        raise NNGraphsError(
-            f"use {path} for this recipe",
-            found=f"it was made by {found}, not {wanted}.",
-            do="Give another path, or delete the file.",
-        )
-    return zoo
+    path = Path(path)
+    if path.exists():
+        return open_zoo_made_by(dataclasses.asdict(recipe), path)
+    make = make_inr_zoo if isinstance(recipe, INRRecipe) else make_cnn_zoo
+    return make(recipe, path, data_root=data_root, device=device)

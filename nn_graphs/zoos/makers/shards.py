@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.zoos.recipes import as_json_data, differences
+from nn_graphs.zoos.storage import check_place
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,20 @@ class Shards:
         Shards that are there keep the size that they were begun with.
 
         Raises:
-            NNGraphsError: they were begun with another recipe.
+            NNGraphsError: they were begun with another recipe, or there can be no file at `path`.
         """
+        check_place(path)
         folder = path.with_name(f"{path.name}.shards")
         folder.mkdir(parents=True, exist_ok=True)
         record = folder / "recipe.json"
         mine = {"recipe": dict(recipe), "shard_size": shard_size}
         if record.exists():
             theirs = json.loads(record.read_text())
-            differences = _differences(theirs["recipe"], json.loads(json.dumps(mine["recipe"])))
-            if differences:
+            changes = differences(theirs["recipe"], as_json_data(recipe))
+            if changes:
                 raise NNGraphsError(
                     f"go on with the zoo {path}",
-                    found=f"{folder} holds parts of a zoo of another recipe ({differences}).",
+                    found=f"{folder} holds parts of a zoo of another recipe ({changes}).",
                     do=f"Repeat the options of the interrupted run, or delete {folder}.",
                 )
             shard_size = theirs["shard_size"]
@@ -82,14 +85,6 @@ class Shards:
     def remove(self) -> None:
         """Deletes the folder, once the zoo is saved."""
         shutil.rmtree(self.folder)
-
-
-def _differences(theirs: Mapping, mine: Mapping) -> str:
-    return ", ".join(
-        f"{name} was {theirs.get(name)!r}, now {mine.get(name)!r}"
-        for name in sorted({*theirs, *mine})
-        if theirs.get(name) != mine.get(name)
-    )
 
 
 def _read_shard(path: Path) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ are INRs 2-32-32-1 of the preset `dws`, with the keys `seq.<layer>.weight` and `
 numbers count training and test images each from 0; a zoo's `source_id` counts them in one go.
 """
 
+from abc import ABC
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,21 @@ COLUMNS = ["path", "label", "split", "view", "source_id"]
 
 
 @dataclass(frozen=True)
-class DWSMnist(FileSource):
+class _DWSSource(FileSource, ABC):
+    """What both have in common."""
+
+    folder: str | Path
+    splits: str | Path | None = None
+
+    image_size = (28, 28)
+    architecture = INRArchitecture("dws")
+
+    def options(self) -> dict:
+        return {"splits": None if self.splits is None else Path(self.splits).name}
+
+
+@dataclass(frozen=True)
+class DWSMnist(_DWSSource):
     """The INRs of MNIST.
 
     Attributes:
@@ -38,13 +53,8 @@ class DWSMnist(FileSource):
         splits: the split file; None: `mnist_splits.json` in `mnist-inrs` or beside it.
     """
 
-    folder: str | Path
-    splits: str | Path | None = None
-
     format = "dws_mnist"
     dataset = "mnist"
-    image_size = (28, 28)
-    architecture = INRArchitecture("dws")
 
     def list_files(self) -> Listing:
         """The files that the split file names; labels must agree with the folders' names.
@@ -84,12 +94,9 @@ class DWSMnist(FileSource):
         on_disk = relative_paths(root, "mnist_png_*/*/*.pth")
         return list_named_files(root, named.assign(label=label)[COLUMNS], on_disk, skips=skips)
 
-    def options(self) -> dict:
-        return {"splits": None if self.splits is None else Path(self.splits).name}
-
 
 @dataclass(frozen=True)
-class DWSFashionMnist(FileSource):
+class DWSFashionMnist(_DWSSource):
     """The INRs of Fashion-MNIST.
 
     Attributes:
@@ -98,13 +105,8 @@ class DWSFashionMnist(FileSource):
             beside it.
     """
 
-    folder: str | Path
-    splits: str | Path | None = None
-
     format = "dws_fashion_mnist"
     dataset = "fashion_mnist"
-    image_size = (28, 28)
-    architecture = INRArchitecture("dws")
 
     def list_files(self) -> Listing:
         """The files that the split file names; their labels are in the files.
@@ -127,9 +129,6 @@ class DWSFashionMnist(FileSource):
         on_disk = [*relative_paths(root, "train/*.pth"), *relative_paths(root, "test/*.pth")]
         listing = list_named_files(root, named, on_disk, skips=skips)
         return Listing(listing.paths, listing.table, listing.skips, _read_label)
-
-    def options(self) -> dict:
-        return {"splits": None if self.splits is None else Path(self.splits).name}
 
 
 def _read_label(checkpoint: Checkpoint) -> dict[str, int]:

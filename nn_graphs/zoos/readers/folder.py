@@ -129,13 +129,18 @@ def _read_labels(path: AnyPath, root: AnyPath, *, path_column: str) -> pd.DataFr
             table = pd.read_csv(file, dtype={path_column: str}).rename(
                 columns={path_column: "path"}
             )
+    except FileNotFoundError as error:
+        raise _bad_labels(path, "there is no such file.") from error
     except (OSError, ValueError) as error:
-        raise _bad_labels(path, f"it is no CSV file ({error}).") from error
-    if "path" not in table or not len(table) or table["path"].isna().any():
-        raise _bad_labels(
-            path,
-            f"its {len(table)} rows have the columns {', '.join(map(str, table))}, or no path.",
-        )
+        raise _bad_labels(path, f"it is no CSV file ({str(error).strip()}).") from error
+    if "path" not in table:
+        columns = ", ".join(map(str, table))
+        raise _bad_labels(path, f"it has no column {path_column}, but {columns}.")
+    if not len(table):
+        raise _bad_labels(path, "it has no rows.")
+    if table["path"].isna().any():
+        row = table["path"].isna().argmax() + 1
+        raise _bad_labels(path, f"its row {row} has no {path_column}.")
     taken = [column for column in RESERVED if column in table]
     if taken:
         raise _bad_labels(path, f"the column {taken[0]} is one that the zoo makes itself.")

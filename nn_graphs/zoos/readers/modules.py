@@ -17,6 +17,11 @@ from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.graphs.trace import trace
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 
+ONLY = (
+    "Only networks of linear layers, activations and additive skips can be read into a zoo by "
+    "their module; nn_graphs.trace(module, inputs) makes graphs of others."
+)
+
 
 @dataclass(frozen=True)
 class ModuleArchitecture:
@@ -46,8 +51,7 @@ class ModuleArchitecture:
             raise NNGraphsError(
                 f"read a zoo of networks like {self.target}",
                 found=error.found,
-                do="Only networks of linear layers, activations and additive skips can be read "
-                "into a zoo yet.",
+                do=ONLY,
             ) from error
 
     def _make_module(self) -> nn.Module:
@@ -90,9 +94,9 @@ class ModuleArchitecture:
         if not shapes or len(shapes[0]) != 2:
             found = f"its first weights are {list(shapes[0])}" if shapes else "it has no weights"
             raise NNGraphsError(
-                f"trace {self.target}",
+                f"read a zoo of networks like {self.target}",
                 found=f"{found}, not those of a linear layer.",
-                do="Give in_width where its input layer is not the first that it registers.",
+                do=f"{ONLY} Give in_width where the input layer is not registered first.",
             )
         return shapes[0][1]
 

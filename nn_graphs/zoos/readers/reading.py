@@ -1,6 +1,5 @@
 """Files of a published zoo into one `Zoo`: read once, checked one by one, never run."""
 
-import json
 import logging
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from nn_graphs.zoos.readers.report import (
     check_skips,
     summary,
 )
+from nn_graphs.zoos.recipes import as_json_data, open_zoo_made_by
+from nn_graphs.zoos.storage import check_place
 from nn_graphs.zoos.zoo import Zoo
 
 logger = logging.getLogger(__name__)
@@ -86,10 +87,12 @@ def open_or_read_zoo(
     says which and why. See `read_zoo` for the arguments.
 
     Raises:
-        NNGraphsError: the zoo that is there was read from another source.
+        NNGraphsError: the zoo that is there was read from another source, or there can be no file
+            at `path`; or as `read_zoo`.
     """
     path = Path(path)
     if not path.exists():
+        check_place(path)
         zoo, report = read_zoo(
             source,
             architecture=architecture,
@@ -104,15 +107,7 @@ def open_or_read_zoo(
             logger.warning("All files that were skipped: %s", skipped)
         zoo.save(path)
         return Zoo.open(path)
-    zoo = Zoo.open(path)
-    wanted = _recipe(source, _choose_architecture(source, architecture))
-    found = zoo.metadata.get("recipe")
-    if found != wanted:
-        raise NNGraphsError(
-            f"use {path} for this source",
-            found=f"it was made from {found}, not {wanted}.",
-            do="Give another path, or delete the file.",
-        )
+    zoo = open_zoo_made_by(_recipe(source, _choose_architecture(source, architecture)), path)
     logger.info("%s: %s", path, summary(zoo.metadata["report"]))
     return zoo
 
@@ -150,7 +145,7 @@ def _recipe(source: ZooSource, architecture: Architecture | None) -> dict:
         recipe["architecture"] = describe(architecture)
     if isinstance(architecture, INRArchitecture):
         recipe["preset"] = architecture.preset
-    return json.loads(json.dumps(recipe))
+    return as_json_data(recipe)
 
 
 def _log(report: ReadReport) -> None:

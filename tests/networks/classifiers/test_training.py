@@ -200,11 +200,11 @@ def test_bad_input(raises_saying):
         train([Recipe(train_fraction=0.1)])
     with raises_saying(asked="2 epochs", found="[3]", do="checkpoints"):
         Plan(2, 8, checkpoint_epochs=(3,))
-    with raises_saying(asked="'lion'", found="none", do="adamw"):
+    with raises_saying(asked="'lion'", found="no 'lion'", do="adamw"):
         Optimizer("lion")
     with raises_saying(asked="Nesterov", found="adam", do="SGD"):
         Optimizer("adam", is_nesterov=True)
-    with raises_saying(asked="'warm'", found="none", do="cosine"):
+    with raises_saying(asked="'warm'", found="no 'warm'", do="cosine"):
         Schedule("warm")
 
 

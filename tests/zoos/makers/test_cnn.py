@@ -16,7 +16,7 @@ from nn_graphs.networks.classifiers.training import Plan
 from nn_graphs.networks.stacked import stacked_forward
 from nn_graphs.tasks.generalization import Generalization
 from nn_graphs.zoos.makers import cnn
-from nn_graphs.zoos.makers.cnn import SCORES, make_cnn_zoo, open_or_make_cnn_zoo
+from nn_graphs.zoos.makers.cnn import SCORES, make_cnn_zoo
 from nn_graphs.zoos.makers.images import LabelledImages
 from nn_graphs.zoos.makers.runs import training_chunk_size
 from nn_graphs.zoos.makers.shards import Shards
@@ -192,13 +192,6 @@ def test_parts_of_another_recipe_are_refused(tmp_path, monkeypatch, raises_sayin
             make(SMALL, path)
     with raises_saying(asked="zoo.h5", found="seed was 0, now 1", do="delete"):
         make(replace(SMALL, seed=1), path)
-
-
-def test_a_zoo_is_opened_where_it_is(zoos, tmp_path, raises_saying):
-    path = zoos["small"].save(tmp_path / "zoo.h5")
-    assert_equal(open_or_make_cnn_zoo(SMALL, path), zoos["small"])
-    with raises_saying(asked="for this recipe", found="'num_runs': 16", do="another path"):
-        open_or_make_cnn_zoo(replace(SMALL, num_runs=17), path)
 
 
 def test_diverged_networks_are_counted_and_dropped_or_kept(tmp_path, caplog):

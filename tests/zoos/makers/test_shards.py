@@ -76,3 +76,10 @@ def test_remove_leaves_nothing(tmp_path):
     shards.write(0, make_arrays(0, 4))
     shards.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_can_be_no_file_is_told_before_the_work(tmp_path, raises_saying):
+    (tmp_path / "zoo.h5").mkdir()
+    with raises_saying(asked="zoo.h5", found="this is a folder", do="path of a file"):
+        open_shards(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["zoo.h5"]

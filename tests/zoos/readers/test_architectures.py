@@ -66,7 +66,7 @@ def test_no_chain(raises_saying, shapes, found):
 
 
 def test_unknown_preset(raises_saying):
-    with raises_saying(asked="'wire'", found="unknown", do="dws"):
+    with raises_saying(asked="'wire'", found="no 'wire'", do="dws"):
         INRArchitecture("wire")
 
 
@@ -205,7 +205,7 @@ def test_module_with_parts_that_no_spec_has(raises_saying, name, found):
 
 
 def test_input_width_that_is_not_clear(raises_saying):
-    with raises_saying(asked="trace", found="weights are [4, 1, 3, 3], not", do="in_width"):
+    with raises_saying(asked="like", found="weights are [4, 1, 3, 3], not", do="in_width"):
         ModuleArchitecture(f"{HERE}:convolution").make_spec()
     with raises_saying(asked="Chain", found="torch.export says", do="Only networks"):
         ModuleArchitecture(f"{HERE}:Chain").make_spec()  # `out` is registered first

@@ -98,11 +98,11 @@ def test_runs_of_their_own_where_none_are_given(folder):
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (None, "No such file"),
+        (None, "no such file"),
         ("", "it is no CSV file"),
-        ("file,label\na.pth,1\n", "columns file, label"),
-        ("path,label\n", "its 0 rows"),
-        ("path,label\na.pth,1\n,2\n", "or no path"),
+        ("file,label\na.pth,1\n", "it has no column path, but file, label"),
+        ("path,label\n", "it has no rows"),
+        ("path,label\na.pth,1\n,2\n", "its row 2 has no path"),
         ("path,spec\na.pth,1\n", "the column spec is one that the zoo makes itself"),
         ("path,split\na.pth,train\nd.pth,dev\n", "not all one of train, val, test: dev"),
     ],
@@ -166,7 +166,7 @@ def test_activation_of_each_chain(folder):
     zoo, report = read_zoo(Folder(folder), architecture=ChainArchitecture("gelu"))
     names = [spec.layers[0].activation.name for spec in zoo.specs]
     assert names == ["tanh", "relu", "gelu"]
-    assert "it is unknown" in report.skips[0].detail
+    assert "no 'odd'" in report.skips[0].detail
 
 
 def test_architecture_of_each_network_in_a_file(folder, tmp_path):

@@ -164,10 +164,11 @@ def test_open_or_read(sirens, tmp_path, raises_saying):
     assert torch.equal(again.params[0], zoo.params[0])
     moved = NFNSirens("other/siren_mnist_wts", split_points=list(POINTS))
     assert len(open_or_read_zoo(moved, path, num_workers=1)) == 14
-    for other in (NFNSirens(sirens, num_augmented=1, split_points=POINTS), DWSMnist(sirens)):
-        with raises_saying(asked=str(path), found="it was made from", do="another path"):
+    augmented = NFNSirens(sirens, num_augmented=1, split_points=POINTS)
+    for other, found in [(augmented, "num_augmented was 0, now 1"), (DWSMnist(sirens), "'nfn'")]:
+        with raises_saying(asked=str(path), found=found, do="another path"):
             open_or_read_zoo(other, path)
-    with raises_saying(asked=str(path), found="'nfn'", do="delete the file"):
+    with raises_saying(asked=str(path), found="preset was 'nfn'", do="delete the file"):
         open_or_read_zoo(source(sirens), path, architecture=INRArchitecture("siren"))
 
 

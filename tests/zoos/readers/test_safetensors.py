@@ -1,9 +1,10 @@
-"""The safetensors format, byte by byte."""
+"""Files of the safetensors format, whole and damaged byte by byte."""
 
 import json
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from nn_graphs.zoos.readers.checkpoints import parse_checkpoint
 from nn_graphs.zoos.readers.report import Reason, Skipped
@@ -50,9 +51,16 @@ def test_no_elements():
 
 
 def test_as_the_library_writes_it():
-    library = pytest.importorskip("safetensors.torch")
-    found = parse_safetensors(library.save(STATE))
+    found = parse_safetensors(save(STATE))
     assert all(torch.equal(found[name], STATE[name]) for name in STATE)
+
+
+def test_kinds_of_numbers_that_torch_lacks():
+    def pack(table):
+        table["scale"].update(dtype="F4", shape=[8])
+
+    with pytest.raises(Skipped, match="'F4', which torch has not"):
+        parse_safetensors(written(STATE, pack))
 
 
 def test_as_a_checkpoint():
