@@ -5,8 +5,8 @@ python sweep.py --num-candidates 2700000      # all: the published 3,942 graphs
 python sweep.py --num-nodes 16 --num-candidates 1800000
 
 The same command goes on where it was interrupted, and one with more candidates from those of fewer.
-Writes `graphs.npy` and a figure into the folder, and rows to results.csv, with the processor time
-of all processes: of what this command itself looked at, if it went on from an earlier one.
+Writes `graphs.npy` and a figure into the folder, and rows to results.csv: times, and processor
+times of all processes, are of the candidates that this command itself looked at.
 """
 
 import argparse
@@ -50,6 +50,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     options = parse_arguments()
     folder = options.folder or Path("outputs") / f"sweep_{options.num_nodes}"
+    num_before = num_measured(folder)
     start, used = time.perf_counter(), processor_seconds()
     table = run_sweep(
         PUBLISHED_SWEEPS[options.num_nodes],
@@ -58,7 +59,9 @@ def main() -> None:
         num_workers=options.num_workers,
     )
     minutes = (time.perf_counter() - start) / 60
-    found = {"graphs": len(table), "processor_minutes": (processor_seconds() - used) / 60}
+    num_new = num_measured(folder) - num_before
+    found = {"graphs": len(table), "looked_at": num_new}
+    found |= {"processor_minutes": (processor_seconds() - used) / 60}
     found |= compare(table, options.num_nodes)
     np.save(folder / "graphs.npy", table)
     title = f"{len(table):,} graphs of {options.num_candidates:,} candidates"
@@ -80,6 +83,12 @@ def compare(table: GraphTable, num_nodes: int) -> dict[str, float]:
     num_both = min(len(table), len(published))
     is_equal = (table[:num_both] == published[:num_both]).all(1)
     return {"published_rows": float(np.logical_and.accumulate(is_equal).sum())}
+
+
+def num_measured(folder: Path) -> int:
+    """Candidates whose shards lie in the folder."""
+    ends = (map(int, shard.stem.split("_")) for shard in folder.glob("?????????_?????????.npy"))
+    return sum(stop - start for start, stop in ends)
 
 
 def processor_seconds() -> float:

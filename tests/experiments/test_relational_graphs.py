@@ -113,6 +113,7 @@ def test_a_sweep_is_selected_recorded_and_gone_on_with(tmp_path):
     few, _ = start(50)
     graphs, rows = start(100)
     np.testing.assert_array_equal(graphs[: len(few)], few)
-    assert rows["metric"].tolist() == ["graphs", "processor_minutes"] * 2
-    assert rows["value"][::2].tolist() == [len(few), len(graphs)]
+    assert rows["metric"].tolist() == ["graphs", "looked_at", "processor_minutes"] * 2
+    assert rows["value"][::3].tolist() == [len(few), len(graphs)]
+    assert rows["value"][1::3].tolist() == [50, 100]
     assert len(few) < len(graphs) < 100
