@@ -1,7 +1,7 @@
 """Select graphs that cover the plane of clustering and path length, as the published arrays do.
 
 python sweep.py                               # a million candidates of 64 nodes, both cores
-python sweep.py --num-candidates 2700000      # all: the published 3,942 graphs
+python sweep.py --num-candidates 2700000      # all, as in the publication
 python sweep.py --num-nodes 16 --num-candidates 1800000
 
 The same command goes on where it was interrupted, and one with more candidates from those of fewer.
