@@ -117,18 +117,22 @@ def versions() -> str:
 
 
 def commit(folder: str | Path) -> str:
-    """Short hash of the commit that `folder` is at, with "+" for uncommitted changes."""
+    """Short hash of the commit that `folder` is at, with "+" for uncommitted changes.
+
+    Rows that were appended to a `results.csv` are no changes: they don't make later rows others.
+    """
+    paths = (":/", ":(exclude,top,glob)**/results.csv")
+    changes = ("status", "--porcelain", "--untracked-files=no", "--", *paths)
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
+        found, changed = (
+            subprocess.run(
+                ["git", *command], cwd=folder, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in (("rev-parse", "--short", "HEAD"), changes)
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return described.stdout.strip()
+    return f"{found}+" if changed else found
 
 
 def now() -> str:

@@ -175,13 +175,21 @@ def test_commit_of_a_repository_and_outside(tmp_path):
 
     assert commit(tmp_path) == "unknown"
     git("init", "--quiet")
-    (tmp_path / "file").write_text("one")
-    git("add", "file")
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    files = [tmp_path / "file", tmp_path / "results.csv", inside / "results.csv"]
+    for file in files:
+        file.write_text("one")
+    git("add", ".")
     git("commit", "--quiet", "--message=one")
     git("tag", "v1")
     assert commit(tmp_path) == git("rev-parse", "--short", "HEAD")
-    (tmp_path / "file").write_text("two")
-    assert commit(tmp_path) == git("rev-parse", "--short", "HEAD") + "+"
+    for file in files[1:]:
+        file.write_text("two")  # rows that were appended
+        assert commit(inside) == git("rev-parse", "--short", "HEAD")
+    files[0].write_text("two")
+    for folder in (tmp_path, inside):
+        assert commit(folder) == git("rev-parse", "--short", "HEAD") + "+"
 
 
 def test_commit_without_git(monkeypatch, tmp_path):

@@ -24,6 +24,7 @@ from support.paths import default_data_root
 
 from nn_graphs.relational_results import (
     TASKS,
+    GraphRegressor,
     mean_errors,
     noise_ceiling,
     polynomial,
@@ -33,7 +34,7 @@ from nn_graphs.relational_results import (
     without_baseline,
 )
 from nn_graphs.results import ResultRow, append_rows, commit, now, versions
-from nn_graphs.structure import MEASURES, measure_graphs, ws_flex_graphs
+from nn_graphs.structure import MEASURES, Adjacencies, measure_graphs, ws_flex_graphs
 
 RESULTS = Path(__file__).with_name("results.csv")
 LEFT_OUT = ("degree_assortativity",)  # undefined for regular graphs
@@ -52,7 +53,9 @@ def main() -> None:
     runs = read_published(root, tasks=[options.task])
     ceiling = noise_ceiling(runs)
     errors = without_baseline(mean_errors(runs)).reset_index(drop=True)
-    measures = measure_table(read_graphs(root, TASKS[options.task].graphs))
+    graphs = read_graphs(root, TASKS[options.task].graphs)
+    adjacency = adjacency_of(graphs)
+    measures = measure_table(adjacency, graphs.index)
     errors = errors.join(measures, on="graph_id")
     boosting = HistGradientBoostingRegressor(
         max_iter=300, learning_rate=0.05, max_leaf_nodes=15, l2_regularization=1.0, random_state=0
@@ -65,11 +68,13 @@ def main() -> None:
         "boosting": (boosting, PLANE),
         "quadratic, all measures": (quadratic, everything),
         "boosting, all measures": (boosting, everything),
+        "graph network": (GraphRegressor(), None),
     }
     print(f"{options.task}: {len(errors)} graphs; R2 that seeds leave to explain: {ceiling:.3f}")
     for name, (regressor, used) in predictors.items():
         start = time.perf_counter()
-        found = predict_errors(errors, regressor, measures=used)
+        inputs = {"adjacency": adjacency} if used is None else {"measures": used}
+        found = predict_errors(errors, regressor, **inputs)
         minutes = (time.perf_counter() - start) / 60
         print(f"{name}: R2 {found.r2:.3f}, Spearman {found.spearman:.3f}, fit {found.r2_fit:.3f}")
         scores = {"val/r2": found.r2, "val/spearman": found.spearman, "val/kendall": found.kendall}
@@ -78,16 +83,20 @@ def main() -> None:
         append_rows(options.results, rows)
 
 
-def measure_table(graphs: pd.DataFrame) -> pd.DataFrame:
-    """Measures of graphs beside C and L, indexed by `graph_id`."""
-    adjacencies = ws_flex_graphs(
+def adjacency_of(graphs: pd.DataFrame) -> Adjacencies:
+    """The graphs of a published array."""
+    return ws_flex_graphs(
         int(graphs["num_nodes"].iloc[0]),
         graphs["sparsity"].to_numpy(),
         graphs["rewiring"].to_numpy(),
         graphs["graph_seed"].to_numpy(),
     )
+
+
+def measure_table(adjacency: Adjacencies, graph_ids: pd.Index) -> pd.DataFrame:
+    """Measures of graphs beside C and L, indexed by `graph_id`."""
     names = [name for name in MEASURES if name not in (*LEFT_OUT, *NAMED_OTHERWISE)]
-    return pd.DataFrame(measure_graphs(adjacencies, names), index=graphs.index)
+    return pd.DataFrame(measure_graphs(adjacency, names), index=graph_ids)
 
 
 def row(task: str, model: str, metric: str, value: float, minutes: float) -> ResultRow:

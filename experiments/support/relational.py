@@ -4,11 +4,14 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import torch
 from support.launch import EXPERIMENTS, Run
 
 from nn_graphs.datasets import load_images
 from nn_graphs.datasets.folders import read_image_folders
+from nn_graphs.datasets.streamed import ImageStream
 from nn_graphs.networks.classifiers.data import LabelledData
+from nn_graphs.networks.classifiers.streams import StreamedData
 from nn_graphs.plotting import save_figure
 from nn_graphs.relational_results.cells import COARSE_GRIDS
 from nn_graphs.relational_results.figures import plot_heat_map
@@ -35,9 +38,12 @@ def task_and_options(run: Run) -> dict[str, str]:
     return {"task": f"{config.network.name}_{config.dataset.name}", "options": " ".join(options)}
 
 
-def load_data(run: Run) -> LabelledData:
+def load_data(run: Run) -> LabelledData | StreamedData:
     """The data set of the config, on the device."""
     dataset = run.config.dataset
+    if "num_loaders" in dataset:
+        images = ImageStream.open(run.data_root, dataset.folder, side=dataset.side)
+        return StreamedData(images, torch.device(run.config.device), dataset.num_loaders)
     if "folder" in dataset:
         images = read_image_folders(run.data_root, dataset.folder, side=dataset.side)
     else:

@@ -73,15 +73,43 @@ def speed_table(folder: Path) -> str:
     return _markdown(columns, table[columns].fillna("").astype(str).to_numpy().tolist())
 
 
-def prediction_table(folder: Path) -> str:
-    """How well errors are predicted, and the R2 that training seeds leave to be explained."""
+def relational_tables(folder: Path) -> str:
+    """How well errors are predicted from structure, and what sweeps selected."""
     summary = summarize(read_results(folder / "results.csv"))
+    tables = {"error_from_structure": prediction_table, "sweep": sweep_table}
+    parts = summary.groupby("task")
+    return "".join(tables[task](part) for task, part in parts if task in tables)
+
+
+def prediction_table(summary: pd.DataFrame) -> str:
+    """How well errors are predicted, and the R2 that training seeds leave to be explained."""
     values = summary.pivot(index=["zoo", "model"], columns="metric", values="mean")
     metrics = ["fit/r2", "val/r2", "val/spearman", "val/kendall", "ceiling/r2"]
     rows = [
         [*names, *(f"{row[metric]:.3f}" for metric in metrics)] for names, row in values.iterrows()
     ]
     columns = ["task", "predictor", "R2 fitted", "R2", "Spearman", "Kendall", "R2 ceiling"]
+    return _markdown(columns, rows)
+
+
+def sweep_table(summary: pd.DataFrame) -> str:
+    """How many graphs were selected, and in what time."""
+    index = ["zoo", "options", "minutes"]
+    values = summary.pivot(index=index, columns="metric", values="mean")
+    rows = [
+        [
+            nodes,
+            options,
+            f"{row['graphs']:,.0f}",
+            f"{row.get('published_rows', float('nan')):,.0f}",
+            f"{row['looked_at']:,.0f}",
+            f"{minutes:.1f}",
+            f"{row['processor_minutes']:.1f}",
+        ]
+        for (nodes, options, minutes), row in values.iterrows()
+    ]
+    columns = ["graphs of", "candidates", "selected", "as published", "looked at in one go"]
+    columns += ["minutes", "processor minutes"]
     return _markdown(columns, rows)
 
 
@@ -98,7 +126,7 @@ def _markdown(columns: list[str], rows: list[list[str]]) -> str:
 TABLES = {
     "benchmarks": speed_table,
     "cnn_generalization": tau_table,
-    "relational_graphs": prediction_table,
+    "relational_graphs": relational_tables,
 }
 
 

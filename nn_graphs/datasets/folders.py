@@ -1,15 +1,19 @@
 """Images in folders by class, as ImageNet comes: `<name>/train/<class>/...` and `<name>/val/...`.
 
-Read from `<root>/<name>/`, or from `<root>/<name>.zip` with the same paths inside. All images are
-held in memory, scaled to squares; 1.3 million of 64x64 are 16 GB.
+Found in `<root>/<name>/`, or in `<root>/<name>.zip` with the same paths inside. `ImageFiles` lists
+them, `read_image_folders` holds all in memory, scaled to squares (1.3 million of 64x64 are 16 GB);
+`streamed` reads them batch by batch.
 """
 
 import io
+import os
 import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64
 from PIL import Image
 
 from nn_graphs.datasets.images import ImageDataset
@@ -17,6 +21,80 @@ from nn_graphs.errors import NNGraphsError
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 AnyPath = Path | zipfile.Path
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """The files of a set of images, those for training first; picklable.
+
+    Attributes:
+        top: the folder or the zip file.
+        names: paths inside.
+        labels: class of every image, an index into `class_names`.
+        num_train: images `[0, num_train)` are for training.
+        class_names: in the order of the alphabet.
+    """
+
+    top: Path
+    names: tuple[str, ...]
+    labels: Int64[np.ndarray, " num_images"]
+    num_train: int
+    class_names: tuple[str, ...]
+
+    @classmethod
+    def find(cls, root: Path, name: str) -> "ImageFiles":
+        """The files of `<root>/<name>/` or `<root>/<name>.zip`.
+
+        Raises:
+            NNGraphsError: nothing is there, or the folders lack classes or images.
+        """
+        top = _top(root, name)
+        files = {split: _files(top / split) for split in ("train", "val")}
+        classes = sorted(files["train"])
+        if not classes or set(files["val"]) - set(classes) or not files["val"]:
+            raise NNGraphsError(
+                f"read {name} as images in folders",
+                found=f"train has {len(classes)} classes, val {len(files['val'])}, not all of them "
+                "in train."
+                if classes
+                else f"{top} has no folder train with a folder of images for each class.",
+                do="Arrange it as train/<class>/<images> and val/<class>/<images>.",
+            )
+        place = {label: number for number, label in enumerate(classes)}
+        listed = [
+            (file, place[label])
+            for by_class in files.values()
+            for label, found in by_class.items()
+            for file in found
+        ]
+        is_packed = isinstance(top, zipfile.Path)
+        return cls(
+            top=Path(top.root.filename) if is_packed else top,
+            names=tuple(file.at if is_packed else str(file.relative_to(top)) for file, _ in listed),
+            labels=np.array([label for _, label in listed], np.int64),
+            num_train=sum(map(len, files["train"].values())),
+            class_names=tuple(classes),
+        )
+
+    def read(self, number: int) -> Image.Image:
+        """An image, in three channels.
+
+        Raises:
+            NNGraphsError: it is none.
+        """
+        name = self.names[number]
+        if self.top.is_dir():
+            content = (self.top / name).read_bytes()
+        else:
+            content = _archive(self.top, os.getpid()).read(name)
+        try:
+            return Image.open(io.BytesIO(content)).convert("RGB")
+        except OSError as error:
+            raise NNGraphsError(
+                f"read {self.top / name}",
+                found=f"it is no image: {error}.",
+                do="Get it again, or delete it.",
+            ) from error
 
 
 def read_image_folders(root: Path, name: str, *, side: int = 64) -> ImageDataset:
@@ -30,32 +108,32 @@ def read_image_folders(root: Path, name: str, *, side: int = 64) -> ImageDataset
     Raises:
         NNGraphsError: nothing is there, the folders lack classes or images, or one cannot be read.
     """
-    top = _top(root, name)
-    files = {split: _files(top / split) for split in ("train", "val")}
-    classes = sorted(files["train"])
-    if not classes or set(files["val"]) - set(classes) or not files["val"]:
-        raise NNGraphsError(
-            f"read {name} as images in folders",
-            found=f"train has {len(classes)} classes, val {len(files['val'])}, not all of them "
-            "in train."
-            if classes
-            else f"{top} has no folder train with a folder of images for each class.",
-            do="Arrange it as train/<class>/<images> and val/<class>/<images>.",
-        )
-    listed = [
-        (file, classes.index(label), split)
-        for split, by_class in files.items()
-        for label, found in by_class.items()
-        for file in found
-    ]
+    files = ImageFiles.find(root, name)
+    squares = (middle(files.read(number), side, side) for number in range(len(files.names)))
     return ImageDataset(
         name=name,
-        images=np.stack([_read(file, side) for file, _, _ in listed]),
-        labels=np.array([label for _, label, _ in listed], np.int64),
-        num_train=sum(split == "train" for _, _, split in listed),
+        images=np.stack([np.asarray(square) for square in squares]),
+        labels=files.labels,
+        num_train=files.num_train,
         max_value=255,
-        class_names=tuple(classes),
+        class_names=files.class_names,
     )
+
+
+def middle(image: Image.Image, whole_side: int, side: int) -> Image.Image:
+    """The image with its shorter side scaled to `whole_side`, and of it the middle square."""
+    scale = whole_side / min(image.size)
+    width, height = (max(whole_side, round(length * scale)) for length in image.size)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - side) // 2, (height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+@lru_cache(maxsize=4)
+def _archive(path: Path, process: int) -> zipfile.ZipFile:
+    """Open in one process: others that read with the same handle would move its place."""
+    return zipfile.ZipFile(path)
 
 
 def _top(root: Path, name: str) -> AnyPath:
@@ -84,18 +162,3 @@ def _files(split: AnyPath) -> dict[str, list[AnyPath]]:
 def _images(folder: AnyPath) -> list[AnyPath]:
     images = [one for one in folder.iterdir() if one.name.lower().endswith(SUFFIXES)]
     return sorted(images, key=lambda one: one.name)
-
-
-def _read(file: AnyPath, side: int) -> UInt8[np.ndarray, "side side 3"]:
-    try:
-        image = Image.open(io.BytesIO(file.read_bytes())).convert("RGB")
-    except OSError as error:
-        raise NNGraphsError(
-            f"read {file}", found=f"it is no image: {error}.", do="Get it again, or delete it."
-        ) from error
-    scale = side / min(image.size)
-    width, height = (max(side, round(length * scale)) for length in image.size)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = (width - side) // 2, (height - side) // 2
-    return np.asarray(image.crop((left, top, left + side, top + side)))

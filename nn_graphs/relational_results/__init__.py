@@ -9,6 +9,7 @@ from nn_graphs.relational_results.correlations import (
     correlate_tasks,
 )
 from nn_graphs.relational_results.curves import Curve, fit_curve
+from nn_graphs.relational_results.encoder import GraphRegressor
 from nn_graphs.relational_results.prediction import Prediction, polynomial, predict_errors
 from nn_graphs.relational_results.published import (
     EVERY_EPOCH,
@@ -41,6 +42,7 @@ __all__ = [
     "TASKS",
     "CellGrid",
     "Curve",
+    "GraphRegressor",
     "Prediction",
     "SweetSpot",
     "cell_errors",

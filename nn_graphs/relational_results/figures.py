@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -60,6 +61,33 @@ def plot_heat_map(
         if sweet_spot is not None:
             _mark(axes, sweet_spot)
         figure.colorbar(mesh, ax=axes, pad=0.12).set_label(error_label)
+        axes.set(xlabel=LABELS["clustering"], ylabel=LABELS["path_length"], title=title)
+    return figure
+
+
+def plot_selected(
+    clustering: Float[np.ndarray, " N"],
+    path_length: Float[np.ndarray, " N"],
+    grid: CellGrid,
+    *,
+    title: str = "",
+) -> Figure:
+    """How many selected graphs lie in each cell of the plane; cells without any stay white.
+
+    Args:
+        clustering, path_length: of the graphs.
+        grid: of the cells.
+        title: of the figure.
+    """
+    cells = grid.cells_of(clustering, path_length)
+    counts = np.zeros((grid.num_cells, grid.num_cells))
+    np.add.at(counts, (cells[:, 1], cells[:, 0]), 1)
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(5, 4))
+        axes = figure.subplots()
+        shown = np.ma.masked_equal(counts, 0)
+        mesh = axes.pcolormesh(grid.clustering_edges, grid.path_edges, shown, cmap="viridis")
+        figure.colorbar(mesh, ax=axes).set_label("graphs in a cell")
         axes.set(xlabel=LABELS["clustering"], ylabel=LABELS["path_length"], title=title)
     return figure
 

@@ -1,7 +1,8 @@
 """How much of networks' errors the structure of their graphs explains, on graphs not seen before.
 
 Predictors are regressors of scikit-learn, so that a linear or a quadratic function of clustering
-and path length and any other model of any measures are compared in the same way. The mark of any
+and path length, any other model of any measures, and a graph network that sees the graph itself
+(`encoder`) are compared in the same way. The mark of any
 learned encoder of structure on the published MLPs is the quadratic's R2 of .557 (within the
 sample); what training seeds leave to be explained at all is `noise_ceiling`.
 """
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import stats
 from sklearn.base import RegressorMixin, clone
 from sklearn.linear_model import LinearRegression
@@ -53,6 +54,7 @@ def predict_errors(
     regressor: RegressorMixin | Pipeline,
     *,
     measures: Sequence[str] = tuple(STRUCTURE),
+    adjacency: Bool[np.ndarray, "all n n"] | None = None,
     num_folds: int = 10,
     seed: int = 0,
 ) -> Prediction:
@@ -66,16 +68,18 @@ def predict_errors(
             measures if wanted.
         regressor: of scikit-learn; it is cloned.
         measures: the columns to predict from.
+        adjacency: of the graphs by `graph_id`, to predict from instead: the regressor is given
+            matrices `[N, n, n]`, as `GraphRegressor` takes them.
         num_folds: graphs are shuffled into.
         seed: of the shuffle.
 
     Raises:
-        NNGraphsError: several tasks or epochs, a measure is missing or not finite, or there are
-            fewer graphs than folds.
+        NNGraphsError: several tasks or epochs, a measure is missing or not finite, graphs are not
+            among the matrices, or there are fewer graphs than folds.
     """
     check_single(errors, "predict errors from structure")
     graphs = without_baseline(errors).sort_values("graph_id")
-    features = _features(graphs, measures)
+    features = _features(graphs, measures) if adjacency is None else _matrices(graphs, adjacency)
     labels = graphs["error"].to_numpy(float)
     if len(graphs) < max(num_folds, 3):
         raise NNGraphsError(
@@ -122,3 +126,16 @@ def _features(graphs: pd.DataFrame, measures: Sequence[str]) -> Float[np.ndarray
             do="Leave the measure or the graph out.",
         )
     return features
+
+
+def _matrices(
+    graphs: pd.DataFrame, adjacency: Bool[np.ndarray, "all n n"]
+) -> Bool[np.ndarray, "N n n"]:
+    ids = graphs["graph_id"].to_numpy(int)
+    if ids.max(initial=-1) >= len(adjacency):
+        raise NNGraphsError(
+            f"predict from {len(adjacency)} graphs",
+            found=f"the table has a graph {ids.max()}.",
+            do="Give the adjacency matrices of all graphs, in the order of graph_id.",
+        )
+    return adjacency[ids]

@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.classifiers.chunks import Chunk, train_chunks
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.evaluation import Scores
 from nn_graphs.networks.classifiers.single import train_module
+from nn_graphs.networks.classifiers.streams import StreamedData
 from nn_graphs.networks.classifiers.training import Checkpoint, Plan, Recipe
 from nn_graphs.networks.relational.architectures import Architecture
 from nn_graphs.networks.relational.family import groups_by_width, stack_family
@@ -136,7 +138,7 @@ def make_jobs(
 def train_jobs(
     training: Training,
     jobs: Sequence[Job],
-    data: LabelledData,
+    data: LabelledData | StreamedData,
     *,
     results: Path,
     folder: Path,
@@ -158,6 +160,9 @@ def train_jobs(
         task, options: of the rows.
         chunk_size: networks of a stack.
         num_workers: processes; None: one a core where there are stacks enough.
+
+    Raises:
+        NNGraphsError: networks that are trained as stacks were given images on the disk.
     """
     done = finished(results, task, options)
 
@@ -173,6 +178,12 @@ def train_jobs(
         left = [job for job in jobs if _key(job) not in done]
         _train_one_by_one(training, left, data, record)
         return
+    if isinstance(data, StreamedData):
+        raise NNGraphsError(
+            f"train {len(jobs)} multilayer perceptrons",
+            found="their images stay on the disk; a stack takes them from memory.",
+            do="Choose image_folders with a smaller side, or convolutional networks.",
+        )
     places = groups_by_width([job.widths[0] for job in jobs], chunk_size)
     groups = [[jobs[place] for place in group] for group in places]
     sizes = {
@@ -212,7 +223,7 @@ def read_runs(results: Path, *, task: str, options: str) -> pd.DataFrame:
 def _train_one_by_one(
     training: Training,
     jobs: Sequence[Job],
-    data: LabelledData,
+    data: LabelledData | StreamedData,
     record: Callable[[Sequence[Job], Scores], None],
 ) -> None:
     total = len(jobs) * training.plan.num_epochs

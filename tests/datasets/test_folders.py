@@ -1,24 +1,12 @@
 """Images in folders, plain or packed, come as one array with classes by name."""
 
-import zipfile
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from nn_graphs.datasets import data_root
 from nn_graphs.datasets.folders import read_image_folders
-
-
-def make_folders(top, *, splits=("train", "val")):
-    generator = np.random.default_rng(0)
-    for split, label, number in [
-        (split, label, number) for split in splits for label in "ba" for number in range(2)
-    ]:
-        folder = top / split / label
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = generator.integers(0, 256, (8, 12, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
+from tests.datasets.image_folders import make_folders, pack
 
 
 def test_folder_and_archive_give_the_same(tmp_path):
@@ -26,9 +14,7 @@ def test_folder_and_archive_give_the_same(tmp_path):
     plain = read_image_folders(tmp_path, "pets", side=8)
     packed = tmp_path / "packed"
     packed.mkdir()
-    with zipfile.ZipFile(packed / "pets.zip", "w") as archive:
-        for file in sorted((tmp_path / "pets").rglob("*.png")):
-            archive.write(file, file.relative_to(tmp_path))
+    pack(tmp_path / "pets", packed / "pets.zip")
     again = read_image_folders(packed, "pets", side=8)
     np.testing.assert_array_equal(plain.images, again.images)
     assert plain.images.shape == (8, 8, 8, 3)

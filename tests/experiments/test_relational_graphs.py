@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 from support.paths import EXPERIMENTS
+
+from tests.datasets.image_folders import make_folders
 
 FOLDER = EXPERIMENTS / "relational_graphs"
 QUICK = ("graphs.first=3", "seeds=[1,2]", "recipe.plan.num_epochs=1", "dataset.num_train=128")
@@ -77,3 +80,40 @@ def test_networks_that_are_no_mlps_are_trained_one_by_one(first, run):
     rows = rows[rows["task"] == "cnn6_digits"]
     assert rows["graph_id"].tolist() == [0, -1]
     assert rows["top1_error"].between(0, 100).all()
+
+
+def test_images_are_read_from_the_disk(first, run):
+    make_folders(run.folder / "data" / "pets")
+    few = ("graphs.first=1", "seeds=[1]", "recipe=published_resnet", "recipe.plan.num_epochs=1")
+    sizes = ("dataset.side=7", "dataset.num_classes=2", "recipe.plan.batch_size=2")
+    pets = ("dataset=imagenet", "dataset.name=pets", "dataset.folder=pets", "dataset.num_loaders=0")
+    _, rows = run("network=cnn6", *few, *sizes, *pets)
+    rows = rows[rows["task"] == "cnn6_pets"]
+    assert rows["graph_id"].tolist() == [0, -1]
+    assert rows["top1_error"].isin([0, 25, 50, 75, 100]).all()
+
+
+def test_a_sweep_is_selected_recorded_and_gone_on_with(tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXPERIMENTS.parent)}
+
+    def start(num_candidates: int) -> tuple[np.ndarray, pd.DataFrame]:
+        options = f"--num-nodes 16 --num-workers 1 --num-candidates {num_candidates}"
+        subprocess.run(
+            [sys.executable, str(FOLDER / "sweep.py"), *options.split(), "--results", "rows.csv"],
+            cwd=tmp_path,
+            env={**environment, "NN_GRAPHS_DATA": str(tmp_path)},
+            check=True,
+            capture_output=True,
+            timeout=300,
+        )
+        folder = tmp_path / "outputs" / "sweep_16"
+        assert (folder / "selected.png").exists()
+        return np.load(folder / "graphs.npy"), pd.read_csv(tmp_path / "rows.csv")
+
+    few, _ = start(50)
+    graphs, rows = start(100)
+    np.testing.assert_array_equal(graphs[: len(few)], few)
+    assert rows["metric"].tolist() == ["graphs", "looked_at", "processor_minutes"] * 2
+    assert rows["value"][::3].tolist() == [len(few), len(graphs)]
+    assert rows["value"][1::3].tolist() == [50, 100]
+    assert len(few) < len(graphs) < 100

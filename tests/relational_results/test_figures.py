@@ -23,6 +23,7 @@ from nn_graphs.relational_results.figures import (
     plot_heat_map,
     plot_prediction,
     plot_relational_graphs,
+    plot_selected,
 )
 from tests.relational_results.tables import make_runs, random_runs
 
@@ -54,6 +55,17 @@ def test_heat_map(written):
     best = axes.lines[0]
     assert (best.get_xdata()[0], best.get_ydata()[0]) == pytest.approx((0.1, 1.3))
     assert (axes.get_title(), bar.get_ylabel()) == ("mlp", "top-1 error (%)")
+    assert written(figure).stat().st_size
+
+
+def test_selected_graphs_are_counted(written):
+    places = np.array([0.1, 0.1, 0.2, 0.9]), np.array([1.0, 1.5, 2.5, 4.9])
+    figure = plot_selected(*places, GRID, title="four graphs")
+    axes, bar = figure.axes
+    counts = axes.collections[0].get_array().reshape(4, 4)
+    found = {(row, column): counts[row, column] for row, column in np.argwhere(~counts.mask)}
+    assert found == {(0, 0): 2, (1, 0): 1, (3, 3): 1}  # along L, along C
+    assert (axes.get_title(), bar.get_ylabel()) == ("four graphs", "graphs in a cell")
     assert written(figure).stat().st_size
 
 

@@ -1,6 +1,6 @@
 """The labelled data that a stack is trained on, and who sees what when."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +69,26 @@ class LabelledData:
     @property
     def num_test(self) -> int:
         return len(self.labels) - self.num_train
+
+    @property
+    def num_all(self) -> int:
+        return len(self.labels)
+
+    @property
+    def device(self) -> torch.device:
+        return self.labels.device
+
+    def training_batches(
+        self, order: Int[Tensor, "steps B"], *, seed: int, epoch: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised inputs and their labels; nothing is drawn."""
+        return ((self.take(index), self.labels[index]) for index in order.to(self.device))
+
+    def batches(self, places: Int[Tensor, " N"], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same for evaluation."""
+        return (
+            (self.take(index), self.labels[index]) for index in places.to(self.device).split(size)
+        )
 
     def take(self, index: Int[Tensor, "*batch"]) -> Float[Tensor, "..."]:
         """Normalised inputs."""

@@ -1,6 +1,7 @@
 """Learning rates over epochs, as factors of the first one."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nn_graphs.errors import check_known
@@ -20,10 +21,11 @@ class Schedule:
     """
 
     kind: str = "constant"
-    epochs: tuple[int, ...] = ()
+    epochs: Sequence[int] = ()
     factor: float = 0.1
 
     def __post_init__(self):
+        object.__setattr__(self, "epochs", tuple(self.epochs))  # configs give lists
         check_known(self.kind, KINDS, asked=f"follow the schedule {self.kind!r}")
 
     def at(self, epoch: int, num_epochs: int) -> float:

@@ -5,20 +5,21 @@ The plain way, with torch's own optimizers; on a GPU in mixed precision.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nn_graphs.networks.classifiers.data import LabelledData, Orders, network_keys
 from nn_graphs.networks.classifiers.draws import joined
 from nn_graphs.networks.classifiers.evaluation import EVALUATION_BATCH, Scores
 from nn_graphs.networks.classifiers.optimizers import Optimizer
+from nn_graphs.networks.classifiers.streams import StreamedData
 from nn_graphs.networks.classifiers.training import AUGMENTATION, Plan, Recipe
 from nn_graphs.progress import Progress
 
 
 def train_module(
     module: nn.Module,
-    data: LabelledData,
+    data: LabelledData | StreamedData,
     recipe: Recipe,
     plan: Plan,
     *,
@@ -28,7 +29,8 @@ def train_module(
 
     Args:
         module: logits of inputs; with dropout of its own, if any: that of the recipe is not used.
-        data: on the module's device.
+        data: on the module's device; what is streamed is drawn anew in each epoch, and augmented
+            by the plan besides.
         recipe: of this network.
         plan: epochs, batches and augmentation; checkpoints are not kept.
         progress: told of epochs.
@@ -40,27 +42,28 @@ def train_module(
         seeds=[recipe.seed],
         batch_size=plan.batch_size,
     )
-    device = data.labels.device
+    device = data.device
     key = network_keys([recipe.seed], device)
     for epoch in range(plan.num_epochs):
         module.train()
         rate = recipe.optimizer.learning_rate * recipe.schedule.at(epoch, plan.num_epochs)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        for number, index in enumerate(orders.epoch(epoch)[:, 0].to(device)):
-            inputs = data.take(index)
+        order = orders.epoch(epoch)[:, 0]
+        batches = data.training_batches(order, seed=recipe.seed, epoch=epoch)
+        for number, (inputs, labels) in enumerate(batches):
             if plan.augmentation is not None:
                 keys = joined(key, AUGMENTATION, epoch, number)
                 inputs = plan.augmentation(inputs[None], keys)[0]
             optimizer.zero_grad()
             with _precision(device):
-                loss = F.cross_entropy(module(inputs), data.labels[index])
+                loss = F.cross_entropy(module(inputs), labels)
             loss.backward()
             optimizer.step()
         if progress is not None:
             progress.advance(1, {"loss": f"{loss.item():.3f}"})
-    seen = orders.membership()[0].nonzero()[:, 0].to(device)
-    test = torch.arange(data.num_train, len(data.labels), device=device)
+    seen = orders.membership()[0].nonzero()[:, 0]
+    test = torch.arange(data.num_train, data.num_all)
     return Scores(*torch.cat([_score(module, data, places) for places in (seen, test)])[:, None])
 
 
@@ -82,15 +85,17 @@ def torch_optimizer(optimizer: Optimizer, module: nn.Module) -> torch.optim.Opti
 
 
 @torch.no_grad()
-def _score(module: nn.Module, data: LabelledData, places: Tensor) -> Float[Tensor, "2"]:
+def _score(
+    module: nn.Module, data: LabelledData | StreamedData, places: Int[Tensor, " N"]
+) -> Float[Tensor, "2"]:
     """Accuracy and mean loss on some inputs."""
     module.eval()
-    total = torch.zeros(2, device=places.device)
-    for index in places.split(EVALUATION_BATCH):
-        with _precision(places.device):
-            logits = module(data.take(index)).float()
-        total[0] += (logits.argmax(1) == data.labels[index]).sum()
-        total[1] += F.cross_entropy(logits, data.labels[index], reduction="sum")
+    total = torch.zeros(2, device=data.device)
+    for inputs, labels in data.batches(places, EVALUATION_BATCH):
+        with _precision(data.device):
+            logits = module(inputs).float()
+        total[0] += (logits.argmax(1) == labels).sum()
+        total[1] += F.cross_entropy(logits, labels, reduction="sum")
     return (total / len(places)).cpu()
 
 
