@@ -24,9 +24,11 @@ def train_and_test(
 ) -> Outcome:
     """Trains a model, chooses its best epoch on val, and scores that one on test.
 
-    Beside the outcome, `folder` gets `metrics.csv` (one row per epoch), TensorBoard logs,
-    checkpoints, and `test_outputs.npz` (outputs and labels of the test split). Training batches,
-    and no others, go through the `augmentation`, see `nn_graphs.graphs.augmentations`.
+    A folder belongs to one run: an unfinished run in it goes on, and of a finished one the outcome
+    is read, whatever else is asked now; `forget_run` empties it. Beside the outcome, `folder` gets
+    `metrics.csv` (one row per epoch), TensorBoard logs, checkpoints, and `test_outputs.npz`
+    (outputs and labels of the test split). Training batches, and no others, go through the
+    `augmentation`, see `nn_graphs.graphs.augmentations`.
 
     Raises:
         NNGraphsError: a checkpoint in the folder cannot be read.
