@@ -27,7 +27,7 @@ from nn_graphs.zoos.batches import GraphDataset
 BATCH = 1024  # networks whose statistics are taken together
 SMALLEST = 1e-12  # probability of a class, so that its logarithm is finite
 
-Features = Float[np.ndarray, "N features"]
+Features = Float[np.ndarray, "_ features"]  # of all networks of a split
 Model = HistGradientBoostingRegressor | HistGradientBoostingClassifier
 
 
