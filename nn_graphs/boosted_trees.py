@@ -152,7 +152,7 @@ class _Fitted:
 def _choose(task: Task, settings: TreeSettings) -> _Fitted:
     """The best model, with its best number of trees, by the task's metric on val."""
     train, val = task.dataset("train"), task.dataset("val")
-    _check_labels(task, train.labels)
+    check_labels(task, train.labels)
     splits = [(statistics_of(split, task), split.labels) for split in (train, val)]
     features, labels = splits[0]
     fitted = [
@@ -197,10 +197,12 @@ def _staged_outputs(model: Model, features: Features, task: Task) -> Iterator[Te
             yield found.log().float()
 
 
-def _check_labels(task: Task, labels: Tensor) -> None:
-    if labels.ndim != 1:
+def check_labels(task: Task, labels: Tensor, *, has_classes: bool = True) -> None:
+    """Raises `NNGraphsError` where labels are not one number (or class) a network."""
+    if labels.ndim != 1 or not (has_classes or labels.is_floating_point()):
         raise NNGraphsError(
-            f"fit trees to the labels of {task.name}",
-            found=f"they are {list(labels.shape)}.",
-            do="Use a task whose labels are one number or class each, e.g. an accuracy.",
+            f"fit statistics to the labels of {task.name}",
+            found=f"they are {list(labels.shape)} of the type {labels.dtype}.",
+            do=f"Use a task with one number{' or class' if has_classes else ''} a network, "
+            "e.g. an accuracy.",
         )

@@ -120,7 +120,7 @@ def test_a_class_that_no_training_network_has_is_unlikely(tmp_path):
 
 def test_several_labels_a_network_are_refused(raises_saying, tmp_path):
     task = Pairs(cnn_zoo())
-    with raises_saying(asked="spread", found="[100, 2]", do="one number or class each"):
+    with raises_saying(asked="spread", found="[100, 2]", do="one number or class a network"):
         fit_and_test_trees(task, tmp_path, settings=SETTINGS)
 
 

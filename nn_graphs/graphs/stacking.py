@@ -64,9 +64,9 @@ class AsStack(nn.Module):
         expected = count * template.num_edges, torch.Size(template.kernel_size).numel()
         if found != expected or not torch.equal(graphs.edge_index, (own + first).flatten(1)):
             raise NNGraphsError(
-                f"stack {count} graphs of {template.num_nodes} neurons and "
+                f"stack {count} graphs with {template.num_nodes} neurons and "
                 f"{template.num_edges} edges",
-                found=f"the batch has {graphs.num_nodes} neurons and {found[0]} edges of {found[1]} "
-                f"values, not {expected[0]} of {expected[1]} in this order.",
+                found=f"the batch has {graphs.num_nodes} neurons and {found[0]} edges with "
+                f"{found[1]} values each, not {expected[0]} with {expected[1]} in this order.",
                 do="Choose an encoder of graphs, or a zoo of one architecture.",
             )

@@ -50,7 +50,9 @@ def test_outputs_for_accuracies():
     torch.testing.assert_close(task.predictions(task.outputs_for(accuracies)), accuracies)
     beyond = task.outputs_for(torch.tensor([-0.1, 1.2]))
     assert beyond.isfinite().all()
-    torch.testing.assert_close(task.predictions(beyond), torch.tensor([0.0, 1.0]), atol=2e-6, rtol=0)
+    torch.testing.assert_close(
+        task.predictions(beyond), torch.tensor([0.0, 1.0]), atol=2e-6, rtol=0
+    )
 
 
 def test_a_run_in_two_splits(raises_saying):
