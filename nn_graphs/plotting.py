@@ -45,12 +45,13 @@ def plot_learning_curves(metrics: pd.DataFrame, *, metric: str, title: str = "")
     """Training loss and the validation metric over the epochs, the best epoch marked.
 
     Args:
-        metrics: the `metrics.csv` of a run: columns `epoch`, `train/loss`, `val/loss`,
-            `val/<metric>`.
+        metrics: the `metrics.csv` of a run: what is counted (`epoch`, or `trees`) as its first
+            column, then `train/loss`, `val/loss`, `val/<metric>` in any order.
         metric: name of the metric that models are chosen by.
         title: of the figure.
     """
-    epochs = metrics.set_index("epoch")
+    counted = metrics.columns[0]
+    epochs = metrics.set_index(counted)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3))
         loss_axes, metric_axes = figure.subplots(1, 2)
@@ -58,7 +59,7 @@ def plot_learning_curves(metrics: pd.DataFrame, *, metric: str, title: str = "")
         for column, label in (("train/loss", "train"), ("val/loss", "val")):
             if column in epochs:
                 loss_axes.plot(epochs[column].dropna(), marker=marker, label=label)
-        loss_axes.set(xlabel="epoch", ylabel="loss", title=title)
+        loss_axes.set(xlabel=counted, ylabel="loss", title=title)
         loss_axes.legend()
         scores = epochs[f"val/{metric}"].dropna()
         metric_axes.plot(scores, color="C1", label=f"val {metric}")
@@ -70,7 +71,7 @@ def plot_learning_curves(metrics: pd.DataFrame, *, metric: str, title: str = "")
             xytext=(0, -14),
             ha="center",
         )
-        metric_axes.set(xlabel="epoch", ylabel=metric)
+        metric_axes.set(xlabel=counted, ylabel=metric)
         figure.tight_layout()
     return figure
 
@@ -168,7 +169,7 @@ def plot_scores(scores: Mapping[str, Sequence[float]], *, ylabel: str, title: st
         for place, values in enumerate(scores.values()):
             axes.bar(place, np.mean(values), color=f"C{place}", alpha=0.8)
             axes.plot([place] * len(values), values, "k.", markersize=4)
-            axes.text(place, np.mean(values), f"{np.mean(values):.1f}", ha="center", va="bottom")
+            axes.text(place, np.mean(values), f"{np.mean(values):#.3g}", ha="center", va="bottom")
         axes.set_xticks(range(len(scores)), list(scores))
         axes.set(ylabel=ylabel, title=title)
         axes.grid(visible=False, axis="x")

@@ -40,6 +40,13 @@ class Spread(Task):
         return {"tau": kendalltau(outputs.squeeze(1), labels).statistic}
 
 
+class Pairs(Spread):
+    """Two labels a network."""
+
+    def labels(self):
+        return super().labels().unsqueeze(1).expand(-1, 2)
+
+
 def cnn_zoo(num_networks: int = 160) -> Zoo:
     generator = np.random.default_rng(0)
     kinds = generator.integers(0, 2, num_networks)
@@ -68,7 +75,7 @@ def test_features_are_missing_where_a_network_has_no_such_tensor():
 
 
 def test_trees_learn_and_are_chosen_on_val(tmp_path):
-    outcome = fit_and_test_trees(Spread(cnn_zoo()), SETTINGS, tmp_path)
+    outcome = fit_and_test_trees(Spread(cnn_zoo()), tmp_path, settings=SETTINGS)
     assert outcome.val["tau"] > 0.6
     assert outcome.test["tau"] > 0.6
     assert 0 < outcome.best_epoch < 60
@@ -78,8 +85,8 @@ def test_trees_learn_and_are_chosen_on_val(tmp_path):
     scrambled = np.where(zoo.table["split"] == "test", zoo.table["label"][::-1], zoo.table["label"])
     other = fit_and_test_trees(
         Spread(Zoo(zoo.specs, zoo.params, zoo.table.assign(label=scrambled))),
-        SETTINGS,
         tmp_path / "other",
+        settings=SETTINGS,
     )
     assert (other.val, other.best_epoch) == (outcome.val, outcome.best_epoch)
     assert other.test["tau"] < 0.5
@@ -87,20 +94,52 @@ def test_trees_learn_and_are_chosen_on_val(tmp_path):
 
 def test_a_finished_run_is_read(tmp_path):
     task = Spread(cnn_zoo())
-    first = fit_and_test_trees(task, SETTINGS, tmp_path)
-    assert fit_and_test_trees(task, SETTINGS, tmp_path) == first  # the test split stays shut
+    first = fit_and_test_trees(task, tmp_path, settings=SETTINGS)
+    again = fit_and_test_trees(task, tmp_path, settings=SETTINGS)  # the test split stays shut
+    assert again == first
 
 
-def test_classes_are_no_numbers(raises_saying, tmp_path):
+def test_classes(tmp_path):
     task = INRClassification(separable_zoo())
-    with raises_saying(asked="inr_classification", found="torch.int64", do="one number each"):
-        fit_and_test_trees(task, SETTINGS, tmp_path)
+    outcome = fit_and_test_trees(task, tmp_path, settings=SETTINGS)
+    assert outcome.test["accuracy"] > 80
+    saved = np.load(tmp_path / "test_outputs.npz")
+    np.testing.assert_allclose(np.exp(saved["outputs"]).sum(1), 1, rtol=1e-5)
+
+
+def test_a_class_that_no_training_network_has_is_unlikely(tmp_path):
+    zoo = separable_zoo()
+    is_third = (zoo.table["split"] == "test") & (np.arange(len(zoo)) % 4 == 0)
+    zoo = Zoo(zoo.specs, zoo.params, zoo.table.assign(label=zoo.table["label"].mask(is_third, 2)))
+    outcome = fit_and_test_trees(INRClassification(zoo), tmp_path, settings=SETTINGS)
+    outputs = np.load(tmp_path / "test_outputs.npz")["outputs"]
+    assert outputs.shape[1] == 3
+    assert (outputs[:, 2] < -20).all()
+    assert 0 < outcome.test["accuracy"] <= 75
+
+
+def test_several_labels_a_network_are_refused(raises_saying, tmp_path):
+    task = Pairs(cnn_zoo())
+    with raises_saying(asked="spread", found="[100, 2]", do="one number or class a network"):
+        fit_and_test_trees(task, tmp_path, settings=SETTINGS)
+
+
+def test_history_of_the_chosen_trees(tmp_path):
+    outcome = fit_and_test_trees(Spread(cnn_zoo()), tmp_path, settings=SETTINGS)
+    history = pd.read_csv(tmp_path / "metrics.csv")
+    assert history.columns[0] == "trees"
+    assert history["trees"].tolist() == [10, 20, 30, 40, 50, 60]
+    assert history["train/loss"].is_monotonic_decreasing
+    best = history.loc[history["val/tau"].idxmax()]
+    assert (best["trees"] - 1, best["val/tau"]) == (outcome.best_epoch, outcome.val["tau"])
 
 
 @pytest.mark.parametrize("number", [1, 7, 60])
 def test_the_first_trees_are_those_of_a_shorter_fit(number, tmp_path):
     """What is scored on test is the model with the chosen number of trees."""
-    settings = TreeSettings((0.2,), (4,), num_trees=number, check_every=number)
-    outcome = fit_and_test_trees(Spread(cnn_zoo()), settings, tmp_path)
+    settings = TreeSettings(
+        learning_rates=(0.2,), max_leaf_nodes=(4,), num_trees=number, check_every=number
+    )
+    outcome = fit_and_test_trees(Spread(cnn_zoo()), tmp_path, settings=settings)
     assert outcome.best_epoch == number - 1
     assert outcome.num_params == 4 * number

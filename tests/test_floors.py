@@ -17,7 +17,8 @@ FLOORS = (
     {"zoos"},
     {"encoders"},
     {"metrics", "tasks"},
-    {"training", "boosted_trees", "results", "plotting", "testing", "relational_results"},
+    {"training", "results", "plotting", "testing", "relational_results"}
+    | {"boosted_trees", "best_statistic"},
     {"__init__"},
 )
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}

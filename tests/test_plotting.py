@@ -69,6 +69,13 @@ def test_learning_curves(tmp_path):
     assert written(figure, tmp_path)
 
 
+def test_learning_curves_over_what_was_counted():
+    for counted in ("epoch", "trees"):
+        metrics = history([10, 60, 30]).rename(columns={"epoch": counted})
+        figure = plot_learning_curves(metrics, metric="accuracy")
+        assert {axes.get_xlabel() for axes in figure.axes} == {counted}
+
+
 def test_learning_curves_of_one_epoch_can_be_seen(tmp_path):
     figure = plot_learning_curves(history([10]), metric="accuracy")
     assert all(line.get_marker() == "." for line in figure.axes[0].lines)

@@ -1,6 +1,7 @@
 """CNN generalization: predict the test accuracy of CNNs from their weights.
 
-python main.py                          # NG-GNN on the Small CNN Zoo of CIFAR-10
+python main.py                          # NG-GNN on CNNs of digits, made on first use
+python main.py encoder=boosted_trees zoo=wild_cnns_digits
 python main.py encoder=ng_t_wild_park zoo=wild_park trainer=published_wild_park
 python main.py target.activation=relu   # only networks with relu
 python main.py --multirun sweep=small_cnn_zoos   # all encoders, data sets and seeds

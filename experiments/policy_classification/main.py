@@ -1,7 +1,7 @@
 """Policy classification: which algorithm trained a policy network, told from its weights.
 
 python main.py                            # NG-GNN on 171 policies of reinforcement learning
-python main.py --multirun encoder=statnn,ng_gnn_mixed seed=0,1,2
+python main.py --multirun encoder=statnn,boosted_trees,ng_gnn_mixed_small seed=0,1,2
 """
 
 import sys

@@ -12,6 +12,7 @@ from nn_graphs.encoders.pooling import Pooling, PoolingMethod
 from nn_graphs.encoders.probe_only import ProbeOnly
 from nn_graphs.encoders.statnn import StatNN
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.stacking import AsStack, are_alike
 from nn_graphs.tasks.task import Task
 
 
@@ -35,21 +36,17 @@ def make_classifier(
     return GraphModel(encoder, GraphHead(pool, hidden_dims=hidden_dims, out_dim=task.out_dim))
 
 
-def make_flat_mlp(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> FlatMLP:
+def make_flat_mlp(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> nn.Module:
     """The baseline on flattened parameters, for a zoo of one architecture."""
-    if len(task.templates) != 1:
-        raise NNGraphsError(
-            "make an MLP on flattened parameters",
-            found=f"the networks of the zoo are of {len(task.templates)} architectures.",
-            do="Choose an encoder of graphs, or a zoo of one architecture.",
-        )
-    return FlatMLP(
+    _check_alike(task, "make an MLP on flattened parameters")
+    model = FlatMLP(
         task.templates[0],
         task.statistics(),
         hidden_dims=hidden_dims,
         dropout=dropout,
         out_dim=task.out_dim,
     )
+    return _of_stacks(model, task)
 
 
 def make_statnn(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> StatNN:
@@ -82,14 +79,9 @@ def make_weight_space_classifier(
     is_normalised: bool,
     hidden_dims: Sequence[int],
     dropout: float,
-) -> GraphModel:
+) -> nn.Module:
     """A DWSNet or NFN (as yet without template and statistics), and its invariant head."""
-    if len(task.templates) != 1:
-        raise NNGraphsError(
-            "make a DWSNet or NFN, whose layers belong to an architecture",
-            found=f"the networks of the zoo are of {len(task.templates)} architectures.",
-            do="Choose an encoder of graphs, or a zoo of one architecture.",
-        )
+    _check_alike(task, "make a DWSNet or NFN, whose layers belong to an architecture")
     encoder = encoder(task.templates[0], task.statistics() if is_normalised else None)
     head = InvariantHead(
         encoder.spaces,
@@ -98,4 +90,21 @@ def make_weight_space_classifier(
         dropout=dropout,
         out_dim=task.out_dim,
     )
-    return GraphModel(encoder, head)
+    return _of_stacks(GraphModel(encoder, head), task)
+
+
+def _check_alike(task: Task, asked: str) -> None:
+    """Makes sure that the networks of a task differ in their activations at most."""
+    if not are_alike(task.templates):
+        raise NNGraphsError(
+            asked,
+            found=f"the networks of the zoo are of {len(task.templates)} architectures.",
+            do="Choose an encoder of graphs, or a zoo of one architecture.",
+        )
+
+
+def _of_stacks(model: nn.Module, task: Task) -> nn.Module:
+    """The model, fed with stacks where networks of several activations come as batches."""
+    if len(task.templates) == 1:
+        return model
+    return nn.Sequential(AsStack(task.templates[0]), model)

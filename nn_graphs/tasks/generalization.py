@@ -24,6 +24,8 @@ from nn_graphs.metrics import (
 from nn_graphs.tasks.task import Task
 from nn_graphs.zoos.zoo import Zoo
 
+NEARLY = 1e-6
+
 
 class Generalization(Task):
     """Predicts the column `label` of a zoo, an accuracy from 0 to 1.
@@ -78,6 +80,10 @@ class Generalization(Task):
     def predictions(self, outputs: Float[Tensor, "B 1"]) -> Float[Tensor, "B"]:
         """The accuracies that a model's outputs mean."""
         return outputs.squeeze(-1).sigmoid()
+
+    def outputs_for(self, predictions: Float[Tensor, "B"]) -> Float[Tensor, "B 1"]:
+        """The inverse; predicted accuracies outside of 0 to 1 are taken for nearly 0 or 1."""
+        return predictions.clamp(NEARLY, 1 - NEARLY).logit().unsqueeze(-1)
 
     def loss(self, outputs: Float[Tensor, "B 1"], labels: Float[Tensor, "B"]) -> Tensor:
         if self.loss_name == "bce":

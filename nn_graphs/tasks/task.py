@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
@@ -49,6 +50,10 @@ class Task(ABC):
     @abstractmethod
     def metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
         """Metrics of all outputs of a split, by name; `metric` is one of them."""
+
+    def outputs_for(self, predictions: Float[Tensor, "N"]) -> Float[Tensor, "N 1"]:
+        """The outputs that mean these labels, for models that predict numbers themselves."""
+        return predictions.unsqueeze(-1)
 
     def dataset(self, split: Literal["train", "val"]) -> GraphDataset:
         """The networks of a split that may be used for training or choosing."""

@@ -17,7 +17,9 @@ from nn_graphs.zoos.zoo import Zoo
 from tests.zoos.readers.small_cnns import write_zoo
 
 FOLDER = EXPERIMENTS / "cnn_generalization"
+PUBLISHED = ("zoo=small_cnn_zoo_cifar10",)
 TINY = (
+    *PUBLISHED,
     "encoder.model.hidden_dims=[8]",
     "trainer.num_epochs=2",
     "trainer.batch_size=8",
@@ -34,7 +36,7 @@ def run_main(tmp_path, monkeypatch):
     monkeypatch.chdir(FOLDER)
     files = write_zoo(tmp_path / "small_cnn_zoo_cifar10", 40)
 
-    def run(*overrides: str):
+    def run(*overrides: str, tiny: tuple[str, ...] = TINY):
         arguments = (
             f"data_root={tmp_path}",
             f"hydra.run.dir={tmp_path / 'run'}",
@@ -43,7 +45,7 @@ def run_main(tmp_path, monkeypatch):
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
         )
-        monkeypatch.setattr(sys, "argv", ["main.py", *arguments, *TINY, *overrides])
+        monkeypatch.setattr(sys, "argv", ["main.py", *arguments, *tiny, *overrides])
         monkeypatch.setattr(sys, "path", [*sys.path])
         runpy.run_path(str(FOLDER / "main.py"), run_name="__main__")
         return tmp_path
@@ -76,4 +78,35 @@ def test_neural_graphs_of_both_activations(run_main):
     place = run_main("encoder.model.encoder.dim=4", "encoder.model.encoder.num_layers=2")
     outcome = json.loads((place / "run" / "outcome.json").read_text())
     assert -1 <= outcome["test"]["tau"] <= outcome["test"]["tau_ceiling"]
+    assert len(np.load(place / "run" / "test_outputs.npz")["labels"]) == 20
+
+
+def test_boosted_trees_like_any_other(run_main):
+    tiny = ("encoder.fit_and_test.settings.num_trees=10", *PUBLISHED)
+    place = run_main("encoder=boosted_trees", tiny=tiny)
+    outcome = json.loads((place / "run" / "outcome.json").read_text())
+    rows = read_results(place / "results.csv").set_index("metric")
+    assert rows.loc["test/tau", "value"] == round(outcome["test"]["tau"], 4)
+    assert set(rows["model"]) == {"boosted_trees"}
+    for name in ("learning_curves.png", "predictions.png"):
+        assert (place / "run" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_boosted_trees_see_no_augmentation(run_main):
+    with pytest.raises(SystemExit, match="augmentation=none"):
+        run_main("encoder=boosted_trees", "augmentation=weights", tiny=PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    "encoder", [("nfn_hnp_small", "encoder.model.encoder.dims=[4]"), ("flat_mlp",)]
+)
+def test_models_of_one_architecture_on_both_activations(run_main, encoder):
+    name, *options = encoder
+    place = run_main(f"encoder={name}", *options)
+    assert len(np.load(place / "run" / "test_outputs.npz")["labels"]) == 20
+
+
+@pytest.mark.parametrize("encoder", ["ng_gnn_cnn_small", "ng_t_cnn_small"])
+def test_encoders_for_a_cpu(run_main, encoder):
+    place = run_main(f"encoder={encoder}", "encoder.model.encoder.num_layers=2")
     assert len(np.load(place / "run" / "test_outputs.npz")["labels"]) == 20

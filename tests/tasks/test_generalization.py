@@ -45,6 +45,16 @@ def test_splits_labels_and_one_look_at_the_test(raises_saying):
         task.open_test()
 
 
+def test_outputs_for_accuracies():
+    task, accuracies = Generalization(cnn_zoo()), torch.tensor([0.02, 0.5, 0.999])
+    torch.testing.assert_close(task.predictions(task.outputs_for(accuracies)), accuracies)
+    beyond = task.outputs_for(torch.tensor([-0.1, 1.2]))
+    assert beyond.isfinite().all()
+    torch.testing.assert_close(
+        task.predictions(beyond), torch.tensor([0.0, 1.0]), atol=2e-6, rtol=0
+    )
+
+
 def test_a_run_in_two_splits(raises_saying):
     runs = np.arange(24) // 2
     runs[12] = 5  # a checkpoint of the last training run, in val
