@@ -26,6 +26,7 @@ from torch import Tensor
 from nn_graphs.datasets import ImageDataset
 from nn_graphs.memory import keep_freed_memory
 from nn_graphs.networks.classifiers.chunks import Chunk, train_chunks
+from nn_graphs.networks.classifiers.data import Orders
 from nn_graphs.networks.classifiers.spec_model import SpecModel
 from nn_graphs.networks.classifiers.training import Checkpoint, Plan, Recipe
 from nn_graphs.networks.spec import NetworkSpec
@@ -104,8 +105,8 @@ def make_cnn_zoo(
         is_compiled: compile the training step where a compiler exists; None: where it pays.
 
     Raises:
-        NNGraphsError: parts of another zoo lie at `path`, the data set cannot be read, or images
-            are too small for the networks.
+        NNGraphsError: parts of another zoo lie at `path`, the data set cannot be read, images are
+            too small for the networks, or a network sees less than a batch; before the work begins.
     """
     path = Path(path)
     images = recipe.images.load(data_root)
@@ -116,6 +117,8 @@ def make_cnn_zoo(
     chunks = runs.chunks(
         num_pixels=height * width, batch_size=recipe.batch_size, chunk_size=chunk_size
     )
+    shares = runs.table["train_fraction"].unique().tolist()
+    Orders(data.num_train, fractions=shares, seeds=[0] * len(shares), batch_size=recipe.batch_size)
     begun_with = {**dataclasses.asdict(recipe), "chunk_size": chunk_size}
     shards = Shards.open(path, begun_with, num_networks=len(chunks), shard_size=1)
     is_compiled = recipe.compiles if is_compiled is None else is_compiled

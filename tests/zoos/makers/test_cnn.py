@@ -256,6 +256,12 @@ def test_images_that_are_too_small(tmp_path, raises_saying):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_shares_of_the_data_that_are_too_small(tmp_path, raises_saying):
+    with raises_saying(asked="batches of 64", found="of 160", do="smaller batches"):
+        make(replace(SMALL, batch_size=64), tmp_path / "zoo.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_scales_of_images():
     data = IMAGES.labelled(IMAGES.load())
     assert isinstance(data, LabelledData)
