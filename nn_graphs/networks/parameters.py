@@ -88,8 +88,7 @@ class ParameterLayout:
 
     def view(self, params: Float[Tensor, "*batch num_params"], slot: ParameterSlot) -> Tensor:
         """The tensor of one slot, `[*batch, *slot.shape]`, as a view."""
-        flat = params[..., slot.offset : slot.offset + slot.size]
-        return flat.unflatten(-1, slot.shape) if slot.shape else flat.squeeze(-1)
+        return _shaped(params[..., slot.offset : slot.offset + slot.size], slot)
 
     def unflatten(self, params: Float[Tensor, "*batch num_params"]) -> dict[str, Tensor]:
         """`params` as a state dict of views, aliases included.
@@ -103,9 +102,10 @@ class ParameterLayout:
                 found=f"they are {params.shape[-1]} long instead of {self.num_params}.",
                 do="Use the parameters of networks of this architecture.",
             )
+        parts = params.split([slot.size for slot in self.slots], -1)  # one node for gradients
         return {
-            name: self.view(params, slot)
-            for slot in self.slots
+            name: _shaped(part, slot)
+            for slot, part in zip(self.slots, parts, strict=True)
             for name in (slot.name, *slot.aliases)
         }
 
@@ -148,6 +148,10 @@ class ParameterLayout:
                 found=f"{len(faults)} do not fit, the first is {faults[0]}.",
                 do="Use the state dict of a network of this architecture.",
             )
+
+
+def _shaped(flat: Float[Tensor, "*batch size"], slot: ParameterSlot) -> Tensor:
+    return flat.unflatten(-1, slot.shape) if slot.shape else flat.squeeze(-1)
 
 
 def _find(state: Mapping[str, Tensor], slot: ParameterSlot) -> Tensor | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int32
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
@@ -212,8 +212,6 @@ class _Run:
         order = self._orders.epoch(self.epoch).to(self._num_steps.device)
         for number, index in enumerate(order):
             is_active = (number < self._num_steps).unsqueeze(1)
-            keys = self._keys[: len(order[0])]  # one for all where they see the same
-            dropout_key = joined(keys, DROPOUT, self.epoch, number)
             self._step(
                 self._state,
                 self._inputs(index, number),
@@ -222,7 +220,7 @@ class _Run:
                 is_active,
                 self._coefficients,
                 self._dropout,
-                dropout_key,
+                None if self._dropout is None else self._draw_key(index, DROPOUT, number),
             )
             if self._plan.checkpoint_steps:
                 self._keep_steps(number + 1)
@@ -274,8 +272,11 @@ class _Run:
         inputs = self._data.take(index)
         if self._plan.augmentation is None:
             return inputs
-        keys = self._keys[: len(index)]  # one for all where they see the same
-        return self._plan.augmentation(inputs, joined(keys, AUGMENTATION, self.epoch, step))
+        return self._plan.augmentation(inputs, self._draw_key(index, AUGMENTATION, step))
+
+    def _draw_key(self, index: Tensor, purpose: int, step: int) -> Int32[Tensor, "S_or_1"]:
+        """Of the draws of a step; one for all networks where they see the same inputs."""
+        return joined(self._keys[: len(index)], purpose, self.epoch, step)
 
     def _keep_steps(self, number: int) -> None:
         """Keeps the networks that have just taken one of the steps asked for."""
