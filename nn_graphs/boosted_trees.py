@@ -6,7 +6,7 @@ on val, by the task's metric; then test is scored, once.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -46,8 +46,8 @@ class TreeSettings:
         seed: of the draws.
     """
 
-    learning_rates: tuple[float, ...] = (0.05, 0.1)
-    max_leaf_nodes: tuple[int, ...] = (15, 31)
+    learning_rates: Sequence[float] = (0.05, 0.1)
+    max_leaf_nodes: Sequence[int] = (15, 31)
     max_features: float = 1.0
     num_trees: int = 500
     check_every: int = 10
