@@ -15,6 +15,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["nn_graphs", "nn_graphs.*"]),
+    package_data={"": ["*.pyi"]},
     install_requires=[
         "torch>=2.6",
         "torch-geometric>=2.6",
@@ -33,6 +34,7 @@ setup(
         "matplotlib>=3.8",
         "pillow>=10",
         "tqdm>=4.66",
+        "lazy-loader>=0.4",
         "tensorboard>=2.16",
         "jaxtyping>=0.2.34",
         "beartype>=0.18",

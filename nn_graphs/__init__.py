@@ -1,23 +1,9 @@
-"""nn_graphs: learning from the weights of neural networks."""
+"""nn_graphs: learning from the weights of neural networks.
 
-from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.builder import template_from_spec
-from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
-from nn_graphs.graphs.template import GraphTemplate
-from nn_graphs.graphs.trace import trace
-from nn_graphs.networks.spec import ConvSpec, LayerSpec, NetworkSpec
-from nn_graphs.zoos.zoo import Zoo
+What the stub beside this file names is imported when it is first asked for.
+"""
 
-__all__ = [
-    "ConvSpec",
-    "GraphTemplate",
-    "LayerSpec",
-    "NNGraphsError",
-    "NetworkSpec",
-    "NeuralGraph",
-    "NeuralGraphStack",
-    "Zoo",
-    "template_from_spec",
-    "trace",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = "0.1.0"

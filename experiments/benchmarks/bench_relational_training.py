@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--num-graphs", type=int, default=48, help="besides the complete one")
     parser.add_argument("--num-seeds", type=int, default=5)
     parser.add_argument("--num-plain", type=int, default=12, help="networks of the plain way")
-    parser.add_argument("--chunk-size", type=int, default=49, help="networks of a stack")
+    parser.add_argument("--chunk-size", type=int, default=41, help="networks of a stack")
     parser.add_argument("--compile", action="store_true", help="compile the step of stacks")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file to append to")
     options = parser.parse_args()

@@ -8,7 +8,6 @@ shuffled split would mix them.
 """
 
 import numpy as np
-import sklearn.datasets
 
 from nn_graphs.datasets.images import ImageDataset
 
@@ -17,7 +16,9 @@ NUM_TEST = 360
 
 def read_digits() -> ImageDataset:
     """The digits: images `[1797, 8, 8, 1]`, of which the first 1,437 are for training."""
-    digits = sklearn.datasets.load_digits()
+    from sklearn.datasets import load_digits  # slow to import, and seldom needed
+
+    digits = load_digits()
     return ImageDataset(
         name="digits",
         images=digits.images[..., None].astype(np.uint8),

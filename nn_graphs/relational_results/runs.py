@@ -145,7 +145,7 @@ def train_jobs(
     describe: Callable[[], dict[str, str]],
     task: str,
     options: str,
-    chunk_size: int = 49,
+    chunk_size: int = 41,
     num_workers: int | None = None,
 ) -> None:
     """Trains what has no row yet and appends rows as networks are done.

@@ -1,0 +1,12 @@
+from .errors import NNGraphsError as NNGraphsError
+from .graphs.builder import template_from_spec as template_from_spec
+from .graphs.neural_graph import NeuralGraph as NeuralGraph
+from .graphs.neural_graph import NeuralGraphStack as NeuralGraphStack
+from .graphs.template import GraphTemplate as GraphTemplate
+from .graphs.trace import trace as trace
+from .networks.spec import ConvSpec as ConvSpec
+from .networks.spec import LayerSpec as LayerSpec
+from .networks.spec import NetworkSpec as NetworkSpec
+from .zoos.zoo import Zoo as Zoo
+
+__version__: str
