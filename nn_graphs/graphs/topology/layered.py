@@ -67,7 +67,8 @@ class LayeredTopology(Topology):
         return CompleteTopology(
             edge_index,
             graphs.repeat_interleave(num_nodes),
-            num_graphs=num_graphs,
+            graph_size=torch.full_like(graphs, num_nodes),
+            max_nodes=num_nodes,
             has_virtual_node=has_virtual_node,
             num_outputs=self.groups[-1].width,
         )
