@@ -6,6 +6,7 @@ learned inputs.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,10 +59,19 @@ class FourierFeatures(nn.Module):
         self.register_buffer("frequencies", torch.randn(NUM_FREQUENCIES, in_dim) * sigma)
 
     def forward(self, values: Float[Tensor, "*B in_dim"]) -> Float[Tensor, "*B features"]:
-        frequencies = 2 * math.pi * self.frequencies
-        quarter_turn = frequencies.new_full((NUM_FREQUENCIES,), math.pi / 2)
-        turns = torch.cat([quarter_turn, torch.zeros_like(quarter_turn)])  # cos x = sin(x + pi/2)
-        return F.linear(values, frequencies.repeat(2, 1), turns).sin()
+        return fourier_features(values, self.frequencies)
+
+
+def fourier_features(
+    values: Float[Tensor, "*B in_dim"], frequencies: Float[Tensor, "num_frequencies in_dim"]
+) -> Float[Tensor, "*B features"]:
+    """`[cos(2 pi B x), sin(2 pi B x)]` of values x and frequencies B."""
+    quarter_turn = frequencies.new_full((len(frequencies),), math.pi / 2)
+    turns = torch.cat([quarter_turn, torch.zeros_like(quarter_turn)])  # cos x = sin(x + pi/2)
+    frequencies = (2 * math.pi * frequencies).repeat(2, 1)
+    if frequencies.shape[1] == 1:  # no matrix product, which would take a pass of its own
+        return torch.addcmul(turns, values, frequencies.squeeze(1)).sin()
+    return F.linear(values, frequencies, turns).sin()
 
 
 def value_embedding(in_dim: int, out_dim: int, *, sigma: float | None) -> nn.Sequential:
@@ -172,17 +182,12 @@ class GraphFeatures(nn.Module):
 
     def edges(self, graphs: Graphs, topology: Topology) -> EdgeValues:
         weights = self._normalised_weights(graphs)
-        none = torch.zeros_like(weights)
-        own, mirrored = weights, none
-        if self.has_reverse_features:
-            own = torch.cat([weights, none, weights], dim=-1)
-            mirrored = torch.cat([none, weights, weights], dim=-1)
-        fill = self._embed_edges(own.new_zeros(own.shape[-1]))
-        own = self._embed_edges(own)
+        own, mirrored = ((0, 2), (1, 2)) if self.has_reverse_features else ((0,), ())
+        fill = self._embed_edges(weights.new_zeros(weights.shape[-1]), own)
+        own = self._embed_edges(weights, own)
         if not topology.is_bidirectional:
             return topology.join(own, None, fill=fill)
-        is_constant = not self.has_reverse_features
-        mirrored = fill.expand_as(own) if is_constant else self._embed_edges(mirrored)
+        mirrored = self._embed_edges(weights, mirrored) if mirrored else fill.expand_as(own)
         halves = (own, mirrored) if self.weights_on == "forward" else (mirrored, own)
         return topology.join(*halves, fill=fill)
 
@@ -191,11 +196,20 @@ class GraphFeatures(nn.Module):
         forward, backward = topology.split(edges)
         return forward if self.weights_on == "forward" else backward
 
-    def _embed_edges(self, values: Tensor) -> Tensor:
+    def _embed_edges(
+        self, values: Float[Tensor, "*B values"], channels: Sequence[int]
+    ) -> Float[Tensor, "*B edge_dim"]:
+        """Vectors of edges that have their values in these channels, and zeros in the others."""
         *features, linear = self.weight_embedding
-        for feature in features:
-            values = feature(values)
-        return F.linear(values, *compose(self.edge_in.weight, self.edge_in.bias, linear))
+        weight, bias = compose(self.edge_in.weight, self.edge_in.bias, linear)
+        if not features:
+            return F.linear(values, self._columns(weight, channels), bias)
+        frequencies = self._columns(features[0].frequencies, channels)
+        return F.linear(fourier_features(values, frequencies), weight, bias)
+
+    def _columns(self, weight: Float[Tensor, "out_dim in_dim"], channels: Sequence[int]) -> Tensor:
+        """What a linear map of all channels is to values that stand in some of them."""
+        return weight.unflatten(1, (-1, self.dims.num_edge_values))[:, list(channels)].sum(1)
 
     def _normalised_biases(self, graphs: Graphs) -> Float[Tensor, "*B num_nodes 1"]:
         structure = graphs.structure

@@ -15,6 +15,7 @@ from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
 from nn_graphs.zoos.batches import LabelledGraphs
 
 CACHE_VALUES = 1_200_000  # numbers that a processor keeps near while it works on them
+COMPILED_CACHE_VALUES = 300_000  # the same where little else than these is read and written
 
 
 def accumulate_gradients(
@@ -37,10 +38,12 @@ def accumulate_gradients(
         backward: what to call with the share of the loss that a chunk has.
     """
     graphs, labels = batch
+    if compiled is not None:
+        _prepare_to_compile(graphs)
     if chunk_size is not None:
         sizes = _equal_sizes(len(labels), chunk_size)
     else:
-        sizes = [len(labels)] if compiled else default_chunk_sizes(model, graphs)
+        sizes = default_chunk_sizes(model, graphs, is_compiled=compiled is not None)
     total = torch.zeros((), device=labels.device)
     for part, part_labels in zip(split_graphs(graphs, sizes), labels.split(sizes), strict=True):
         is_whole = len(part_labels) == sizes[0]
@@ -51,10 +54,13 @@ def accumulate_gradients(
     return total
 
 
-def default_chunk_sizes(model: nn.Module, graphs: Graphs) -> list[int]:
+def default_chunk_sizes(
+    model: nn.Module, graphs: Graphs, *, is_compiled: bool = False
+) -> list[int]:
     """How many networks go through a model together: as many as stay in a processor's cache.
 
-    All of them on an accelerator, or where the model does not tell its `values_per_graph`.
+    All of them on an accelerator, or where the model does not tell its `values_per_graph`, or where
+    graphs of many architectures meet a model compiled for fixed shapes.
     """
     count = getattr(model, "values_per_graph", None)
     whole = [graphs.num_graphs]
@@ -64,7 +70,10 @@ def default_chunk_sizes(model: nn.Module, graphs: Graphs) -> list[int]:
     if values is None:
         return whole
     if isinstance(graphs, NeuralGraphStack):
-        return _equal_sizes(graphs.num_graphs, max(1, CACHE_VALUES // values))
+        held = COMPILED_CACHE_VALUES if is_compiled else CACHE_VALUES
+        return _equal_sizes(graphs.num_graphs, max(1, held // values))
+    if is_compiled:
+        return whole
     chunk = (values.cumsum(0) - 1) // CACHE_VALUES
     return chunk.unique_consecutive(return_counts=True)[1].tolist()
 
@@ -77,6 +86,12 @@ def split_graphs(graphs: Graphs, sizes: list[int]) -> list[Graphs]:
         return graphs.split(sizes[0])
     stops = torch.tensor(sizes).cumsum(0).tolist()
     return [_part(graphs, stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
+
+
+def _prepare_to_compile(graphs: Graphs) -> None:
+    """Has a template make what it remembers, which is no part of what is compiled."""
+    if isinstance(graphs, NeuralGraphStack) and graphs.template.has_regular_blocks:
+        _ = graphs.topology
 
 
 def _equal_sizes(total: int, size: int) -> list[int]:

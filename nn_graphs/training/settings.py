@@ -16,8 +16,8 @@ class TrainingSettings:
         num_epochs: passes over the training split.
         batch_size: networks per step.
         chunk_size: networks per forward and backward pass of a step; their gradients add up to
-            those of the batch. None: the whole batch on an accelerator or compiled; else, where
-            the model tells its `values_per_graph`, as many as stay in the processor's cache.
+            those of the batch. None: the whole batch on an accelerator; else, where the model tells
+            its `values_per_graph`, as many as stay in the processor's cache.
         is_compiled: compile the training step of whole chunks (torch.compile), which takes a minute
             or so at the start; what is left over, and validation, run eagerly.
         learning_rate, weight_decay: of AdamW with amsgrad.

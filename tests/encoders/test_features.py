@@ -62,8 +62,8 @@ def test_directed_edges_know_the_weights_of_their_own_direction(weights_on, has_
     weights, none = stack.edge_features, torch.zeros_like(stack.edge_features)
     channels = [weights, none, weights] if has_reverse else [weights]
     mirrored = [none, weights, weights] if has_reverse else [none]
-    own = features._embed_edges(torch.cat(channels, dim=-1))
-    other = features._embed_edges(torch.cat(mirrored, dim=-1))
+    own = features.edge_in(features.weight_embedding(torch.cat(channels, dim=-1)))
+    other = features.edge_in(features.weight_embedding(torch.cat(mirrored, dim=-1)))
     forward, backward = topology.split(edges)
     assert_close(forward, own if weights_on == "forward" else other)
     assert_close(backward, own if weights_on == "backward" else other)
@@ -147,6 +147,6 @@ def test_skips_are_edges_of_their_constant():
         features.edges(stack, stack.topology.bidirectional)
     )
     is_constant = template.structure().edge_kind_id != 0
-    one = features._embed_edges(torch.ones(1, dtype=torch.float64))
+    one = features.edge_in(features.weight_embedding(torch.ones(1, dtype=torch.float64)))
     assert is_constant.sum() == 4 + 2 + 3
     assert_close(forward[:, is_constant], one.expand(2, 9, -1))

@@ -121,7 +121,7 @@ class Topology(ABC):
 
     def softmax(self, scores: EdgeValues) -> EdgeValues:
         """Softmax over all messages that reach a neuron."""
-        largest = self.reduce_max(tuple(part.detach() for part in scores))
+        largest = self.reduce_max(scores).detach()
         weights = self._present(on_edges(torch.sub, scores, self.targets(largest)))
         weights = self._present(on_edges(torch.exp, weights))
         total = self.reduce_sum(weights).clamp_min(1e-30)

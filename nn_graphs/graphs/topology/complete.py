@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
-from torch_geometric.utils import to_dense_batch
 
 from nn_graphs.graphs.topology.base import EdgeValues, NodeValues, Topology
 
@@ -17,9 +16,15 @@ class CompleteTopology(Topology):
     The value of an edge as the graph has it lies where its target receives, that of the reversed
     edge where its source does.
 
-    With `has_virtual_node` every graph has one more node, number 0 of `[B, max_nodes, dim]`, that
-    is no neuron: pairs with it begin as zeros, and `flatten` leaves it out. `num_outputs` is given
-    where all graphs are of one size (so that there is no padding) and end in so many outputs.
+    Args:
+        edge_index: ends of the edges, as numbers of neurons over all graphs.
+        graph_id: the graph of each neuron; neurons of a graph stand together, graphs in order.
+        graph_size: neurons of each graph.
+        max_nodes: the largest of these.
+        has_virtual_node: every graph has one more node, number 0 of `[B, max_nodes, dim]`, that is
+            no neuron: pairs with it begin as zeros, and `flatten` leaves it out.
+        num_outputs: given where all graphs are of one size (so that there is no padding) and end in
+            so many outputs.
     """
 
     is_bidirectional = True
@@ -29,25 +34,23 @@ class CompleteTopology(Topology):
         edge_index: Int[Tensor, "2 *B num_edges"],
         graph_id: Int[Tensor, "num_nodes"],
         *,
-        num_graphs: int,
+        graph_size: Int[Tensor, "num_graphs"],
+        max_nodes: int,
         has_virtual_node: bool = False,
         num_outputs: int | None = None,
     ):
         self.num_outputs = num_outputs
         self.has_padding = num_outputs is None
-        numbers = torch.arange(len(graph_id), device=graph_id.device).unsqueeze(1)
-        dense, is_neuron = to_dense_batch(numbers, graph_id, batch_size=num_graphs)
-        numbers = dense[is_neuron].squeeze(1)
-        is_real = is_neuron
-        if has_virtual_node:
-            is_neuron, is_real = (pad(is_neuron, (1, 0), value=value) for value in (False, True))
-        self.num_graphs, self.max_nodes = is_real.shape
         self.graph_id, self.has_virtual_node = graph_id, has_virtual_node
-        self.place = torch.empty_like(graph_id)  # of a neuron in the padded layout
-        self.place[numbers] = is_neuron.flatten().nonzero().squeeze(1)
+        self.num_graphs, self.max_nodes = len(graph_size), max_nodes + has_virtual_node
+        start = graph_size.cumsum(0) - graph_size
+        number = torch.arange(len(graph_id), device=graph_id.device) - start[graph_id]
+        self.place = graph_id * self.max_nodes + number + has_virtual_node  # in the padded layout
         source, target = self.place[edge_index]
         self.forward_pair = target * self.max_nodes + source % self.max_nodes
         self.backward_pair = source * self.max_nodes + target % self.max_nodes
+        places = torch.arange(self.max_nodes, device=graph_id.device)
+        is_real = places < graph_size.unsqueeze(1) + has_virtual_node
         self.is_real: Bool[Tensor, "B max_nodes 1"] = is_real.unsqueeze(-1)
         self.is_pair: Bool[Tensor, "B receivers senders 1"] = self.is_real.unsqueeze(
             2

@@ -42,10 +42,12 @@ class EdgeListTopology(Topology):
 
     def complete(self, num_graphs: int, *, has_virtual_node: bool = False) -> "CompleteTopology":
         """All pairs of the neurons of each graph."""
+        graph_size = torch.bincount(self.graph_id, minlength=num_graphs)
         return CompleteTopology(
             self.structure.edge_index,
             self.graph_id,
-            num_graphs=num_graphs,
+            graph_size=graph_size,
+            max_nodes=int(graph_size.max()),
             has_virtual_node=has_virtual_node,
         )
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,6 +40,7 @@ class LayeredTopology(Topology):
         self.is_bidirectional = is_bidirectional
         directions = (False, True) if is_bidirectional else (False,)
         self._set_parts([Messages(block, back) for back in directions for block in blocks])
+        self._into_outputs = self._restricted()
         self.bidirectional = (
             self
             if is_bidirectional
@@ -67,7 +67,8 @@ class LayeredTopology(Topology):
         return CompleteTopology(
             edge_index,
             graphs.repeat_interleave(num_nodes),
-            num_graphs=num_graphs,
+            graph_size=torch.full_like(graphs, num_nodes),
+            max_nodes=num_nodes,
             has_virtual_node=has_virtual_node,
             num_outputs=self.groups[-1].width,
         )
@@ -75,8 +76,7 @@ class LayeredTopology(Topology):
     def into_outputs(self) -> "LayeredTopology":
         return self._into_outputs
 
-    @cached_property
-    def _into_outputs(self) -> "LayeredTopology":
+    def _restricted(self) -> "LayeredTopology":
         restricted = object.__new__(LayeredTopology)
         vars(restricted).update({name: vars(self)[name] for name in _SHARED})
         last = len(self.groups) - 1  # templates put the outputs last

@@ -23,12 +23,12 @@ def group_sum(parts: Sequence[Tensor], axes: Axes, width: int) -> Float[Tensor, 
 
 def group_max(parts: Sequence[Tensor], axes: Axes, width: int) -> Float[Tensor, "B width dim"]:
     """The largest message; tied ones share the gradient evenly."""
-    return _Extreme.apply(_largest, axes, width, *parts)
+    return _Extreme.apply(True, axes, width, *parts)
 
 
 def group_min(parts: Sequence[Tensor], axes: Axes, width: int) -> Float[Tensor, "B width dim"]:
     """The smallest message; tied ones share the gradient evenly."""
-    return _Extreme.apply(_smallest, axes, width, *parts)
+    return _Extreme.apply(False, axes, width, *parts)
 
 
 def _largest(parts: Sequence[Tensor], axes: Axes, width: int) -> Tensor:
@@ -69,9 +69,11 @@ def _wins(extreme: Tensor, parts: Sequence[Tensor], axes: Axes) -> list[Tensor]:
 
 
 class _Extreme(torch.autograd.Function):
+    """Called with whether the largest is sought, the parts' axes, the group's width, the parts."""
+
     @staticmethod
-    def forward(ctx, find, axes, width, *parts):
-        extreme = find(parts, axes, width)
+    def forward(ctx, is_largest, axes, width, *parts):
+        extreme = (_largest if is_largest else _smallest)(parts, axes, width)
         ctx.axes = axes
         ctx.save_for_backward(extreme, *parts)
         return extreme
