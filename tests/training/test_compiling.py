@@ -17,7 +17,14 @@ from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.training import accumulate_gradients
 from tests.toy_zoos import SMALL
 
-TRANSFORMER = {"node_dim": 8, "edge_dim": 8, "attention_dim": 8, "num_heads": 2, "num_layers": 2, "dropout": 0.0}
+TRANSFORMER = {
+    "node_dim": 8,
+    "edge_dim": 8,
+    "attention_dim": 8,
+    "num_heads": 2,
+    "num_layers": 2,
+    "dropout": 0.0,
+}
 ENCODERS = {
     "gnn": lambda templates: NGGNN(templates, dim=8, num_layers=2, dropout=0.0),
     "all_pairs": lambda templates: NGT(templates, attention="all_pairs", **TRANSFORMER),
@@ -29,7 +36,9 @@ def test_encoders_compile_as_one_graph():
     """In a process of its own: functions whose shapes are checked cannot be compiled."""
     program = "from tests.training.test_compiling import compile_all; compile_all()"
     root = Path(__file__).parents[2]
-    found = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True
+    )
     assert found.returncode == 0, found.stderr
 
 
