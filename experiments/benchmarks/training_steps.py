@@ -22,6 +22,7 @@ from support.benchmarks import device_name
 from support.paths import EXPERIMENTS
 from torch import Tensor, nn
 
+from nn_graphs.memory import keep_freed_memory
 from nn_graphs.networks.fitting import CompiledIfPossible
 from nn_graphs.networks.inr import PRESETS
 from nn_graphs.tasks.inr_classification import INRClassification
@@ -110,6 +111,7 @@ def prepare_step(setting: StepSetting) -> Callable[[], float]:
     if setting.variant in PLAIN:
         compute = _plain_gradients(model, task.loss, batch, device)
     else:
+        keep_freed_memory()  # as training does
         compiled = CompiledIfPossible(model) if setting.is_compiled else None
         compute = _our_gradients(model, task.loss, batch, device, compiled)
     is_mixed = setting.precision == "bf16-mixed"

@@ -14,8 +14,8 @@ from nn_graphs.encoders.features import Graphs
 from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
 from nn_graphs.zoos.batches import LabelledGraphs
 
-CACHE_VALUES = 1_200_000  # numbers that a processor keeps near while it works on them
-COMPILED_CACHE_VALUES = 300_000  # the same where little else than these is read and written
+CACHE_VALUES = 600_000  # numbers that a core keeps near while it works on them
+COMPILED_CACHE_VALUES = 300_000  # the same for a compiled model, which needs no large chunks
 
 
 def accumulate_gradients(
@@ -69,12 +69,12 @@ def default_chunk_sizes(
     values = count(*_num_nodes_and_edges(graphs))
     if values is None:
         return whole
+    held = torch.get_num_threads() * (COMPILED_CACHE_VALUES if is_compiled else CACHE_VALUES)
     if isinstance(graphs, NeuralGraphStack):
-        held = COMPILED_CACHE_VALUES if is_compiled else CACHE_VALUES
         return _equal_sizes(graphs.num_graphs, max(1, held // values))
     if is_compiled:
         return whole
-    chunk = (values.cumsum(0) - 1) // CACHE_VALUES
+    chunk = (values.cumsum(0) - 1) // held
     return chunk.unique_consecutive(return_counts=True)[1].tolist()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import lightning as L
 from torch import nn
 
+from nn_graphs.memory import keep_freed_memory
 from nn_graphs.tasks.task import Task
 from nn_graphs.training.loading import make_loader
 from nn_graphs.training.module import SupervisedModule
@@ -39,6 +40,7 @@ def train_and_test(
     if finished is not None:
         return finished
     L.seed_everything(settings.seed, verbose=False)
+    keep_freed_memory()
     module = SupervisedModule(model, task, settings, folder, augmentation)
     with without_advice():
         trainer = make_trainer(task, settings, folder)

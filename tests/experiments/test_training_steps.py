@@ -10,6 +10,7 @@ from benchmarks import bench_scaling
 from benchmarks.bench_encoder_step import measure_apart
 from benchmarks.bench_epoch import Stopwatch, computation_timed
 from benchmarks.bench_scaling import exponent, fitted_exponents, plot_curves
+from benchmarks.bench_step_floors import count_work
 from benchmarks.training_steps import (
     VARIANTS,
     StepCost,
@@ -140,3 +141,9 @@ def test_figure_has_the_curves_of_both_axes(table):
     assert [len(line.get_xdata()) for line in batch_axes.get_lines()] == [2, 2]
     assert sorted(len(line.get_xdata()) for line in width_axes.get_lines()) == [2, 3]
     assert width_axes.get_xscale() == width_axes.get_yscale() == "log"
+
+
+@pytest.mark.parametrize("plain, ours", [("gnn_published", "gnn"), (VARIANTS[1], VARIANTS[3])])
+def test_less_work_than_the_published_code(plain, ours):
+    theirs, own = (count_work(StepSetting(name, LAYOUT, batch_size=2)) for name in (plain, ours))
+    assert all(0 < less < more for less, more in zip(own, theirs, strict=True))

@@ -1,0 +1,52 @@
+"""How much work is a training step? Counted, not timed, so that a busy machine does not matter.
+
+    python bench_step_floors.py
+
+Of each variant, forward, backward and optimizer: floating-point operations of the matrix products,
+and bytes that eager operations read and write, views left out. Matrix products at the speed of the
+machine are a floor: it would be reached if all else were done in the caches beside them.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.training_steps import VARIANTS, StepSetting, prepare_step
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+
+class TrafficCounter(TorchDispatchMode):
+    """Counts the bytes that operations read and write while it is on; views are free."""
+
+    def __init__(self):
+        super().__init__()
+        self.num_bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        if not function.is_view:
+            touched = tree_leaves((args, kwargs, found))
+            self.num_bytes += sum(value.nbytes for value in touched if isinstance(value, Tensor))
+        return found
+
+
+def count_work(setting: StepSetting) -> tuple[int, int]:
+    """Floating-point operations of matrix products, and bytes moved, of one training step."""
+    step = prepare_step(setting)
+    with FlopCounterMode(display=False) as flops, TrafficCounter() as traffic:
+        step()
+    return flops.get_total_flops(), traffic.num_bytes
+
+
+def main() -> None:
+    for variant in VARIANTS:
+        num_operations, num_bytes = count_work(StepSetting(variant))
+        print(f"{variant}: {num_operations / 1e9:.1f} GFLOP, {num_bytes / 1e9:.1f} GB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
