@@ -7,6 +7,7 @@ and bytes that eager operations read and write, views left out. Matrix products 
 machine are a floor: it would be reached if all else were done in the caches beside them.
 """
 
+import argparse
 import sys
 from itertools import chain
 from pathlib import Path
@@ -15,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.bench_encoder_step import COMPARED
 from benchmarks.training_steps import VARIANTS, StepSetting, prepare_step
-from support.benchmarks import record
+from support.benchmarks import RESULTS, record
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -46,16 +47,28 @@ def count_work(setting: StepSetting) -> tuple[int, int]:
 
 
 def main() -> None:
-    work = {variant: count_work(StepSetting(variant)) for variant in VARIANTS}
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--layer-layout", default="2-32-32-1", help="widths of the networks")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file to append to")
+    options = parser.parse_args()
+    layout = tuple(map(int, options.layer_layout.split("-")))
+    work = {
+        variant: count_work(StepSetting(variant, layout, options.batch_size))
+        for variant in VARIANTS
+    }
     for question, plain, ours in chain.from_iterable(COMPARED.values()):
         for place, (what, unit) in enumerate((("matrix products", "GFLOP"), ("bytes moved", "GB"))):
             record(
                 f"{what} in a training step of {question}",
-                setting="2-32-32-1, batch 64, published settings",
+                setting=f"{options.layer_layout}, batch {options.batch_size}, published settings",
                 unit=unit,
                 plain=work[plain][place] / 1e9,
                 ours=work[ours][place] / 1e9,
                 remark="Counted, not timed.",
+                results=options.results,
             )
 
 

@@ -78,7 +78,7 @@ def record(
     )
     append_rows(results, [row])
     print(f"{question} ({setting}): plain {row.plain} {unit}, ours {row.ours} {unit}")
-    compared = "times less" if unit == "GB" else "times as fast"
+    compared = "times less" if unit in ("GB", "GFLOP") else "times as fast"
     print(f"  {row.ratio} {compared}. {remark}")
 
 

@@ -28,6 +28,7 @@ TINY = {
         "bench_relational_training.py": "--num-graphs 2 --num-seeds 2 --num-plain 2 --num-epochs 1",
         "bench_scaling.py": "--curves transformer_edges transformer_all_pairs --batch-sizes 1 2 "
         "--widths 4 8 --fixed-width 4 --fixed-batch-size 1 --num-steps 1 --in-one-process",
+        "bench_step_floors.py": "--layer-layout 2-4-4-1 --batch-size 2",
         "bench_zoo_reading.py": "--num-networks 20",
     }.items()
 }
@@ -81,7 +82,10 @@ def test_script_writes_rows(outputs, script):
         ratio = row["ours"] / row["plain"] if is_rate else row["plain"] / row["ours"]
         assert row["ratio"] == pytest.approx(ratio, rel=0.02)
         assert row["command"].startswith(f"python {script} {' '.join(TINY[script])}")
-        assert f"{row['ratio']} times {'less' if row['unit'] == 'GB' else 'as fast'}" in output
+        assert (
+            f"{row['ratio']} times {'less' if row['unit'] in ('GB', 'GFLOP') else 'as fast'}"
+            in output
+        )
 
 
 def test_fitting_compares_the_same_images_and_leaves_out_what_is_missing(outputs):
