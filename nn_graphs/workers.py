@@ -7,6 +7,7 @@ other, two processes with a part each don't.
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +47,7 @@ def work_off(
         for part in parts:
             on_done(part, work(part, bar))
         return
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(start_method())
     reports: SimpleQueue = context.SimpleQueue()
     pool = ProcessPoolExecutor(num_workers, context, initializer=_begin, initargs=(work, reports))
     try:
@@ -57,6 +58,14 @@ def work_off(
             process.terminate()
         raise
     pool.shutdown()
+
+
+def start_method() -> str:
+    """Forked processes need not import everything again, which takes longer than small zoos do.
+
+    With a GPU there may be threads of the driver and of autograd, which do not survive a fork.
+    """
+    return "spawn" if sys.platform != "linux" or torch.cuda.is_available() else "fork"
 
 
 def default_num_workers(num_parts: int, device: torch.device) -> int:

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.gradients import with_gradient
 
 logger = logging.getLogger(__name__)
 
@@ -230,7 +231,7 @@ def _make_step(
         losses = loss_fn(params, data)
         return losses.sum(), losses
 
-    gradient_fn = torch.func.grad(total_loss, has_aux=True)
+    gradient_fn = with_gradient(total_loss)
 
     def step(params, first, second, steps, is_active, losses, learning_rate, data):
         gradient, new_losses = gradient_fn(params, data)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int32
 from torch import Tensor
 
@@ -58,41 +59,35 @@ class StackedModel(Protocol):
 
 
 def linear(
-    inputs: Float[Tensor, "S_or_1 B in"], weight: Float[Tensor, "S out in"]
-) -> Float[Tensor, "S B out"]:
-    """Each network's linear map, without bias."""
+    inputs: Float[Tensor, "S_or_1 in B"], weight: Float[Tensor, "S out in"]
+) -> Float[Tensor, "S out B"]:
+    """Each network's linear map, without bias; what a channel holds lies together."""
     if len(inputs) > 1 or len(weight) == 1:
-        return inputs @ weight.mT
-    outputs = inputs[0] @ weight.flatten(0, 1).mT  # one product where all see the same
-    return outputs.unflatten(1, weight.shape[:2]).transpose(0, 1)
+        return weight @ inputs
+    outputs = weight.flatten(0, 1) @ inputs[0]  # one product where all see the same
+    return outputs.unflatten(0, weight.shape[:2])
 
 
 def batch_norm(
-    values: Float[Tensor, "S B channels *side"],
+    values: Float[Tensor, "S channels B"],
     weight: Float[Tensor, "S channels"],
     bias: Float[Tensor, "S channels"],
     mean: Float[Tensor, "S channels"],
     variance: Float[Tensor, "S channels"],
     *,
     is_training: bool,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> tuple[Tensor, Float[Tensor, "S channels"], Float[Tensor, "S channels"]]:
-    """Batch norm (Ioffe & Szegedy, ICML 2015) of a stack, as torch computes it.
+) -> tuple[Float[Tensor, "S channels B"], Float[Tensor, "S channels"], Float[Tensor, "S channels"]]:
+    """Batch norm (Ioffe & Szegedy, ICML 2015): the channels of all networks are those of one.
 
     Returns:
         The values, and running mean and variance as they are afterwards.
     """
-    shape = (len(weight), 1, -1, *[1] * (values.dim() - 3))
-    if is_training:
-        axes = (1, *range(3, values.dim()))
-        batch_mean = values.mean(axes)
-        centred = values - batch_mean.reshape(shape)
-        used_variance = (centred * centred).mean(axes)
-        count = values.numel() // (values.shape[0] * values.shape[2])
-        mean = mean + momentum * (batch_mean - mean)
-        variance = variance + momentum * (used_variance * count / (count - 1) - variance)
-    else:
-        centred, used_variance = values - mean.reshape(shape), variance
-    scale = weight * (used_variance + eps).rsqrt()
-    return torch.addcmul(bias.reshape(shape), centred, scale.reshape(shape)), mean, variance
+    statistics = [one.clone(memory_format=torch.contiguous_format) for one in (mean, variance)]
+    normalised = F.batch_norm(
+        values.flatten(0, 1).unsqueeze(0),
+        *(one.flatten() for one in statistics),
+        weight.flatten(),
+        bias.flatten(),
+        training=is_training,
+    )
+    return normalised.reshape(values.shape), *statistics

@@ -104,9 +104,10 @@ def _plain_update(
     rate: Tensor,
     c: Coefficients,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    gradient = gradient + c.coupled * params
-    first = c.decay_1 * first + c.fresh * gradient
-    return params - rate * (c.now * gradient + c.then * first), first, second
+    gradient = torch.addcmul(gradient, c.coupled, params)
+    first = torch.addcmul(gradient, c.decay_1, first)  # `fresh` is 1
+    move = torch.addcmul(c.now * gradient, c.then, first)
+    return torch.addcmul(params, rate, move, value=-1), first, second
 
 
 def _adaptive_update(

@@ -3,6 +3,8 @@
 The plain way, with torch's own optimizers; on a GPU in mixed precision.
 """
 
+from collections.abc import Iterable, Iterator
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -42,29 +44,61 @@ def train_module(
         seeds=[recipe.seed],
         batch_size=plan.batch_size,
     )
-    device = data.device
-    key = network_keys([recipe.seed], device)
+    key = network_keys([recipe.seed], data.device)
+
+    def batches(epoch: int, number: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        order = orders.epoch(epoch)[:number, 0]
+        drawn = data.training_batches(order, seed=recipe.seed, epoch=epoch)
+        for step, (inputs, labels) in enumerate(drawn):
+            if plan.augmentation is not None:
+                keys = joined(key, AUGMENTATION, epoch, step)
+                inputs = plan.augmentation(inputs[None], keys)[0]
+            yield inputs, labels
+
     for epoch in range(plan.num_epochs):
         module.train()
         rate = recipe.optimizer.learning_rate * recipe.schedule.at(epoch, plan.num_epochs)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        order = orders.epoch(epoch)[:, 0]
-        batches = data.training_batches(order, seed=recipe.seed, epoch=epoch)
-        for number, (inputs, labels) in enumerate(batches):
-            if plan.augmentation is not None:
-                keys = joined(key, AUGMENTATION, epoch, number)
-                inputs = plan.augmentation(inputs[None], keys)[0]
+        for inputs, labels in batches(epoch):
             optimizer.zero_grad()
-            with _precision(device):
+            with _precision(data.device):
                 loss = F.cross_entropy(module(inputs), labels)
             loss.backward()
             optimizer.step()
         if progress is not None:
             progress.advance(1, {"loss": f"{loss.item():.3f}"})
+    if plan.num_norm_inputs:
+        number = -(-plan.num_norm_inputs // plan.batch_size)
+        measure_norms(module, (inputs for inputs, _ in batches(plan.num_epochs, number)))
     seen = orders.membership()[0].nonzero()[:, 0]
     test = torch.arange(data.num_train, data.num_all)
     return Scores(*torch.cat([_score(module, data, places) for places in (seen, test)])[:, None])
+
+
+@torch.no_grad()
+def measure_norms(module: nn.Module, batches: Iterable[Float[Tensor, "B c h w"]]) -> None:
+    """Statistics of 2d batch norms measured anew: means of those of some batches, for the weights
+    as they are now.
+
+    "Precise" batch norm of You et al., ICML 2020, who leave all other norms as they are.
+    """
+    norms = [one for one in module.modules() if isinstance(one, nn.BatchNorm2d)]
+    if not norms:
+        return
+    others = [one for one in module.modules() if isinstance(one, nn.BatchNorm1d | nn.BatchNorm3d)]
+    module.train()
+    for other in others:
+        other.eval()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean
+    for inputs in batches:
+        with _precision(inputs.device):
+            module(inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def torch_optimizer(optimizer: Optimizer, module: nn.Module) -> torch.optim.Optimizer:

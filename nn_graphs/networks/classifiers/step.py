@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nn_graphs.networks.classifiers.model import Mode, StackedModel
 from nn_graphs.networks.classifiers.optimizers import make_update
+from nn_graphs.networks.gradients import with_gradient
 
 
 class NetworkState(NamedTuple):
@@ -45,9 +46,7 @@ def cross_entropies(
     logits: Float[Tensor, "S B classes"], labels: Int[Tensor, "S_or_1 B"]
 ) -> Float[Tensor, "S B"]:
     """The loss of every network on every input."""
-    flat = labels.expand(logits.shape[:2]).flatten()
-    losses = F.cross_entropy(logits.flatten(0, 1), flat, reduction="none")
-    return losses.unflatten(0, logits.shape[:2])
+    return F.cross_entropy(logits.mT, labels.expand(logits.shape[:2]), reduction="none")
 
 
 def make_step(
@@ -68,7 +67,7 @@ def make_step(
         losses = cross_entropies(logits, labels).mean(1)
         return losses.sum(), (losses, buffers)
 
-    gradient_fn = torch.func.grad(total_loss, has_aux=True)
+    gradient_fn = with_gradient(total_loss)
 
     def step(
         state: NetworkState, inputs, labels, rate, is_active, coefficients, dropout, dropout_key

@@ -66,6 +66,8 @@ class Plan:
         checkpoint_steps: after which steps, besides; beyond a network's last one, its last one.
         augmentation: of training images.
         is_compiled: compile the step; where that fails, it runs eagerly with a warning.
+        num_norm_inputs: training inputs on which statistics of 2d batch norms are measured anew at
+            the end, in whole batches; 0: running ones are used. Stacks have no such norms.
         save_seconds: between two writes of the state, at ends of epochs.
     """
 
@@ -75,6 +77,7 @@ class Plan:
     checkpoint_steps: tuple[int, ...] = ()
     augmentation: ImageAugmentation | None = None
     is_compiled: bool = True
+    num_norm_inputs: int = 0
     save_seconds: float = 30.0
 
     def __post_init__(self):

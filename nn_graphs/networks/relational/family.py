@@ -47,7 +47,7 @@ class RelationalMLPs:
     ) -> tuple[Float[Tensor, "S B classes"], Float[Tensor, "S num_buffers"]]:
         weights = self.parameters.unflatten(params)
         before, after = self.statistics.unflatten(buffers), []
-        values = inputs.flatten(2)
+        values = inputs.flatten(2).mT
         for place, name in enumerate(self._layers):
             values = linear(values, weights[f"{name}.layer.weight"])
             values, *statistics = batch_norm(
@@ -59,9 +59,10 @@ class RelationalMLPs:
                 is_training=mode.is_training,
             )
             after += statistics
-            values = mode.drop(values.relu(), place)
+            values = mode.drop(values.relu().mT, place).mT
         logits = linear(values, weights["head.0.layer.weight"])
-        return logits + weights["head.0.layer.bias"].unsqueeze(1), torch.cat(after, 1)
+        logits = logits + weights["head.0.layer.bias"].unsqueeze(2)
+        return logits.mT, torch.cat(after, 1)
 
     @property
     def _layers(self) -> list[str]:

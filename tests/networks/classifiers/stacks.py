@@ -37,16 +37,16 @@ class SmallStack:
     def __call__(self, params, buffers, inputs, mode: Mode):
         weights = PARAMETERS.unflatten(params)
         values, mean, variance = batch_norm(
-            linear(inputs, weights["0.weight"]),
+            linear(inputs.mT, weights["0.weight"]),
             weights["1.weight"],
             weights["1.bias"],
             buffers[:, :WIDTH],
             buffers[:, WIDTH:],
             is_training=mode.is_training,
         )
-        values = mode.drop(values.relu(), 0)
-        logits = linear(values, weights["3.weight"]) + weights["3.bias"].unsqueeze(1)
-        return logits, torch.cat([mean, variance], 1)
+        values = mode.drop(values.relu().mT, 0).mT
+        logits = linear(values, weights["3.weight"]) + weights["3.bias"].unsqueeze(2)
+        return logits.mT, torch.cat([mean, variance], 1)
 
 
 def parameters_of(module: nn.Module) -> torch.Tensor:

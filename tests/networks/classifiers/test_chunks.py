@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from nn_graphs import workers
 from nn_graphs.networks.classifiers.chunks import Chunk, train_chunks
 from nn_graphs.networks.classifiers.training import Plan, Recipe
 from tests.networks.classifiers.stacks import SmallStack, make_data, make_stack
@@ -36,7 +37,9 @@ def train(folder, *, num_workers: int) -> dict[int, torch.Tensor]:
     return found
 
 
-def test_processes_give_what_one_gives(tmp_path):
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_give_what_one_gives(tmp_path, monkeypatch, method):
+    monkeypatch.setattr(workers, "start_method", lambda: method)
     one, two = (train(tmp_path / f"{number}", num_workers=number) for number in (1, 2))
     assert sorted(one) == sorted(two) == [0, 1, 2]
     assert all(torch.equal(one[number], two[number]) for number in one)

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from nn_graphs.networks.classifiers.data import Orders
 from nn_graphs.networks.classifiers.optimizers import Optimizer
 from nn_graphs.networks.classifiers.schedules import Schedule
-from nn_graphs.networks.classifiers.single import torch_optimizer, train_module
+from nn_graphs.networks.classifiers.single import measure_norms, torch_optimizer, train_module
 from nn_graphs.networks.classifiers.training import Plan, Recipe
 from nn_graphs.progress import ProgressBar
 from tests.networks.classifiers.stacks import (
@@ -114,6 +115,34 @@ def test_one_module_by_itself(mixed, number):
     torch.testing.assert_close(parameters_of(module), mixed.params[number], rtol=1e-9, atol=1e-10)
     for found, expected in zip(scores, mixed.scores, strict=True):
         torch.testing.assert_close(found.double()[0], expected[number], rtol=1e-5, atol=1e-6)
+
+
+def test_norms_measured_anew_are_means_over_batches():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.BatchNorm1d(12)).double()
+    batches = [torch.randn(8, 3, 2, 2).double() * 3 + 1 for _ in range(4)]
+    module(batches[0])  # running statistics that must not count
+    flat = module[2].running_mean.clone()
+    measure_norms(module, batches)
+    columns = [batch.movedim(1, 0).flatten(1) for batch in batches]
+    means = torch.stack([column.mean(1) for column in columns]).mean(0)
+    variances = torch.stack([column.var(1) for column in columns]).mean(0)
+    torch.testing.assert_close(module[0].running_mean, means)
+    torch.testing.assert_close(module[0].running_var, variances)
+    torch.testing.assert_close(module[2].running_mean, flat)
+    assert module[0].momentum == 0.1
+
+
+def test_a_module_is_scored_with_norms_measured_anew():
+    scores = []
+    for plan in (PLAN, replace(PLAN, num_norm_inputs=20)):
+        torch.manual_seed(0)
+        module = nn.Sequential(
+            nn.Unflatten(1, (5, 1, 1)), nn.Conv2d(5, 4, 1), nn.BatchNorm2d(4), nn.ReLU(),
+            nn.Flatten(), nn.Linear(4, 3),
+        ).double()  # fmt: skip
+        scores.append(train_module(module, make_data(), RECIPES[1], plan))
+    assert scores[0].test_loss != scores[1].test_loss
 
 
 def test_a_network_that_diverges_does_so_alone():
