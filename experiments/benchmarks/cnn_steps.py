@@ -22,6 +22,7 @@ from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.mixed import MixedTemplates
 from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.memory import keep_freed_memory
 from nn_graphs.networks.cnn import small_cnn_zoo_spec, wild_park_spec
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.training import TrainingSettings, accumulate_gradients
@@ -143,6 +144,8 @@ def prepare_cnn_step(setting: CNNStepSetting) -> Callable[[], float]:
     model, make_batch = make_model(setting, templates), batch_maker(setting, templates)
     labels = torch.linspace(0, 1, setting.batch_size)
     optimizer = TrainingSettings().make_optimizer(model)
+    if setting.variant in OURS:
+        keep_freed_memory()  # as training does
 
     def loss_fn(outputs: Tensor, labels: Tensor) -> Tensor:
         return nn.functional.binary_cross_entropy_with_logits(outputs.squeeze(1), labels)

@@ -8,6 +8,7 @@ and its share of it stand beside it.
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -61,13 +62,13 @@ class Generalization(Task):
         _check_columns(zoo, ["label", "run", *(["activation"] if activation else [])])
         if activation is not None:
             zoo = _with_activation(zoo, activation)
-        labels = zoo.table["label"].to_numpy(dtype=np.float32)
+        labels = pd.to_numeric(zoo.table["label"], errors="coerce").to_numpy(dtype=np.float32)
         is_bad = ~((labels >= 0) & (labels <= 1))
         if is_bad.any():
             raise NNGraphsError(
                 "predict the accuracies of the networks of the zoo",
-                found=f"{is_bad.sum()} labels are not between 0 and 1, the first is "
-                f"{labels[is_bad][0]} of network {is_bad.argmax()}.",
+                found=f"{is_bad.sum()} labels are no numbers from 0 to 1, the first is "
+                f"{zoo.table['label'].iloc[is_bad.argmax()]!r} of network {is_bad.argmax()}.",
                 do="Give shares, not percent, and drop networks without one (Zoo.select).",
             )
         self.loss_name = loss_name

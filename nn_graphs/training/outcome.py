@@ -12,7 +12,15 @@ import numpy as np
 from jaxtyping import Shaped
 
 logger = logging.getLogger(__name__)
-FILES = ("checkpoints", "tensorboard", "wandb", "metrics.csv", "test_outputs.npz", "outcome.json")
+FILES = (
+    "run.json",
+    "checkpoints",
+    "tensorboard",
+    "wandb",
+    "metrics.csv",
+    "test_outputs.npz",
+    "outcome.json",
+)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from nn_graphs.tasks.task import Task
 from nn_graphs.training.loading import make_loader
 from nn_graphs.training.module import SupervisedModule
 from nn_graphs.training.outcome import Outcome, read_outcome, write_outcome
+from nn_graphs.training.record import check_record
 from nn_graphs.training.resuming import read_checkpoint
 from nn_graphs.training.settings import TrainingSettings
 from nn_graphs.training.trainer import device_name, make_trainer, without_advice
@@ -25,17 +26,19 @@ def train_and_test(
 ) -> Outcome:
     """Trains a model, chooses its best epoch on val, and scores that one on test.
 
-    A folder belongs to one run: an unfinished run in it goes on, and of a finished one the outcome
-    is read, whatever else is asked now; `forget_run` empties it. Beside the outcome, `folder` gets
-    `metrics.csv` (one row per epoch), TensorBoard logs, checkpoints, and `test_outputs.npz`
-    (outputs and labels of the test split). Training batches, and no others, go through the
-    `augmentation`, see `nn_graphs.graphs.augmentations`.
+    A folder belongs to one run: an unfinished run in it goes on, of a finished one the outcome is
+    read, and another one is refused; `forget_run` empties it. Beside the outcome, `folder` gets
+    `run.json` (which run it belongs to), `metrics.csv` (one row per epoch), TensorBoard logs,
+    checkpoints, and `test_outputs.npz` (outputs and labels of the test split). Training batches,
+    and no others, go through the `augmentation`, see `nn_graphs.graphs.augmentations`.
 
     Raises:
-        NNGraphsError: a checkpoint in the folder cannot be read.
+        NNGraphsError: the folder belongs to another run (other settings, another number of networks
+            or parameters), or a checkpoint in it cannot be read.
         KeyboardInterrupt: the user interrupted the training.
     """
     folder = Path(folder)
+    check_record(folder, model, task, settings)
     finished = read_outcome(folder)
     if finished is not None:
         return finished

@@ -74,9 +74,9 @@ def test_columns_that_it_needs(raises_saying, column):
         Generalization(bare)
 
 
-@pytest.mark.parametrize("bad", [50.0, -0.1, np.nan])
+@pytest.mark.parametrize("bad", [50.0, -0.1, np.nan, "high"])
 def test_labels_that_are_no_accuracies(raises_saying, bad):
-    labels = np.full(24, 0.5)
+    labels = [0.5] * 24
     labels[3] = bad
     with raises_saying(asked="accuracies", found="of network 3", do="not percent"):
         Generalization(cnn_zoo(label=labels))

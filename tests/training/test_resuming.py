@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,7 @@ from tests.training.runs import (
     clock,
     fail,
     make_augmentation,
+    make_model,
     make_task,
     outcome_of,
     train,
@@ -134,16 +136,30 @@ def test_keyboard_interrupt_reaches_the_caller(uninterrupted, tmp_path):
 
 
 def test_finished_run_is_not_repeated(uninterrupted):
-    class Untouchable(nn.Module):
-        def forward(self, graphs):
-            raise AssertionError("it was run")
+    def untouchable(graphs):
+        raise AssertionError("it was run")
 
     files = {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*")}
     task = make_task()
-    outcome = train_and_test(Untouchable(), task, SHORT, uninterrupted)
+    model = make_model(task)
+    model.forward = untouchable
+    outcome = train_and_test(model, task, SHORT, uninterrupted)
     assert outcome == outcome_of(uninterrupted)
     assert {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*")} == files
     task.open_test()  # it was not opened
+
+
+def test_another_run_is_refused(raises_saying, uninterrupted):
+    task = make_task(noise=2.0)
+    faster = replace(SHORT, learning_rate=0.5)
+    told = f"learning_rate was {SHORT.learning_rate}, now 0.5"
+    with raises_saying(asked=str(uninterrupted), found=told, do="forget_run"):
+        train_and_test(make_model(task), task, faster, uninterrupted)
+    with raises_saying(asked="for this run", found="parameters was", do="folder of its own"):
+        train_and_test(nn.Linear(2, 3), task, SHORT, uninterrupted)
+    elsewhere = replace(SHORT, chunk_size=3)
+    found = train_and_test(make_model(task), task, elsewhere, uninterrupted)
+    assert found == outcome_of(uninterrupted)
 
 
 @pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
