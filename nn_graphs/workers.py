@@ -20,6 +20,7 @@ import torch
 from nn_graphs.progress import Progress
 
 POLL_SECONDS = 0.2
+COMPILER = "torch._inductor.async_compile"
 PARTS_A_WORKER = 2  # fewer are not worth the seconds in which a process starts and compiles
 
 Work = Callable[[Any, Progress], Any]
@@ -63,9 +64,11 @@ def work_off(
 def start_method() -> str:
     """Forked processes need not import everything again, which takes longer than small zoos do.
 
-    With a GPU there may be threads of the driver and of autograd, which do not survive a fork.
+    Threads do not survive a fork: with a GPU there are those of autograd, and where something was
+    compiled already, those of the compiler, for which a forked process would wait forever.
     """
-    return "spawn" if sys.platform != "linux" or torch.cuda.is_available() else "fork"
+    has_threads = torch.cuda.is_available() or COMPILER in sys.modules
+    return "fork" if sys.platform == "linux" and not has_threads else "spawn"
 
 
 def default_num_workers(num_parts: int, device: torch.device) -> int:

@@ -103,3 +103,39 @@ def test_one_process_for_few_shards_and_for_accelerators(tmp_path, monkeypatch):
 
     assert [number(count, "cpu") for count in (1, 3, 4, 6, 100)] == [1, 1, 2, 3, 4]
     assert number(100, "cuda") == 1
+
+
+COMPILED_BEFORE = """
+import sys
+import torch
+from nn_graphs import workers
+from nn_graphs.zoos.makers.inr import INRRecipe, make_inr_zoo
+if __name__ == "__main__":
+    assert workers.start_method() == ("fork" if sys.platform == "linux" else "spawn")
+    torch.compile(torch.sin)(torch.ones(5))
+    assert workers.start_method() == "spawn"
+    make_inr_zoo(RECIPE, sys.argv[1], chunk_size=4, num_workers=2)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+def test_no_forks_where_threads_would_be_lost(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delitem(sys.modules, workers.COMPILER, raising=False)
+    assert workers.start_method() == "fork"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert workers.start_method() == "spawn"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setitem(sys.modules, workers.COMPILER, torch)
+    assert workers.start_method() == "spawn"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU there are no forks")
+def test_processes_begin_where_something_was_compiled_before(tmp_path):
+    """Forked ones would wait for the compiler's threads forever, unless all is in its cache."""
+    script = tmp_path / "script.py"
+    script.write_text(COMPILED_BEFORE.replace("RECIPE,", f"{RECIPE!r},"))
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, script, tmp_path / "zoo.h5"]
+    subprocess.run(command, env=environment, check=True, timeout=280, stderr=subprocess.PIPE)
