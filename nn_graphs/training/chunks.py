@@ -15,6 +15,7 @@ from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
 from nn_graphs.zoos.batches import LabelledGraphs
 
 CACHE_VALUES = 600_000  # numbers that a core keeps near while it works on them
+MIXED_CACHE_VALUES = 240_000  # the same for edge lists, of which more is held at a time
 COMPILED_CACHE_VALUES = 300_000  # the same for a compiled model, which needs no large chunks
 
 
@@ -69,12 +70,13 @@ def default_chunk_sizes(
     values = count(*_num_nodes_and_edges(graphs))
     if values is None:
         return whole
-    held = torch.get_num_threads() * (COMPILED_CACHE_VALUES if is_compiled else CACHE_VALUES)
+    num_cores = torch.get_num_threads()
     if isinstance(graphs, NeuralGraphStack):
+        held = num_cores * (COMPILED_CACHE_VALUES if is_compiled else CACHE_VALUES)
         return _equal_sizes(graphs.num_graphs, max(1, held // values))
     if is_compiled:
         return whole
-    chunk = (values.cumsum(0) - 1) // held
+    chunk = (values.cumsum(0) - 1) // (num_cores * MIXED_CACHE_VALUES)
     return chunk.unique_consecutive(return_counts=True)[1].tolist()
 
 

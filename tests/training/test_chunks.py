@@ -99,7 +99,7 @@ def gradients(model: nn.Module, **options) -> tuple[torch.Tensor, list[torch.Ten
 def test_gradients_of_a_mixed_batch_are_those_of_its_chunks(monkeypatch, name, chunk_size):
     model, seen = mixed_model(name), []
     expected = gradients(model, chunk_size=len(KINDS))
-    monkeypatch.setattr(chunks, "CACHE_VALUES", 10_000)
+    monkeypatch.setattr(chunks, "MIXED_CACHE_VALUES", 10_000)
     model.register_forward_pre_hook(lambda _, graphs: seen.append(graphs[0].num_graphs))
     found = gradients(model, chunk_size=chunk_size)
     assert sum(seen) == len(KINDS)
@@ -129,7 +129,7 @@ def test_chunks_of_a_mixed_batch_hold_what_the_cache_holds(monkeypatch):
         model.values_per_graph(graph.num_nodes, graph.num_edges) for graph in batch.to_data_list()
     ]
     for limit in (max(counts), max(counts) // 2, sum(counts)):
-        monkeypatch.setattr(chunks, "CACHE_VALUES", limit)
+        monkeypatch.setattr(chunks, "MIXED_CACHE_VALUES", limit)
         sizes = default_chunk_sizes(model, batch)
         parts = np.split(np.array(counts), np.cumsum(sizes)[:-1])
         assert all(part.sum() <= limit + max(counts) for part in parts)
