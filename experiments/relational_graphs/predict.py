@@ -7,7 +7,6 @@ Predictors are cross-validated graph by graph; rows go to results.csv.
 """
 
 import argparse
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -18,9 +17,8 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from support.benchmarks import device_name
-from support.launch import EXPERIMENTS
 from support.paths import default_data_root
+from support.scripts import script_row
 
 from nn_graphs.relational_results import (
     TASKS,
@@ -33,7 +31,7 @@ from nn_graphs.relational_results import (
     read_published,
     without_baseline,
 )
-from nn_graphs.results import ResultRow, append_rows, commit, now, versions
+from nn_graphs.results import ResultRow, append_rows
 from nn_graphs.structure import MEASURES, Adjacencies, measure_graphs, ws_flex_graphs
 
 RESULTS = Path(__file__).with_name("results.csv")
@@ -101,22 +99,7 @@ def measure_table(adjacency: Adjacencies, graph_ids: pd.Index) -> pd.DataFrame:
 
 def row(task: str, model: str, metric: str, value: float, minutes: float) -> ResultRow:
     """A result row; parameters of these predictors are not counted."""
-    return ResultRow(
-        task="error_from_structure",
-        model=model,
-        zoo=task,
-        options="",
-        seed=0,
-        metric=metric,
-        value=round(value, 4),
-        params=0,
-        minutes=round(minutes, 2),
-        device=device_name("cpu"),
-        versions=versions(),
-        commit=commit(EXPERIMENTS),
-        command=shlex.join(["python", "predict.py", *sys.argv[1:]]),
-        date=now(),
-    )
+    return script_row("error_from_structure", model, task, metric, value, minutes)
 
 
 if __name__ == "__main__":

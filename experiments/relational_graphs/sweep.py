@@ -12,7 +12,6 @@ times of all processes, are of the candidates that this command itself looked at
 import argparse
 import os
 import resource
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -20,14 +19,13 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))
 
 import numpy as np
-from support.benchmarks import device_name
-from support.launch import EXPERIMENTS
 from support.paths import default_data_root
+from support.scripts import script_row
 
 from nn_graphs.plotting import save_figure
 from nn_graphs.relational_results.cells import COARSE_GRIDS
 from nn_graphs.relational_results.figures import plot_selected
-from nn_graphs.results import ResultRow, append_rows, commit, now, versions
+from nn_graphs.results import ResultRow, append_rows
 from nn_graphs.structure import PUBLISHED_SWEEPS, run_sweep
 from nn_graphs.structure.sweep import GraphTable
 
@@ -99,21 +97,14 @@ def processor_seconds() -> float:
 
 def row(options: argparse.Namespace, metric: str, value: float, minutes: float) -> ResultRow:
     """A result row of the selection."""
-    return ResultRow(
-        task="sweep",
-        model="ws_flex",
-        zoo=f"{options.num_nodes} nodes",
+    return script_row(
+        "sweep",
+        "ws_flex",
+        f"{options.num_nodes} nodes",
+        metric,
+        value,
+        minutes,
         options=f"{options.num_candidates} candidates, {options.num_workers} processes",
-        seed=0,
-        metric=metric,
-        value=round(value, 4),
-        params=0,
-        minutes=round(minutes, 2),
-        device=device_name("cpu"),
-        versions=versions(),
-        commit=commit(EXPERIMENTS),
-        command=shlex.join(["python", "sweep.py", *sys.argv[1:]]),
-        date=now(),
     )
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from support.launch import EXPERIMENTS, Run
+from support.launch import Run
+from support.paths import EXPERIMENTS
 
 from nn_graphs.datasets import load_images
 from nn_graphs.datasets.folders import read_image_folders
