@@ -27,7 +27,7 @@ from nn_graphs.relational_results.cells import COARSE_GRIDS
 from nn_graphs.relational_results.figures import plot_selected
 from nn_graphs.results import ResultRow, append_rows
 from nn_graphs.structure import PUBLISHED_SWEEPS, run_sweep
-from nn_graphs.structure.sweep import GraphTable
+from nn_graphs.structure.sweep import GraphTable, num_measured
 
 RESULTS = Path(__file__).with_name("results.csv")
 PUBLISHED = {64: "graphs_n64_3942.npy", 16: "graphs_n16_2698.npy"}
@@ -81,12 +81,6 @@ def compare(table: GraphTable, num_nodes: int) -> dict[str, float]:
     num_both = min(len(table), len(published))
     is_equal = (table[:num_both] == published[:num_both]).all(1)
     return {"published_rows": float(np.logical_and.accumulate(is_equal).sum())}
-
-
-def num_measured(folder: Path) -> int:
-    """Candidates whose shards lie in the folder."""
-    ends = (map(int, shard.stem.split("_")) for shard in folder.glob("?????????_?????????.npy"))
-    return sum(stop - start for start, stop in ends)
 
 
 def processor_seconds() -> float:

@@ -8,8 +8,6 @@ by hand, is written to `checksums.json` beside the file, and every later call ch
 """
 
 import json
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import pooch
@@ -19,6 +17,7 @@ from nn_graphs.download.files import Download, RemoteFile
 from nn_graphs.download.transfer import ResumingDownloader, WebPageError, web_page_title
 from nn_graphs.download.unpacking import unpack, unpacked_folder
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.records import write_record
 
 RECORDED = "checksums.json"
 SNIFFED_BYTES = 1 << 16
@@ -54,7 +53,8 @@ def fetch_files(download: Download, root: Path, *, num_tries: int = 3) -> Path:
         else:
             _fetch_file(file, folder=folder, known_hash=known_hash, num_tries=num_tries)
         if known_hash is None:
-            _write_recorded(folder, recorded | {file.name: pooch.file_hash(str(path))})
+            hashes = recorded | {file.name: pooch.file_hash(str(path))}
+            write_record(folder / RECORDED, hashes)
         if is_packed:
             unpack(path)
     return folder
@@ -117,9 +117,3 @@ def _read_recorded(folder: Path) -> dict[str, str]:
         raise NNGraphsError(
             f"check the files in {folder}", found=f"{path} is not JSON: {error}.", do="Delete it."
         ) from error
-
-
-def _write_recorded(folder: Path, hashes: Mapping[str, str]) -> None:
-    partial = folder / f"{RECORDED}.part"
-    partial.write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder / RECORDED)

@@ -23,7 +23,7 @@ from nn_graphs.encoders.features import (
     Reads,
 )
 from nn_graphs.encoders.statistics import WeightStatistics
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import check_known
 from nn_graphs.graphs.builder import without_fixed_neurons
 from nn_graphs.graphs.template import GraphTemplate
 
@@ -103,9 +103,4 @@ class NFN(nn.Module):
 
 def check_variant(variant: str) -> None:
     """Raises `NNGraphsError` for an unknown variant."""
-    if variant not in get_args(Variant):
-        raise NNGraphsError(
-            f"make an NFN of the variant {variant!r}",
-            found="it is unknown.",
-            do=f"Choose from {', '.join(get_args(Variant))}.",
-        )
+    check_known(variant, get_args(Variant), asked=f"make an NFN of the variant {variant!r}")

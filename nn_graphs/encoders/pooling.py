@@ -20,7 +20,7 @@ from torch_geometric.nn.aggr import (
 
 from nn_graphs.encoders.features import EncodedGraphs, Reads
 from nn_graphs.encoders.statistics import GraphDims
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import NNGraphsError, check_known
 
 PoolingMethod = Literal[
     "mean",
@@ -151,9 +151,7 @@ def _reads(method: PoolingMethod, layer: str | int) -> Reads:
 
 def _check(method: str, layer: str | int, dims: GraphDims, node_dim: int) -> None:
     asked = f"pool by {method!r} over layer {layer!r}"
-    if method not in get_args(PoolingMethod):
-        known = ", ".join(get_args(PoolingMethod))
-        raise NNGraphsError(asked, found="the method is unknown.", do=f"Choose one of {known}.")
+    check_known(method, get_args(PoolingMethod), asked=asked)
     if layer not in ("last", "all", *range(dims.num_layers)):
         raise NNGraphsError(
             asked,

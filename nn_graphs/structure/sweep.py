@@ -24,6 +24,7 @@ from jaxtyping import Float64, Int64
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.progress import progress_bar
+from nn_graphs.records import write_record
 from nn_graphs.structure.measures import average_clustering
 from nn_graphs.structure.paths import average_path_length
 from nn_graphs.structure.plane import Plane
@@ -150,9 +151,7 @@ def _open(folder: Path, sweep: Sweep) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     record, mine = folder / "sweep.json", asdict(sweep)
     if not record.exists():
-        partial = record.with_suffix(".partial")
-        partial.write_text(json.dumps(mine))
-        os.replace(partial, record)
+        write_record(record, mine)
     theirs = json.loads(record.read_text())
     differing = [name for name in mine if theirs.get(name) != mine[name]]
     if differing:
@@ -163,6 +162,12 @@ def _open(folder: Path, sweep: Sweep) -> None:
             + ".",
             do="Repeat its settings, or choose another folder.",
         )
+
+
+def num_measured(folder: Path) -> int:
+    """Candidates whose shards lie in the folder of a sweep."""
+    ends = (map(int, shard.stem.split("_")) for shard in folder.glob("?????????_?????????.npy"))
+    return sum(stop - start for start, stop in ends)
 
 
 def _file(folder: Path, start: int, stop: int) -> Path:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
+from nn_graphs.records import write_record
+from nn_graphs.training.record import RECORD
+
 logger = logging.getLogger(__name__)
 FILES = (
-    "run.json",
+    RECORD,
     "checkpoints",
     "tensorboard",
     "wandb",
@@ -63,10 +65,7 @@ def write_outcome(
     """Finishes a run: `test_outputs.npz` holds outputs and labels of the test split."""
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "test_outputs.npz", outputs=outputs, labels=labels)
-    finished = folder / "outcome.json"
-    partial = finished.with_suffix(".partial")
-    partial.write_text(json.dumps(dataclasses.asdict(outcome), indent=2))
-    os.replace(partial, finished)
+    write_record(folder / "outcome.json", dataclasses.asdict(outcome))
 
 
 def forget_run(folder: str | Path) -> None:

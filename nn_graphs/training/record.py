@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 from torch import nn
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.records import as_json_data, differences, write_record
 from nn_graphs.tasks.task import Task
 from nn_graphs.training.settings import TrainingSettings
 
@@ -25,18 +25,15 @@ def check_record(folder: Path, model: nn.Module, task: Task, settings: TrainingS
     path, now = folder / RECORD, _describe(model, task, settings)
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(now, indent=2))
-        os.replace(partial, path)
+        write_record(path, now)
         return
     try:
         before = dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise _refused(folder, f"{path} cannot be read ({error}).") from error
-    other = [name for name in now if before.get(name) != now[name]]
-    if other:
-        told = ", ".join(f"{name} was {before.get(name)}, now {now[name]}" for name in other)
-        raise _refused(folder, f"it is another one's ({told}).")
+    changes = differences(before, as_json_data(now))
+    if changes:
+        raise _refused(folder, f"it is another one's ({changes}).")
 
 
 def _describe(model: nn.Module, task: Task, settings: TrainingSettings) -> dict[str, object]:

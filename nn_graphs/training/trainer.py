@@ -109,5 +109,5 @@ def without_advice() -> Iterator[None]:
 
 def device_name(trainer: L.Trainer) -> str:
     if trainer.strategy.root_device.type == "cuda":
-        return torch.cuda.getdevice_name(trainer.strategy.root_device)
+        return torch.cuda.get_device_name(trainer.strategy.root_device)
     return f"cpu ({torch.get_num_threads()} threads)"

@@ -1,29 +1,12 @@
-"""What made a zoo, kept as JSON data in its file and in the folder of one in the making."""
+"""A zoo is opened for the recipe that made it, which its file keeps as JSON data."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.records import as_json_data, differences
 from nn_graphs.zoos.zoo import Zoo
-
-
-def as_json_data(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe as it comes back from a file: tuples are lists."""
-    return json.loads(json.dumps(dict(recipe)))
-
-
-def differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
-    """In words, which entries of two recipes (as JSON data) differ; empty where none does.
-
-    An entry that is missing counts as None, so that a zoo stays when its recipe gets an option.
-    """
-    return ", ".join(
-        f"{name} was {theirs.get(name)!r}, now {mine.get(name)!r}"
-        for name in sorted({*theirs, *mine})
-        if theirs.get(name) != mine.get(name)
-    )
 
 
 def open_zoo_made_by(recipe: Mapping[str, Any], path: Path) -> Zoo:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
-from nn_graphs.zoos.recipes import as_json_data, differences, open_zoo_made_by
+from nn_graphs.zoos.recipes import open_zoo_made_by
 from nn_graphs.zoos.zoo import Zoo
 
 RECIPE = {"dataset": "digits", "widths": (8, 8), "seed": 0, "options": {"shares": (0.1, 0.5)}}
@@ -45,11 +45,6 @@ def test_another_recipe(save, raises_saying, change, found):
 def test_a_zoo_that_no_recipe_made(save, raises_saying):
     with raises_saying(asked="for this recipe", found="dataset was None", do="another path"):
         open_zoo_made_by(RECIPE, save())
-
-
-def test_differences_are_of_json_data():
-    assert differences(as_json_data(RECIPE), as_json_data(RECIPE)) == ""
-    assert as_json_data(RECIPE)["options"] == {"shares": [0.1, 0.5]}
 
 
 def test_a_new_option_that_is_off_changes_nothing(save):

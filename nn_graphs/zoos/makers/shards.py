@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.zoos.recipes import as_json_data, differences
+from nn_graphs.records import as_json_data, differences, write_record
 from nn_graphs.zoos.storage import check_place
 
 
@@ -47,9 +47,7 @@ class Shards:
                 )
             shard_size = theirs["shard_size"]
         else:
-            partial_record = record.with_suffix(".partial")
-            partial_record.write_text(json.dumps(mine))
-            os.replace(partial_record, record)
+            write_record(record, mine)
         return cls(folder, num_networks, shard_size)
 
     @property

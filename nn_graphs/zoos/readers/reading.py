@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.records import as_json_data
 from nn_graphs.zoos.readers.architectures import (
     Architecture,
     INRArchitecture,
@@ -17,7 +18,7 @@ from nn_graphs.zoos.readers.report import (
     check_skips,
     summary,
 )
-from nn_graphs.zoos.recipes import as_json_data, open_zoo_made_by
+from nn_graphs.zoos.recipes import open_zoo_made_by
 from nn_graphs.zoos.storage import check_place
 from nn_graphs.zoos.zoo import Zoo
 
