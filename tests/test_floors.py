@@ -10,7 +10,7 @@ import nn_graphs
 
 PACKAGE = Path(nn_graphs.__file__).parent
 FLOORS = (
-    {"errors", "memory", "progress", "records", "workers"},
+    {"errors", "memory", "progress", "records", "threads", "workers"},
     {"download", "structure", "datasets"},
     {"networks"},
     {"graphs"},

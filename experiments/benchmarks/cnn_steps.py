@@ -138,8 +138,13 @@ def batch_maker(setting: CNNStepSetting, templates: Sequence[GraphTemplate]) -> 
     return lambda: mixed.batch(kinds, params)
 
 
-def prepare_cnn_step(setting: CNNStepSetting) -> Callable[[], float]:
-    """A function that does one training step and says the loss."""
+def prepare_cnn_step(
+    setting: CNNStepSetting, *, accumulate: Callable[..., Tensor] = accumulate_gradients
+) -> Callable[[], float]:
+    """A function that does one training step and says the loss.
+
+    `accumulate` is how our gradients are computed.
+    """
     templates = [template_from_spec(spec) for spec in make_specs(setting)]
     model, make_batch = make_model(setting, templates), batch_maker(setting, templates)
     labels = torch.linspace(0, 1, setting.batch_size)
@@ -157,7 +162,7 @@ def prepare_cnn_step(setting: CNNStepSetting) -> Callable[[], float]:
             loss = loss_fn(model(batch), labels)
             loss.backward()
         else:
-            loss = accumulate_gradients(model, loss_fn, (batch, labels))
+            loss = accumulate(model, loss_fn, (batch, labels))
         optimizer.step()
         return loss.item()
 

@@ -101,8 +101,13 @@ def make_published_model(task: INRClassification, config: str, **changes: str) -
     return hydra.utils.instantiate(node, _convert_="all")(task)
 
 
-def prepare_step(setting: StepSetting) -> Callable[[], float]:
-    """A function that does one training step and says the loss."""
+def prepare_step(
+    setting: StepSetting, *, accumulate: Callable[..., Tensor] = accumulate_gradients
+) -> Callable[[], float]:
+    """A function that does one training step and says the loss.
+
+    `accumulate` is how our gradients are computed.
+    """
     task = make_task(setting.layer_layout, num_train=setting.batch_size)
     batch = task.dataset("train").__getitems__([*range(setting.batch_size)])
     model = _make_model(setting, task).to(setting.device)
@@ -113,7 +118,8 @@ def prepare_step(setting: StepSetting) -> Callable[[], float]:
     else:
         keep_freed_memory()  # as training does
         compiled = CompiledIfPossible(model) if setting.is_compiled else None
-        compute = _our_gradients(model, task.loss, batch, device, compiled)
+        ours = (batch[0].to(device), batch[1].to(device))
+        compute = partial(accumulate, model, task.loss, ours, compiled=compiled)
     is_mixed = setting.precision == "bf16-mixed"
 
     def step() -> float:
@@ -147,18 +153,6 @@ def _plain_gradients(
         return loss
 
     return compute
-
-
-def _our_gradients(
-    model: nn.Module,
-    loss_fn: LossFunction,
-    batch: LabelledGraphs,
-    device: torch.device,
-    compiled: Callable | None,
-) -> Callable[[], Tensor]:
-    """Loss and gradients as `nn_graphs.training` computes them."""
-    batch = (batch[0].to(device), batch[1].to(device))
-    return partial(accumulate_gradients, model, loss_fn, batch, compiled=compiled)
 
 
 def measure_step(setting: StepSetting, *, num_steps: int) -> StepCost:

@@ -8,6 +8,7 @@ values normalised per layer (there: per weight, which breaks the symmetry), drop
 
 from torch import nn
 
+from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.equivariant.inputs import NormalisedValues
 from nn_graphs.encoders.equivariant.layers import EquivariantLayers
 from nn_graphs.encoders.equivariant.spaces import ParameterSpaces
@@ -48,7 +49,7 @@ class DWSNet(nn.Module):
         self.layers = EquivariantLayers(
             self.spaces.spaces,
             dims=[self.values.dims.num_edge_values, *[dim] * num_layers],
-            dropout=nn.Dropout(dropout),
+            dropout=Dropout(dropout),
             has_batch_norm=has_batch_norm,
         )
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.mapped import MappedEdges
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
@@ -74,7 +75,7 @@ class NGGNN(nn.Module):
         )
         self.norms = nn.ModuleList(GraphLayerNorm(dim) for _ in range(num_layers - 1))
         self.edge_updates = nn.ModuleList(EdgeUpdate(dim) for _ in range(num_layers - 1))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, graphs: Graphs, *, reads: Reads = "edges") -> EncodedGraphs:
         graphs = self.features.dims.centred(graphs)

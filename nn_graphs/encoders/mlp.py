@@ -5,6 +5,8 @@ from itertools import pairwise
 
 from torch import nn
 
+from nn_graphs.encoders.dropout import Dropout
+
 
 def make_mlp(sizes: Sequence[int], *, dropout: float | None = None) -> nn.Sequential:
     """Linear layers between the given sizes with relu between them.
@@ -18,5 +20,5 @@ def make_mlp(sizes: Sequence[int], *, dropout: float | None = None) -> nn.Sequen
     for linear in hidden:
         layers += [linear, nn.ReLU()]
         if dropout is not None:
-            layers.append(nn.Dropout(dropout))
+            layers.append(Dropout(dropout))
     return nn.Sequential(*layers, last)

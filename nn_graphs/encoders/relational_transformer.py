@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
@@ -238,7 +239,7 @@ class NodeUpdate(nn.Module):
         self.attended = _linear(node_dim, node_dim)
         self.feed_forward = _feed_forward(node_dim, hidden_dim)
         self.norms = nn.ModuleList(nn.LayerNorm(node_dim) for _ in range(2))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
@@ -262,7 +263,7 @@ class EdgeUpdate(nn.Module):
         self.mixed = _linear(hidden_dim, edge_dim)
         self.feed_forward = _feed_forward(edge_dim, hidden_dim)
         self.norms = nn.ModuleList(nn.LayerNorm(edge_dim) for _ in range(2))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

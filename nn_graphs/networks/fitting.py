@@ -108,10 +108,13 @@ class CompiledIfPossible:
     def __init__(self, function: Callable):
         self._eager = function
         self._function = torch.compile(function, fullgraph=True, dynamic=False)
+        self.is_ready = False  # once it was called, and compiled
 
     def __call__(self, *args):
         try:
-            return self._function(*args)
+            result = self._function(*args)
+            self.is_ready = True
+            return result
         except Exception as error:
             if self._function is self._eager or not _is_compiler_failure(error):
                 raise

@@ -1,22 +1,31 @@
 """A batch in chunks: networks don't see each other, so gradients of chunks add up to the batch's.
 
-Chunks that a processor's cache holds are faster than the batch at once, and need less memory.
+Chunks that a core's cache holds are faster than the batch at once, need less memory, and are what
+cores share: each computes chunks by itself (`nn_graphs.threads`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int32
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
+from nn_graphs.encoders.dropout import dropout_draws
 from nn_graphs.encoders.features import Graphs
 from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
+from nn_graphs.networks.classifiers.draws import joined
+from nn_graphs.threads import side_by_side
 from nn_graphs.zoos.batches import LabelledGraphs
 
-CACHE_VALUES = 600_000  # numbers that a core keeps near while it works on them
+CACHE_VALUES = 1_200_000  # numbers that a core works on without waiting for memory
+NUM_CORES = 4  # that a batch is shared out among evenly, whatever there are
 MIXED_CACHE_VALUES = 240_000  # the same for edge lists, of which more is held at a time
 COMPILED_CACHE_VALUES = 300_000  # the same for a compiled model, which needs no large chunks
+
+Forward = Callable[[Graphs], Tensor]
 
 
 def accumulate_gradients(
@@ -25,40 +34,74 @@ def accumulate_gradients(
     batch: LabelledGraphs,
     *,
     chunk_size: int | None = None,
-    compiled: Callable[[Graphs], Tensor] | None = None,
+    compiled: Forward | None = None,
     backward: Callable[[Tensor], None] = Tensor.backward,
+    num_workers: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Adds the gradients of a batch to the model's, chunk by chunk; returns the batch's loss.
+    """Adds the gradients of a batch to the model's; returns the batch's loss.
+
+    Chunks are computed side by side, and their gradients summed in order: the result does not
+    depend on the number of threads. One number is drawn from torch's global generator, the key of
+    all `nn_graphs.encoders.dropout`.
 
     Args:
         model: neural graphs to outputs, each network's from that network alone.
         loss_fn: `(outputs, labels) -> loss`, a mean over networks.
         batch: neural graphs and labels.
         chunk_size: networks in a chunk, see `TrainingSettings`.
-        compiled: the model for chunks of exactly this size; None: the model itself.
-        backward: what to call with the share of the loss that a chunk has.
+        compiled: the model for chunks of exactly the size of the first one; None: the model.
+        backward: called once, with a scalar whose gradients are the batch's.
+        num_workers: threads; None: one a core.
     """
     graphs, labels = batch
     if compiled is not None:
         _prepare_to_compile(graphs)
-    if chunk_size is not None:
-        sizes = _equal_sizes(len(labels), chunk_size)
-    else:
-        sizes = default_chunk_sizes(model, graphs, is_compiled=compiled is not None)
-    total = torch.zeros((), device=labels.device)
-    for part, part_labels in zip(split_graphs(graphs, sizes), labels.split(sizes), strict=True):
+    sizes = _sizes(model, graphs, chunk_size, is_compiled=compiled is not None)
+    parts = zip(split_graphs(graphs, sizes), labels.split(sizes), strict=True)
+    key = _draw_key()
+
+    def loss_of(chunk: tuple[int, LabelledGraphs]) -> Tensor:
+        number, (part, part_labels) = chunk
         is_whole = len(part_labels) == sizes[0]
         forward = compiled if compiled is not None and is_whole else model
-        loss = loss_fn(forward(part), part_labels) * (len(part_labels) / len(labels))
-        backward(loss)
-        total = total + loss.detach()  # in the precision of the loss
-    return total
+        with dropout_draws(joined(key, number)):
+            return loss_fn(forward(part), part_labels) * (len(part_labels) / len(labels))
+
+    chunks = [*enumerate(parts)]
+    if _is_one_piece(model, graphs, sizes):
+        loss = loss_of(chunks[0])
+    else:
+        first_alone = compiled is not None and not getattr(compiled, "is_ready", True)
+        loss = _summed(model, loss_of, chunks, num_workers=num_workers, first_alone=first_alone)
+    backward(loss)
+    return loss.detach()
+
+
+def forward_in_chunks(
+    model: nn.Module,
+    graphs: Graphs,
+    *,
+    chunk_size: int | None = None,
+    num_workers: int | None = None,
+) -> Float[Tensor, "B *out"]:
+    """`model(graphs)`, chunks side by side; for models whose outputs are a row per network.
+
+    Args:
+        model: neural graphs to outputs, each network's from that network alone.
+        graphs: of all networks.
+        chunk_size, num_workers: as for `accumulate_gradients`.
+    """
+    sizes = _sizes(model, graphs, chunk_size)
+    if _is_one_piece(model, graphs, sizes):
+        return model(graphs)
+    num_workers = _num_workers(model, num_workers)
+    return torch.cat([*side_by_side(model, split_graphs(graphs, sizes), num_workers=num_workers)])
 
 
 def default_chunk_sizes(
     model: nn.Module, graphs: Graphs, *, is_compiled: bool = False
 ) -> list[int]:
-    """How many networks go through a model together: as many as stay in a processor's cache.
+    """How many networks go through a model together: as many as stay in a core's cache.
 
     All of them on an accelerator, or where the model does not tell its `values_per_graph`, or where
     graphs of many architectures meet a model compiled for fixed shapes.
@@ -70,14 +113,93 @@ def default_chunk_sizes(
     values = count(*_num_nodes_and_edges(graphs))
     if values is None:
         return whole
-    num_cores = torch.get_num_threads()
     if isinstance(graphs, NeuralGraphStack):
-        held = num_cores * (COMPILED_CACHE_VALUES if is_compiled else CACHE_VALUES)
-        return _equal_sizes(graphs.num_graphs, max(1, held // values))
+        if is_compiled:
+            return _equal_sizes(graphs.num_graphs, max(1, COMPILED_CACHE_VALUES // values))
+        num_chunks = -(-graphs.num_graphs * values // CACHE_VALUES)
+        num_chunks = NUM_CORES * -(-num_chunks // NUM_CORES)
+        return _equal_sizes(graphs.num_graphs, -(-graphs.num_graphs // num_chunks))
     if is_compiled:
         return whole
-    chunk = (values.cumsum(0) - 1) // (num_cores * MIXED_CACHE_VALUES)
+    chunk = (values.cumsum(0) - 1) // MIXED_CACHE_VALUES
     return chunk.unique_consecutive(return_counts=True)[1].tolist()
+
+
+def _sizes(
+    model: nn.Module, graphs: Graphs, chunk_size: int | None, *, is_compiled: bool = False
+) -> list[int]:
+    if chunk_size is not None:
+        return _equal_sizes(graphs.num_graphs, chunk_size)
+    return default_chunk_sizes(model, graphs, is_compiled=is_compiled)
+
+
+def _is_one_piece(model: nn.Module, graphs: Graphs, sizes: list[int]) -> bool:
+    """Whether operations are split among threads, for want of parts to give to them."""
+    if len(sizes) > 1:
+        return False
+    count = getattr(model, "values_per_graph", None)
+    is_small = graphs.node_features.device.type == "cpu" and count is not None
+    return not (is_small and count(*_num_nodes_and_edges(graphs)) is not None)
+
+
+def _num_workers(model: nn.Module, num_workers: int | None) -> int | None:
+    """One for models whose modules write or draw what the chunks would share."""
+    shared = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+    is_stateful = any(module.training and isinstance(module, shared) for module in model.modules())
+    return 1 if is_stateful else num_workers
+
+
+def _draw_key() -> Int32[Tensor, ""]:
+    """Of one batch, in one of the processes that train together."""
+    key = torch.randint(1 << 31, (), dtype=torch.int32)
+    is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return joined(key, torch.distributed.get_rank() if is_distributed else 0)
+
+
+def _summed(
+    model: nn.Module,
+    loss_of: Callable[[Any], Tensor],
+    chunks: Sequence[Any],
+    *,
+    num_workers: int | None,
+    first_alone: bool,
+) -> Float[Tensor, ""]:
+    """The sum of the chunks' losses, with the sum of their gradients."""
+    params = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def gradients_of(chunk: Any) -> tuple[Tensor, Sequence[Tensor | None]]:
+        loss = loss_of(chunk)
+        return loss.detach(), torch.autograd.grad(loss, params, allow_unused=True)
+
+    num_workers = _num_workers(model, num_workers)
+    results = side_by_side(gradients_of, chunks[first_alone:], num_workers=num_workers)
+    if first_alone:  # it compiles
+        results = chain(side_by_side(gradients_of, chunks[:1]), results)
+    total, gradients = next(results)
+    for loss, more in results:
+        total = total + loss
+        gradients = [_sum(*pair) for pair in zip(gradients, more, strict=True)]
+    return _WithGradients.apply(total, gradients, *params)
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return one + other
+
+
+class _WithGradients(torch.autograd.Function):
+    """A value whose gradients are known."""
+
+    @staticmethod
+    def forward(ctx, value: Tensor, gradients: Sequence[Tensor | None], *params: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, outer: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = (None if gradient is None else gradient * outer for gradient in ctx.gradients)
+        return (None, None, *scaled)
 
 
 def split_graphs(graphs: Graphs, sizes: list[int]) -> list[Graphs]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nn_graphs.networks.fitting import CompiledIfPossible
 from nn_graphs.tasks.task import Task
-from nn_graphs.training.chunks import accumulate_gradients
+from nn_graphs.training.chunks import accumulate_gradients, forward_in_chunks
 from nn_graphs.training.loading import in_split_order
 from nn_graphs.training.resuming import random_states, restore_random_states
 from nn_graphs.training.settings import TrainingSettings
@@ -130,7 +130,8 @@ class SupervisedModule(L.LightningModule):
 
     def _collect(self, batch: LabelledGraphs) -> None:
         graphs, labels = batch
-        self._collected.append((self.model(graphs).float(), labels))
+        outputs = forward_in_chunks(self.model, graphs, chunk_size=self.settings.chunk_size)
+        self._collected.append((outputs.float(), labels))
 
     def _score(self, split: Literal["val", "test"]) -> tuple[Tensor, Tensor]:
         """Metrics over a whole split; in distributed runs, over all processes' parts of it."""

@@ -15,6 +15,7 @@ COLUMNS = [field.name for field in dataclasses.fields(SpeedRow)]
 TINY = {
     script: options.split()
     for script, options in {
+        "bench_busy_machine.py": "--only gnn --batch-size 2 --num-steps 1 --num-rounds 1",
         "bench_cnn_steps.py": "--only park curves --batch-size 2 --channels 2 4 --kernel-sizes 1 3 "
         "--architectures 1 2 --num-steps 1 --num-rounds 1 --in-one-process",
         "bench_cnn_training.py": "--num-plain 1 --num-ours 11 --num-epochs 1",

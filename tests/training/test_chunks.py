@@ -20,7 +20,7 @@ from nn_graphs.graphs.mixed import MixedTemplates
 from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.networks.cnn import small_cnn_zoo_spec
 from nn_graphs.training import accumulate_gradients, chunks, train_and_test
-from nn_graphs.training.chunks import default_chunk_sizes, split_graphs
+from nn_graphs.training.chunks import default_chunk_sizes, forward_in_chunks, split_graphs
 from tests.toy_zoos import DEEP, SMALL
 from tests.training.runs import change, make_model, make_task
 
@@ -86,10 +86,12 @@ def mixed_model(name: str) -> nn.Module:
     return GraphModel(encoder, GraphHead(pooling, hidden_dims=[4], out_dim=2)).double()
 
 
-def gradients(model: nn.Module, **options) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def gradients(
+    model: nn.Module, *, batch=None, **options
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
     labels = torch.arange(len(KINDS)) % 2
     model.zero_grad()
-    batch = (mixed_batch(), labels)
+    batch = (mixed_batch() if batch is None else batch, labels)
     loss = accumulate_gradients(model, nn.functional.cross_entropy, batch, **options)
     return loss, [p.grad for p in model.parameters() if p.grad is not None]
 
@@ -106,6 +108,89 @@ def test_gradients_of_a_mixed_batch_are_those_of_its_chunks(monkeypatch, name, c
     assert len(seen) > 1
     assert max(grad.abs().max() for grad in expected[1]) > 1e-3
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_number_of_workers_changes_nothing(name):
+    """Bit for bit, with dropout, gradients and outputs of a stack and of a mixed batch."""
+    torch.manual_seed(0)
+    model, stacked = (
+        dropping_model(name, TEMPLATES[:1]),
+        TEMPLATES[0].stack(torch.randn(9, TEMPLATES[0].num_params, dtype=torch.float64)),
+    )
+    found = []
+    for num_workers in (1, 2, 4):
+        torch.manual_seed(1)
+        options = {"chunk_size": 2, "num_workers": num_workers}
+        loss, grads = gradients(model, batch=stacked, **options)
+        mixed = gradients(dropping_model(name, TEMPLATES), **options)
+        with torch.no_grad():
+            outputs = forward_in_chunks(model.eval(), stacked, **options)
+        found.append([loss, *grads, mixed[0], *mixed[1], outputs])
+        model.train()
+    for other in found[1:]:
+        assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))
+    torch.manual_seed(2)
+    assert not torch.equal(gradients(model, batch=stacked, **options)[0], found[0][0])
+    torch.testing.assert_close(model.eval()(stacked), outputs, rtol=1e-9, atol=1e-12)
+
+
+def test_models_that_chunks_would_share_run_one_after_the_other(monkeypatch):
+    model, asked = mixed_model("gnn"), []
+
+    def seen(work, parts, *, num_workers=None):
+        asked.append(num_workers)
+        return map(work, parts)
+
+    monkeypatch.setattr(chunks, "side_by_side", seen)
+    gradients(model, chunk_size=2, num_workers=4)
+    model.more = nn.Dropout(0.5)
+    gradients(model, chunk_size=2, num_workers=4)
+    model.more.eval()
+    gradients(model, chunk_size=2, num_workers=4)
+    assert asked == [4, 1, 4]
+
+
+def test_unused_parameters_and_frozen_ones_have_no_gradient():
+    model = mixed_model("gnn")
+    model.more = nn.Linear(2, 2)
+    model.head.mlp[0].weight.requires_grad_(False)
+    gradients(model, chunk_size=2, num_workers=2)
+    assert model.more.weight.grad is None
+    assert model.head.mlp[0].weight.grad is None
+    assert model.head.mlp[0].bias.grad is not None
+
+
+def test_gradients_add_up_over_batches():
+    model = mixed_model("gnn")
+    _, once = gradients(model, chunk_size=2)
+    once = [grad.clone() for grad in once]
+    batch = (mixed_batch(), torch.arange(len(KINDS)) % 2)
+    accumulate_gradients(model, nn.functional.cross_entropy, batch, chunk_size=2)
+    twice = [p.grad for p in model.parameters() if p.grad is not None]
+    torch.testing.assert_close(twice, [2 * grad for grad in once])
+
+
+@pytest.mark.parametrize("num_graphs", [1, 3, 64, 65])
+def test_a_stack_is_shared_out_evenly(num_graphs):
+    model = mixed_model("gnn")
+    stack = TEMPLATES[0].stack(torch.zeros(num_graphs, TEMPLATES[0].num_params))
+    sizes = default_chunk_sizes(model, stack)
+    assert sum(sizes) == num_graphs
+    assert len(sizes) == min(num_graphs, 4)
+    assert max(sizes) == -(-num_graphs // 4)
+
+
+def dropping_model(name: str, templates) -> nn.Module:
+    torch.manual_seed(0)
+    options = TRANSFORMER if name != "gnn" else {"dim": 4, "num_layers": 3}
+    options = {**options, "dropout": 0.3}
+    if name != "gnn":
+        options["attention"] = name
+    encoder = (NGGNN if name == "gnn" else NGT)(templates, **options)
+    dims = GraphDims.of(templates)
+    pooling = Pooling("mean", dims=dims, node_dim=encoder.node_dim, edge_dim=encoder.edge_dim)
+    return GraphModel(encoder, GraphHead(pooling, hidden_dims=[4], out_dim=2)).double()
 
 
 def test_parts_are_batches_of_their_graphs():

@@ -6,6 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.equivariant.linear import EquivariantLinear
 from nn_graphs.encoders.equivariant.spaces import Space
 
@@ -41,13 +42,13 @@ class ChannelDropout(nn.Module):
 
     def __init__(self, rate: float):
         super().__init__()
-        self.rate = rate
+        self.dropout = Dropout(rate)
 
     def forward(self, values: Tensor) -> Tensor:
-        if not self.training or not self.rate:
+        if not self.training or not self.dropout.rate:
             return values
         ones = values.new_ones(len(values), *[1] * (values.dim() - 2), values.shape[-1])
-        return values * F.dropout(ones, self.rate)
+        return values * self.dropout(ones)
 
 
 class EquivariantLayers(nn.Module):
