@@ -1,8 +1,9 @@
 """NG-GNN: principal neighbourhood aggregation with FiLM-modulated messages and edge updates.
 
 Kofinas et al., ICLR 2024, sec. 4 (on PNA, Corso et al., NeurIPS 2020, and FiLM, Brockschmidt,
-ICML 2020). Two differences from the public code: normalisation is per graph (theirs takes the mean
-over the whole mini-batch), and degrees are counted in the directions that messages really take.
+ICML 2020). Two differences from the public code: which norm stands between the layers is a choice
+(theirs is `published`, see `nn_graphs.encoders.norms`), and degrees are counted in the directions
+that messages really take.
 """
 
 import math
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.mapped import MappedEdges
+from nn_graphs.encoders.norms import NEEDS_WHOLE_BATCH, NormName, make_norm
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.graphs.topology import Topology, on_edges
@@ -37,6 +39,10 @@ class NGGNN(nn.Module):
         num_probes: probe features; 0: none.
         has_activation_embedding: tell neurons their activation function.
         has_residuals: add what a layer takes to what it gives, but for the last (not published).
+        norm: between layers, see `nn_graphs.encoders.norms`.
+
+    Raises:
+        NNGraphsError: an unknown norm.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class NGGNN(nn.Module):
         num_probes: int = 0,
         has_activation_embedding: bool = False,
         has_residuals: bool = False,
+        norm: NormName = "graph",
     ):
         super().__init__()
         dims = GraphDims.of(templates)
@@ -73,7 +80,8 @@ class NGGNN(nn.Module):
         self.layers = nn.ModuleList(
             PNALayer(dim, mean_log_degree=mean_log_degree) for _ in range(num_layers)
         )
-        self.norms = nn.ModuleList(GraphLayerNorm(dim) for _ in range(num_layers - 1))
+        self.norms = nn.ModuleList(make_norm(norm, dim) for _ in range(num_layers - 1))
+        self.needs_whole_batch = norm in NEEDS_WHOLE_BATCH
         self.edge_updates = nn.ModuleList(EdgeUpdate(dim) for _ in range(num_layers - 1))
         self.dropout = Dropout(dropout)
 
@@ -94,8 +102,13 @@ class NGGNN(nn.Module):
         own = self.features.own_edges(edges.vectors(), topology) if reads == "edges" else None
         return EncodedGraphs(graphs, nodes, own)
 
-    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts:
-        """Numbers in what is passed from layer to layer: a vector per directed edge."""
+    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts | None:
+        """Numbers in what is passed from layer to layer: a vector per directed edge.
+
+        None where a norm needs the whole batch.
+        """
+        if self.needs_whole_batch:
+            return None
         return (2 if self.is_bidirectional else 1) * num_edges * self.edge_dim
 
 
@@ -132,22 +145,6 @@ class PNALayer(nn.Module):
         amplification = (degree + 1).log() / self.mean_log_degree
         amplified = [values * amplification for values in statistics]
         return self.out(self.update(torch.cat([nodes, *statistics, *amplified], dim=-1)))
-
-
-class GraphLayerNorm(nn.Module):
-    """Normalises over all neurons and channels of a graph, then scales and shifts each channel."""
-
-    def __init__(self, dim: int, *, eps: float = 1e-5):
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
-        self.eps = eps
-
-    def forward(
-        self, topology: Topology, nodes: Float[Tensor, "*B num_nodes dim"]
-    ) -> Float[Tensor, "*B num_nodes dim"]:
-        centred = nodes - topology.graph_mean(nodes.mean(-1, keepdim=True))
-        variance = topology.graph_mean(centred.square().mean(-1, keepdim=True))
-        return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
 
 
 class EdgeUpdate(nn.Module):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nn_graphs.encoders.gnn import NGGNN, GraphLayerNorm, PNALayer
+from nn_graphs.encoders.gnn import NGGNN, PNALayer
 from nn_graphs.encoders.heads import GraphHead, ParameterHead
 from nn_graphs.encoders.mapped import MappedEdges
 from nn_graphs.encoders.pooling import Pooling
@@ -81,15 +81,6 @@ def test_published_size_for_style_editing():
     encoder = NGGNN([template], dim=128, fourier_sigma=None)
     head = ParameterHead(128, 128, dims=GraphDims.of([template]))
     assert num_parameters(encoder, head) == 1_186_696
-
-
-def test_norm_is_over_all_channels_of_one_graph():
-    norm = GraphLayerNorm(3).double()
-    nodes = torch.randn(2, TEMPLATE.num_nodes, 3, dtype=torch.float64) * 5 + 2
-    normalised = norm(TEMPLATE.topology(), nodes)
-    assert_equal(normalised.mean((1, 2)), torch.zeros(2, dtype=torch.float64))
-    variance = nodes.var((1, 2), unbiased=False)
-    assert_equal(normalised.var((1, 2), unbiased=False), variance / (variance + 1e-5))
 
 
 def test_degrees_are_those_of_the_messages():

@@ -1,0 +1,89 @@
+"""What each norm takes mean and deviation over, and which of them see other graphs."""
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from nn_graphs.encoders.gnn import NGGNN
+from nn_graphs.encoders.norms import EPS, MOMENTUM, NEEDS_WHOLE_BATCH, NormName, make_norm
+from nn_graphs.encoders.statistics import GraphDims
+from nn_graphs.testing import assert_batch_independent
+from nn_graphs.training import accumulate_gradients
+from tests.encoders.cases import classifier, inr, networks, randomise
+
+TEMPLATE = inr(2, 4, 4, 1)
+TOPOLOGY = TEMPLATE.topology()
+NODES = 2 + 5 * torch.randn(
+    3, TEMPLATE.num_nodes, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+)
+AXES = {"published": (0, 1, 2), "running": (0, 1, 2), "graph": (1, 2), "layer": (2,)}
+
+
+def normalised(name: NormName, nodes: Tensor = NODES) -> Tensor:
+    return make_norm(name, nodes.shape[-1]).double()(TOPOLOGY, nodes)
+
+
+@pytest.mark.parametrize(("name", "axes"), AXES.items())
+def test_mean_and_deviation(name, axes):
+    centred = NODES - NODES.mean(axes, keepdim=True)
+    expected = centred / (centred.square().mean(axes, keepdim=True) + EPS).sqrt()
+    torch.testing.assert_close(normalised(name), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_root_mean_square_and_factor():
+    root = (NODES.square().mean(-1, keepdim=True) + EPS).sqrt()
+    torch.testing.assert_close(normalised("rms"), NODES / root, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(normalised("none"), 0.1 * NODES, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", get_args(NormName))
+def test_channels_are_scaled_and_shifted(name):
+    norm = make_norm(name, 6).double()
+    before = norm(TOPOLOGY, NODES)
+    with torch.no_grad():
+        for parameter in norm.parameters():
+            parameter.mul_(2)
+    torch.testing.assert_close(norm(TOPOLOGY, NODES), 2 * before)
+
+
+def test_running_averages_are_those_of_the_batches():
+    norm = make_norm("running", 6).double()
+    batches = [NODES, 3 * NODES - 1]
+    mean, variance = 0.0, 1.0
+    for nodes in batches:
+        norm(TOPOLOGY, nodes)
+        mean += MOMENTUM * (nodes.mean().item() - mean)
+        variance += MOMENTUM * (nodes.var(unbiased=False).item() - variance)
+    expected = (NODES - mean) / (variance + EPS) ** 0.5
+    torch.testing.assert_close(norm.eval()(TOPOLOGY, NODES), expected)
+    torch.testing.assert_close(norm(TOPOLOGY, NODES[:1]), expected[:1])
+
+
+@pytest.mark.parametrize("name", get_args(NormName))
+def test_which_predictions_depend_on_company(name):
+    encoder = NGGNN([TEMPLATE], dim=6, num_layers=3, dropout=0.0, norm=name).double()
+    randomise(encoder)
+    model = classifier(encoder, GraphDims.of([TEMPLATE])).eval()
+    stack = TEMPLATE.stack(networks(TEMPLATE, 3))
+    if name == "published":
+        with pytest.raises(AssertionError):
+            assert_batch_independent(model, [stack])
+    else:
+        assert_batch_independent(model, [stack])
+
+
+@pytest.mark.parametrize("name", get_args(NormName))
+def test_norms_of_whole_batches_are_not_cut(name):
+    encoder = NGGNN([TEMPLATE], dim=6, num_layers=3, dropout=0.0, norm=name)
+    model, seen = classifier(encoder, GraphDims.of([TEMPLATE])), []
+    model.register_forward_pre_hook(lambda _, graphs: seen.append(len(graphs[0])))
+    stack = TEMPLATE.stack(networks(TEMPLATE, 9))
+    accumulate_gradients(model, lambda outputs, _: outputs.square().mean(), (stack, torch.zeros(9)))
+    assert (seen == [9]) == (name in NEEDS_WHOLE_BATCH)
+
+
+def test_an_unknown_norm(raises_saying):
+    with raises_saying(asked="normalise by 'bach'", found="no 'bach'", do="published, running"):
+        make_norm("bach", 3)
