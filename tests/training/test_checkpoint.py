@@ -40,8 +40,7 @@ def test_exception_and_going_on(uninterrupted, tmp_path, step):
     with pytest.raises(ZeroDivisionError):
         train(tmp_path, task=Interrupted(step, fail, noise=2.0))
     assert not (tmp_path / "outcome.json").exists()
-    # Before the first checkpoint nothing is known of the initial values; after it, they come back.
-    outcome = train(tmp_path, seed=0 if step <= STEPS else 11)
+    outcome = train(tmp_path)
     assert without_time(outcome) == without_time(outcome_of(uninterrupted))
     assert_same_run(uninterrupted, tmp_path)
 
@@ -53,7 +52,7 @@ def test_going_on_with_augmentation(uninterrupted, tmp_path, step):
     task = Interrupted(step, fail, noise=2.0)
     with pytest.raises(ZeroDivisionError):
         train(parts, task=task, augmentation=make_augmentation())
-    train(parts, seed=11, augmentation=make_augmentation())
+    train(parts, augmentation=make_augmentation())
     assert_same_run(whole, parts)
     ours, theirs = weights(uninterrupted, "last"), weights(whole, "last")
     assert ours.keys() == theirs.keys()
@@ -80,7 +79,7 @@ def test_kill_in_an_epoch_and_going_on(uninterrupted, tmp_path):
     )
     assert killed.returncode == -signal.SIGKILL
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 2
-    outcome = train(tmp_path, seed=11)
+    outcome = train(tmp_path)
     assert without_time(outcome) == without_time(outcome_of(uninterrupted))
     assert_same_run(uninterrupted, tmp_path)
 
@@ -88,7 +87,7 @@ def test_kill_in_an_epoch_and_going_on(uninterrupted, tmp_path):
 def test_minutes_add_up_over_the_parts(tmp_path, monkeypatch):
     clock(monkeypatch, 30)
     with pytest.raises(ZeroDivisionError):
-        train(tmp_path, task=Interrupted(2 * STEPS + 2, fail))
+        train(tmp_path, task=Interrupted(2 * STEPS + 2, fail, noise=2.0))
     clock(monkeypatch, 60)
     assert train(tmp_path).minutes == 2 * 0.5 + 2 * 1.0
 
@@ -140,7 +139,7 @@ def test_finished_run_is_not_repeated(uninterrupted):
         raise AssertionError("it was run")
 
     files = {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*")}
-    task = make_task()
+    task = make_task(noise=2.0)
     model = make_model(task)
     model.forward = untouchable
     outcome = train_and_test(model, task, SHORT, uninterrupted)
@@ -191,7 +190,7 @@ def test_forget_run_deletes_what_training_wrote_and_nothing_else(tmp_path):
     mine.write_text("mine")
     notes.write_text("mine")
     with pytest.raises(ZeroDivisionError):
-        train(tmp_path, task=Interrupted(STEPS + 1, fail))
+        train(tmp_path, task=Interrupted(STEPS + 1, fail, noise=2.0))
     (tmp_path / "outcome.json").write_text("{}")
     forget_run(tmp_path)
     assert sorted(tmp_path.iterdir()) == [mine.parent, notes]
@@ -206,6 +205,6 @@ def test_no_advice_of_lightning_is_shown(tmp_path, monkeypatch):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with pytest.raises(ZeroDivisionError):
-            train(tmp_path, task=Interrupted(STEPS + 1, fail))
+            train(tmp_path, task=Interrupted(STEPS + 1, fail, noise=2.0))
         train(tmp_path)
     assert [str(warning.message) for warning in caught] == []
