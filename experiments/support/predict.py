@@ -5,7 +5,7 @@ a config alone.
 """
 
 from support.launch import Run
-from support.reports import report_outcome
+from support.report import report_outcome
 from support.zoos import open_zoo
 
 from nn_graphs.errors import NNGraphsError

@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         NNGraphsError: it cannot be read, or holds more than tensors, numbers, texts and lists.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # of what another program wrote, and which is refused right after
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            return torch.load(path, map_location="cpu", weights_only=True)
     # torch's own advice is to run what is in it
     except pickle.UnpicklingError as error:
         raise _unreadable(path, "it is damaged, or holds more than data") from error
