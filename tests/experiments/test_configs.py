@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 
 import hydra
@@ -65,6 +66,22 @@ def files_of(task: str, *overrides: str) -> set[str]:
 @pytest.mark.parametrize(("task", "option"), CHOICES)
 def test_every_option_binds(task, option):
     assert check_config(compose(task, choice(option))) >= 3
+
+
+def recorded_options() -> list[tuple[str, tuple[str, ...]]]:
+    """The options of all commands that made rows, but for their seeds."""
+    found = set()
+    for task in TASKS:
+        for command in pd.read_csv(EXPERIMENTS / task / "results.csv")["command"].unique():
+            _, script, *options = shlex.split(command)
+            if script == "main.py":
+                found.add((task, tuple(o for o in options if not o.startswith("seed="))))
+    return sorted(found)
+
+
+@pytest.mark.parametrize(("task", "options"), recorded_options())
+def test_commands_of_result_rows_are_understood(task, options):
+    assert check_config(hydra.compose(task, [*options])) >= 3
 
 
 def test_every_file_was_covered():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import shlex
 import subprocess
@@ -145,29 +146,47 @@ def test_own_configs_beside_an_own_file(folder):
     np.testing.assert_allclose(labels, 2 * spreads, rtol=1e-6)
 
 
-def test_own_task_by_an_option(folder, tiny_zoo_path, monkeypatch, one_thread):
-    """It lies where the command is started; of an own recipe, a zoo that is there is opened."""
+@pytest.fixture
+def run_here(folder, tiny_zoo_path, monkeypatch, one_thread):
+    """`python main.py ...` in this process, started in the user's folder, on the tiny zoo."""
     recipe = [
         f"zoo.recipe.{name}={list(value) if isinstance(value, tuple) else value}".replace(" ", "")
         for name, value in vars(TINY_RECIPE).items()
     ]
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    own = ("target._target_=user_module.SpreadOfWeights", "~target.data_root", "+target.factor=3")
-    options = [
-        *own,
-        *recipe,
-        *("zoo.recipe._target_=user_module.ShortFits", f"zoo.path={tiny_zoo_path}"),
-        *("encoder=statnn", *SHORT, "num_train=20"),
-        *(f"hydra.run.dir={folder / 'run'}", f"results={folder / 'results.csv'}"),
-        *("hydra/job_logging=none", "hydra/hydra_logging=none"),
-    ]
-    monkeypatch.setattr(sys, "argv", ["main.py", *options])
-    try:
+    places = [f"zoo.path={tiny_zoo_path}", f"hydra.run.dir={folder / 'run'}"]
+    places += [f"results={folder / 'results.csv'}"]
+    quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")
+
+    def run(*options: str) -> None:
+        arguments = ["main.py", *options, *recipe, *places, *quiet, *SHORT]
+        monkeypatch.setattr(sys, "argv", arguments)
         runpy.run_path(str(MAIN), run_name="__main__")
-    finally:
-        sys.modules.pop("user_module", None)
-        GlobalHydra.instance().clear()
+
+    yield run
+    for name in ("user_module", "mine"):
+        sys.modules.pop(name, None)
+    GlobalHydra.instance().clear()
+
+
+def test_own_task_by_an_option(folder, run_here):
+    """It lies where the command is started; of an own recipe, a zoo that is there is opened."""
+    own = ("target._target_=user_module.SpreadOfWeights", "~target.data_root", "+target.factor=3")
+    recipe = "zoo.recipe._target_=user_module.ShortFits"
+    run_here(*own, recipe, "encoder=statnn", "num_train=20")
     assert_reported(folder, zoo="digits_inrs", task="inr_classification")
     (command,) = set(read_results(folder / "results.csv")["command"])
     assert set(own) < set(shlex.split(command))
+
+
+def test_example_of_the_readme(folder, run_here):
+    readme = (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
+    for language, name in (("python", "mine.py"), ("yaml", "spread.yaml")):
+        (block,) = re.findall(rf"```{language}\n(.*?)```", readme, re.DOTALL)
+        (folder / name).write_text(block)
+    run_here("--config-dir", str(folder), "--config-name", "spread")
+    rows = read_results(folder / "results.csv").set_index("metric")
+    assert rows.loc["test/closeness", "value"] < 0
+    assert set(rows["task"]) == {"spread"}
+    assert (folder / "run" / "predictions.png").exists()
