@@ -10,15 +10,14 @@ import nn_graphs
 
 PACKAGE = Path(nn_graphs.__file__).parent
 FLOORS = (
-    {"errors", "memory", "progress", "records", "threads", "workers"},
+    {"errors", "fingerprint", "memory", "progress", "records", "threads", "workers"},
     {"download", "structure", "datasets"},
     {"networks"},
     {"graphs"},
     {"zoos"},
     {"encoders"},
-    {"metrics", "tasks"},
-    {"training", "results", "plotting", "testing", "relational_results"}
-    | {"boosted_trees", "best_statistic"},
+    {"metrics", "plotting", "tasks"},
+    {"training", "results", "testing", "relational_results"} | {"boosted_trees", "best_statistic"},
     {"__init__"},
 )
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}

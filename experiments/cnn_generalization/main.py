@@ -14,15 +14,8 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import hydra
 from omegaconf import DictConfig
-from support.generalization import report_generalization
-from support.launch import Run, launch
-from support.training import train_and_record
-from support.zoos import open_zoo
-
-
-def predict(run: Run) -> None:
-    task = run.build(run.config.target)(open_zoo(run))
-    report_generalization(run, task, train_and_record(run, task))
+from support.launch import launch
+from support.predict import predict
 
 
 @hydra.main(version_base=None, config_path="../configs", config_name="cnn_generalization")

@@ -12,26 +12,13 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import hydra
 from omegaconf import DictConfig
-from support.launch import Run, launch
-from support.reports import report_inr_classification
-from support.training import train_and_record
-from support.zoos import open_zoo
-
-from nn_graphs.tasks.inr_classification import INRClassification
-from nn_graphs.zoos.canonical import canonical_zoo
-
-
-def classify(run: Run) -> None:
-    config = run.config
-    zoo = open_zoo(run).keep_first(config.num_train, split="train")
-    zoo = canonical_zoo(zoo, kinds=list(config.canonical))
-    task = INRClassification(zoo)
-    report_inr_classification(run, task, train_and_record(run, task))
+from support.launch import launch
+from support.predict import predict
 
 
 @hydra.main(version_base=None, config_path="../configs", config_name="inr_classification")
 def main(config: DictConfig) -> None:
-    launch(classify, config)
+    launch(predict, config)
 
 
 if __name__ == "__main__":

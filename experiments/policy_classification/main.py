@@ -11,20 +11,13 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import hydra
 from omegaconf import DictConfig
-from support.launch import Run, launch
-from support.reports import report_classification
-from support.training import train_and_record
-from support.zoos import open_zoo
-
-
-def classify(run: Run) -> None:
-    task = run.build(run.config.target)(open_zoo(run))
-    report_classification(run, task, train_and_record(run, task))
+from support.launch import launch
+from support.predict import predict
 
 
 @hydra.main(version_base=None, config_path="../configs", config_name="policy_classification")
 def main(config: DictConfig) -> None:
-    launch(classify, config)
+    launch(predict, config)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from support.paths import default_data_root
-from support.scripts import script_row
+from support.relational import script_row
 
 from nn_graphs.relational_results import (
     TASKS,

@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import numpy as np
 from support.paths import default_data_root
-from support.scripts import script_row
+from support.relational import script_row
 
 from nn_graphs.plotting import save_figure
 from nn_graphs.relational_results.cells import COARSE_GRIDS

@@ -54,12 +54,14 @@ def _faults(path: str, node: dict) -> Iterator[str]:
     function = target.__init__ if inspect.isclass(target) else target
     parameters = inspect.signature(target).parameters
     hints = typing.get_type_hints(function)
+    takes_others = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     for key, value in node.items():
         if key.startswith("_"):
             continue
         if key not in parameters:
-            yield f"{path}.{key}: unknown; {node['_target_']} takes {', '.join(parameters)}"
-        elif not (_is_target(value) or _fits(value, hints[key])):
+            if not takes_others:
+                yield f"{path}.{key}: unknown; {node['_target_']} takes {', '.join(parameters)}"
+        elif not (_is_target(value) or _fits(value, hints.get(key, Any))):
             yield f"{path}.{key}: {value!r} is not {_readable(parameters[key].annotation)}"
 
 

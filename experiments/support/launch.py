@@ -26,7 +26,14 @@ from nn_graphs.tasks.task import Task
 from nn_graphs.training import Outcome, forget_run
 
 NO_SETTINGS = ("restart", "results", "data_root")  # what no outcome depends on
-NO_OPTIONS = (*NO_SETTINGS, "encoder", "zoo", "seed", "sweep")  # or what has a column of its own
+NO_OPTIONS = (
+    *NO_SETTINGS,
+    "task",
+    "encoder",
+    "zoo",
+    "seed",
+    "sweep",
+)  # or what has a column of its own
 
 
 def _run_name(overrides: str) -> str:
@@ -110,6 +117,7 @@ class Run:
 def launch(experiment: Callable[[Run], None], config: DictConfig) -> None:
     """Runs an experiment on a checked config; bad input ends it with a message, not a traceback."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    _find_own_modules()
     try:
         check_config(config)
         experiment(_open_run(config))
@@ -117,6 +125,18 @@ def launch(experiment: Callable[[Run], None], config: DictConfig) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on from here")
+
+
+def _find_own_modules() -> None:
+    """Lets configs name what is defined where the command was started, or beside `--config-dir`."""
+    folders = (HydraConfig.get().runtime.cwd, *_given_folders())
+    sys.path += [folder for folder in folders if folder not in sys.path]
+
+
+def _given_folders() -> list[str]:
+    """That of `--config-dir`, where it is given."""
+    sources = HydraConfig.get().runtime.config_sources
+    return [source.path for source in sources if source.provider == "command-line"]
 
 
 def _open_run(config: DictConfig) -> Run:
@@ -137,6 +157,8 @@ def _open_run(config: DictConfig) -> Run:
         )
     record.write_text(settled)
     overrides = [o for o in job.overrides.task if not o.startswith("restart=")]
-    command = shlex.join(["python", "main.py", *overrides])
+    own = [part for given in _given_folders() for part in ("--config-dir", given)]
+    own += ["--config-name", job.job.config_name] if own else []
+    command = shlex.join(["python", "main.py", *own, *overrides])
     options = [o for o in overrides if o.lstrip("+").partition("=")[0] not in NO_OPTIONS]
     return Run(config, folder, command, " ".join(sorted(options)))

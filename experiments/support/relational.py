@@ -1,10 +1,13 @@
 """What the experiment on relational graphs needs beside the library: data, rows, its report."""
 
 import logging
+import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+from support.benchmarks import device_name
 from support.launch import Run
 from support.paths import EXPERIMENTS
 
@@ -24,7 +27,7 @@ from nn_graphs.relational_results.table import (
     noise_ceiling,
     without_baseline,
 )
-from nn_graphs.results import commit, versions
+from nn_graphs.results import ResultRow, commit, now, versions
 
 logger = logging.getLogger(__name__)
 NO_OPTIONS = {  # what no row depends on
@@ -109,3 +112,25 @@ def report_runs(run: Run) -> None:
     )
     save_figure(figure, run.folder / "heat_map.png")
     logger.info("Figure: %s", run.folder / "heat_map.png")
+
+
+def script_row(
+    task: str, model: str, zoo: str, metric: str, value: float, minutes: float, *, options: str = ""
+) -> ResultRow:
+    """A row of a script that is run by hand, with its command; nothing is trained by gradients."""
+    return ResultRow(
+        task=task,
+        model=model,
+        zoo=zoo,
+        options=options,
+        seed=0,
+        metric=metric,
+        value=round(value, 4),
+        params=0,
+        minutes=round(minutes, 2),
+        device=device_name("cpu"),
+        versions=versions(),
+        commit=commit(EXPERIMENTS),
+        command=shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        date=now(),
+    )

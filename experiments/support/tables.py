@@ -27,9 +27,25 @@ def short_options(options: str) -> str:
 
 
 def accuracy_table(folder: Path) -> str:
-    """Test and val metrics of every zoo and model."""
+    """Test and val accuracy of every zoo and model."""
+    return score_table(folder, {"val": "val/accuracy", "test": "test/accuracy"}, digits=1)
+
+
+def tau_table(folder: Path) -> str:
+    """Kendall's tau-b on val and test, and on test its share of the ceiling and R2."""
+    metrics = {
+        "val tau": "val/tau",
+        "test tau": "test/tau",
+        "test tau / ceiling": "test/tau_of_ceiling",
+        "test R2": "test/r2",
+    }
+    return score_table(folder, metrics, digits=3)
+
+
+def score_table(folder: Path, metrics: dict[str, str], *, digits: int) -> str:
+    """A row per zoo, model and options; metrics, by the names of their columns, over seeds."""
     summary = summarize(read_results(folder / "results.csv"))
-    summary = summary[summary["metric"].str.endswith("/accuracy")]
+    summary = summary[summary["metric"].isin(metrics.values())]
     index = ["zoo", "model", "options", "params", "count"]
     rows = [
         [
@@ -38,31 +54,13 @@ def accuracy_table(folder: Path) -> str:
             short_options(options),
             f"{params:,.0f}",
             f"{count}",
-            *(_mean_and_deviation(row, f"{split}/accuracy", digits=1) for split in ("val", "test")),
+            *(_mean_and_deviation(row, metric, digits=digits) for metric in metrics.values()),
         ]
         for (zoo, model, options, params, count), row in summary.pivot(
             index=index, columns="metric"
         ).iterrows()
     ]
-    return _markdown(["zoo", "model", "options", "parameters", "seeds", "val", "test"], rows)
-
-
-def tau_table(folder: Path) -> str:
-    """Kendall's tau-b on val and test, and on test its share of the ceiling and R2."""
-    summary = summarize(read_results(folder / "results.csv"))
-    index = ["zoo", "model", "options", "params", "count"]
-    metrics = ("val/tau", "test/tau", "test/tau_of_ceiling", "test/r2")
-    rows = [
-        [
-            *names,
-            f"{params:,.0f}",
-            f"{count}",
-            *(_mean_and_deviation(row, metric, digits=3) for metric in metrics),
-        ]
-        for (*names, params, count), row in summary.pivot(index=index, columns="metric").iterrows()
-    ]
-    columns = ["val tau", "test tau", "test tau / ceiling", "test R2"]
-    return _markdown(["zoo", "model", "options", "parameters", "seeds", *columns], rows)
+    return _markdown(["zoo", "model", "options", "parameters", "seeds", *metrics], rows)
 
 
 def speed_table(folder: Path) -> str:

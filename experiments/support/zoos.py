@@ -1,21 +1,34 @@
-"""The zoo that a config names: made from a recipe, or read from published files."""
+"""The zoo that a config names, and what its options leave of it."""
 
 from support.launch import Run
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.zoos.canonical import canonical_zoo
 from nn_graphs.zoos.makers.opening import open_or_make_zoo
 from nn_graphs.zoos.readers.reading import open_or_read_zoo
 from nn_graphs.zoos.zoo import Zoo
 
 
 def open_zoo(run: Run) -> Zoo:
-    """The zoo at `zoo.path`, made or read first where it is missing."""
+    """The zoo at `zoo.path`, made from its recipe or read from published files where it is missing.
+
+    Of it, the checkpoints `zoo.steps`, the first `num_train` networks of the split train, and
+    canonical copies of all of them (`canonical`).
+    """
+    config = run.config
+    zoo = _open_whole(run)
+    if config.zoo.get("steps") is not None:
+        zoo = at_steps(zoo, list(config.zoo.steps))
+    zoo = zoo.keep_first(config.num_train, split="train")
+    return canonical_zoo(zoo, kinds=list(config.canonical))
+
+
+def _open_whole(run: Run) -> Zoo:
     config = run.config.zoo
-    if "source" in config:
-        architecture = run.build(config.architecture) if "architecture" in config else None
-        return open_or_read_zoo(run.build(config.source), config.path, architecture=architecture)
-    zoo = open_or_make_zoo(run.build(config.recipe), config.path, data_root=run.data_root)
-    return zoo if config.get("steps") is None else at_steps(zoo, list(config.steps))
+    if "recipe" in config:
+        return open_or_make_zoo(run.build(config.recipe), config.path, data_root=run.data_root)
+    architecture = run.build(config.architecture) if "architecture" in config else None
+    return open_or_read_zoo(run.build(config.source), config.path, architecture=architecture)
 
 
 def at_steps(zoo: Zoo, steps: list[int]) -> Zoo:

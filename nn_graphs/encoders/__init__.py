@@ -1,0 +1,8 @@
+"""Encoders: networks, as neural graphs or as stacks of weights, to embeddings and predictions.
+
+What the stub beside this file names is imported when it is first asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

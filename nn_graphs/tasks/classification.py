@@ -3,11 +3,13 @@
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.metrics import accuracy, balanced_accuracy
+from nn_graphs.plotting import plot_confusion
 from nn_graphs.tasks.task import Task
 from nn_graphs.zoos.zoo import Zoo
 
@@ -24,6 +26,8 @@ class ColumnClassification(Task):
 
     name = "column_classification"
     metric = "accuracy"
+    unit = "%"
+    digits = 1
 
     def __init__(self, zoo: Zoo, *, column: str):
         """
@@ -63,6 +67,22 @@ class ColumnClassification(Task):
             "balanced_accuracy": balanced_accuracy(outputs, labels),
             "loss": F.cross_entropy(outputs, labels).item(),
         }
+
+    def figures(
+        self, outputs: Float[Tensor, "N classes"], labels: Int[Tensor, "N"], *, title: str = ""
+    ) -> dict[str, Figure]:
+        """`confusion`: which classes are taken for which."""
+        return {"confusion": self._confusion(outputs, labels, self.class_names, title)}
+
+    def _confusion(
+        self, outputs: Tensor, labels: Tensor, class_names: tuple[str, ...], title: str
+    ) -> Figure:
+        return plot_confusion(
+            outputs.argmax(dim=1).numpy(),
+            labels.numpy(),
+            class_names=class_names,
+            title=f"{title}: {accuracy(outputs, labels):.1f}% on test",
+        )
 
     def _classes(self, values: np.ndarray) -> Classes:
         """Names of the classes, and the number of each network's."""

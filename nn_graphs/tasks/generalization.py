@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,6 +23,7 @@ from nn_graphs.metrics import (
     r_squared,
     spearman_rho,
 )
+from nn_graphs.plotting import plot_predictions
 from nn_graphs.tasks.task import Task
 from nn_graphs.zoos.zoo import Zoo
 
@@ -106,6 +108,19 @@ class Generalization(Task):
             "l1": mean_absolute_error(predictions, labels),
             "loss": self.loss(outputs, labels).item(),
         }
+
+    def figures(
+        self, outputs: Float[Tensor, "N 1"], labels: Float[Tensor, "N"], *, title: str = ""
+    ) -> dict[str, Figure]:
+        """`predictions`: predicted against true accuracies."""
+        found = self.metrics(outputs, labels)
+        scatter = plot_predictions(
+            self.predictions(outputs).numpy(),
+            labels.numpy(),
+            quantity="accuracy",
+            title=f"{title}: tau {found['tau']:.3f} of at most {found['tau_ceiling']:.3f}",
+        )
+        return {"predictions": scatter}
 
 
 def _check_columns(zoo: Zoo, needed: list[str]) -> None:

@@ -3,14 +3,26 @@
 Navon et al., ICML 2023, sec. 7; Kofinas et al., ICLR 2024, sec. 5.1.
 """
 
+import logging
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from torch import Tensor
 
+from nn_graphs.datasets import DATASETS, ImageDataset, load_images
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.inr import inr_preset
+from nn_graphs.plotting import plot_renderings
 from nn_graphs.tasks.classification import Classes, ColumnClassification
 from nn_graphs.zoos.zoo import Zoo
+
+logger = logging.getLogger(__name__)
+NUM_SHOWN = 10
 
 
 class INRClassification(ColumnClassification):
@@ -21,12 +33,30 @@ class INRClassification(ColumnClassification):
 
     name = "inr_classification"
 
-    def __init__(self, zoo: Zoo):
+    def __init__(self, zoo: Zoo, *, data_root: str | Path | None = None):
         """
+        Args:
+            zoo: of INRs, of any number of architectures.
+            data_root: where the images are that they were fitted to, see
+                `nn_graphs.datasets.data_root`; figures show some, and the names of their classes.
+
         Raises:
             NNGraphsError: as `ColumnClassification`, or a label is no whole number from 0 on.
         """
         super().__init__(zoo, column="label")
+        self._data_root = None if data_root is None else Path(data_root)
+
+    def figures(
+        self, outputs: Float[Tensor, "N classes"], labels: Int[Tensor, "N"], *, title: str = ""
+    ) -> dict[str, Figure]:
+        """`confusion`, and `renderings` of the first INRs below their images, where these are."""
+        images = self._images()
+        if images is None:
+            return super().figures(outputs, labels, title=title)
+        return {
+            "confusion": self._confusion(outputs, labels, images.class_names, title),
+            "renderings": self._renderings(images),
+        }
 
     def _classes(self, values: np.ndarray) -> Classes:
         bad = [value for value in values if not _is_class_number(value)]
@@ -38,6 +68,34 @@ class INRClassification(ColumnClassification):
             )
         values = values.astype(np.int64)
         return tuple(map(str, range(int(values.max()) + 1))), values
+
+    def _images(self) -> ImageDataset | None:
+        """What the INRs were fitted to; None where the zoo does not say, or it is not there."""
+        recipe = self.zoo.metadata.get("recipe", {})
+        is_told = recipe.get("dataset") in DATASETS and "preset" in recipe
+        if not is_told or "source_id" not in self.zoo.table or len(self.zoo.specs) > 1:
+            return None
+        try:
+            return load_images(recipe["dataset"], self._data_root)
+        except NNGraphsError as error:
+            logger.warning("No figure of the images: %s", error)
+            return None
+
+    def _renderings(self, images: ImageDataset) -> Figure:
+        """The first test images, each above what its INR draws."""
+        preset = inr_preset(self.zoo.metadata["recipe"]["preset"])
+        numbers = self.zoo.indices("test")[:NUM_SHOWN]
+        sources = self.zoo.table["source_id"].to_numpy()[numbers]
+        height, width = images.images.shape[1:3]
+        with torch.no_grad():
+            drawn = preset.render(
+                self.zoo.spec, self.zoo.take(numbers), height=height, width=width
+            ).numpy()
+        pixels = images.pixels(sources)
+        psnr = -10 * np.log10(np.square(drawn - pixels).mean(axis=(1, 2, 3)))
+        names = [images.class_names[label] for label in images.labels[sources]]
+        titles = [f"{name}\n{value:.0f} dB" for name, value in zip(names, psnr, strict=True)]
+        return plot_renderings(pixels, drawn, titles=titles, caption="test images")
 
 
 def _is_class_number(value: Any) -> bool:

@@ -1,18 +1,23 @@
 """What a task is: labelled networks in three splits, a loss, a metric, and one look at the test."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.fingerprint import fingerprint, settings_of
 from nn_graphs.zoos.batches import GraphDataset, check_finite, make_templates
 from nn_graphs.zoos.zoo import SPLITS, Zoo
 
 Split = Literal["train", "val", "test"]
+BLOCK_VALUES = 1 << 22  # parameters that are copied at once for a fingerprint
 
 
 class Task(ABC):
@@ -24,11 +29,15 @@ class Task(ABC):
     Attributes:
         name: of the task, as in result rows.
         metric: of the outputs, chosen on val; larger is better.
+        unit: of the metric, e.g. "%"; empty where it has none.
+        digits: behind the point, that are worth reading of the metric.
         out_dim: number of outputs that a model must have.
     """
 
     name: str
     metric: str
+    unit: str = ""
+    digits: int = 3
     out_dim: int
 
     def __init__(self, zoo: Zoo):
@@ -50,6 +59,17 @@ class Task(ABC):
     @abstractmethod
     def metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
         """Metrics of all outputs of a split, by name; `metric` is one of them."""
+
+    def figures(self, outputs: Tensor, labels: Tensor, *, title: str) -> dict[str, Figure]:
+        """Figures of all outputs of the split test, by the names of their files.
+
+        A task of your own may draw what it likes; by default there are none.
+
+        Args:
+            outputs, labels: of the split, in its order, on the CPU.
+            title: what the outputs are of, a model and a zoo.
+        """
+        return {}
 
     def outputs_for(self, predictions: Float[Tensor, "N"]) -> Float[Tensor, "N 1"]:
         """The outputs that mean these labels, for models that predict numbers themselves."""
@@ -90,6 +110,30 @@ class Task(ABC):
             if (kinds == kind).any()
         ]
         return WeightStatistics.measure(self.dims, populations)
+
+    def fingerprints(self) -> dict[str, str]:
+        """What tells this task from others of its name: its settings, and contents of each split.
+
+        Settings are its plain public attributes, see `nn_graphs.fingerprint.settings_of`.
+        """
+        found = {"settings of the task": fingerprint([str(settings_of(self))])}
+        for split, numbers in self._indices.items():
+            labels = self.labels()[torch.from_numpy(numbers)]
+            found[f"labels of {split}"] = fingerprint([labels])
+            found[f"networks of {split}"] = fingerprint(self._contents(numbers))
+        return found
+
+    def _contents(self, numbers: Int[np.ndarray, "M"]) -> Iterator[str | Tensor]:
+        """Architectures and parameters of some networks, and what these were trained on."""
+        table, specs = self.zoo.table, self.zoo.specs
+        kinds, rows = (torch.from_numpy(table[key].to_numpy()[numbers]) for key in ("spec", "row"))
+        yield kinds
+        yield str(table["source_id"].to_numpy()[numbers].tolist()) if "source_id" in table else ""
+        for kind in kinds.unique().tolist():
+            yield specs[kind].to_json()
+            block = max(1, BLOCK_VALUES // specs[kind].num_params)
+            for part in rows[kinds == kind].split(block):
+                yield self.zoo.params[kind][part]
 
     def _dataset(self, split: Split) -> GraphDataset:
         indices = self._indices[split]

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from nn_graphs.networks.fitting import CompiledIfPossible
 from nn_graphs.tasks.task import Task
+from nn_graphs.training.checkpoint import random_states, restore_random_states
 from nn_graphs.training.chunks import accumulate_gradients, forward_in_chunks
 from nn_graphs.training.loading import in_split_order
-from nn_graphs.training.resuming import random_states, restore_random_states
 from nn_graphs.training.settings import TrainingSettings
 from nn_graphs.zoos.batches import LabelledGraphs
 
@@ -143,7 +143,8 @@ class SupervisedModule(L.LightningModule):
                 in_split_order(self.all_gather(values), num_networks=len(loader.dataset))
                 for values in (outputs, labels)
             )
-        metrics = self.task.metrics(outputs, labels)
+        found = self.task.metrics(outputs, labels)
+        metrics = {name: float(value) for name, value in found.items()}  # not numpy's, for files
         self.split_metrics[split] = metrics
         self.log_dict(
             {f"{split}/{name}": value for name, value in metrics.items()},

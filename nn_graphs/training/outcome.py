@@ -1,9 +1,8 @@
-"""What a finished run found, and the files that it leaves in its folder."""
+"""What a finished run found, and the files in its folder that say so."""
 
 import dataclasses
 import json
 import logging
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +10,9 @@ import numpy as np
 from jaxtyping import Shaped
 
 from nn_graphs.records import write_record
-from nn_graphs.training.record import RECORD
 
 logger = logging.getLogger(__name__)
-FILES = (
-    RECORD,
-    "checkpoints",
-    "tensorboard",
-    "wandb",
-    "metrics.csv",
-    "test_outputs.npz",
-    "outcome.json",
-)
+OUTCOME, TEST_OUTPUTS = "outcome.json", "test_outputs.npz"
 
 
 @dataclass(frozen=True)
@@ -48,7 +38,7 @@ class Outcome:
 
 def read_outcome(folder: Path) -> Outcome | None:
     """What the run in a folder found; None where it is not finished."""
-    finished = folder / "outcome.json"
+    finished = folder / OUTCOME
     if not finished.exists():
         return None
     logger.info("%s is finished; its outcome is read.", folder)
@@ -64,15 +54,5 @@ def write_outcome(
 ) -> None:
     """Finishes a run: `test_outputs.npz` holds outputs and labels of the test split."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "test_outputs.npz", outputs=outputs, labels=labels)
-    write_record(folder / "outcome.json", dataclasses.asdict(outcome))
-
-
-def forget_run(folder: str | Path) -> None:
-    """Deletes what `train_and_test` wrote into a folder, and nothing else."""
-    for name in FILES:
-        path = Path(folder) / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    np.savez(folder / TEST_OUTPUTS, outputs=outputs, labels=labels)
+    write_record(folder / OUTCOME, dataclasses.asdict(outcome))

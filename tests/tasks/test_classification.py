@@ -53,3 +53,21 @@ def test_networks_without_a_class(raises_saying, missing):
     table = zoo.table.assign(algo=classes)
     with raises_saying(asked="by algo", found="2 networks have none, the first is 2", do="select"):
         ColumnClassification(Zoo(zoo.specs, zoo.params, table), column="algo")
+
+
+def test_figure_of_confusions():
+    task = ColumnClassification(named_zoo(), column="algo")
+    figures = task.figures(torch.eye(3)[[0, 0, 0, 2]], torch.tensor([0, 0, 1, 2]), title="it")
+    assert list(figures) == ["confusion"]
+    (axes,) = figures["confusion"].axes
+    assert axes.get_title() == "it: 75.0% on test"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a2c", "ppo", "td3"]
+
+
+def test_fingerprints_tell_columns():
+    zoo = named_zoo()
+    zoo = Zoo(zoo.specs, zoo.params, zoo.table.assign(kind=zoo.table["algo"]))
+    one, other = (
+        ColumnClassification(zoo, column=name).fingerprints() for name in ("algo", "kind")
+    )
+    assert {key for key in one if one[key] != other[key]} == {"settings of the task"}

@@ -123,3 +123,23 @@ def test_metrics_of_perfect_predictions():
     assert metrics["l1"] == pytest.approx((outputs[:, 0].sigmoid() - labels).abs().mean().item())
     assert metrics["spearman"] == pytest.approx(stats.spearmanr(outputs[:, 0], labels).statistic)
     assert metrics[task.metric] == metrics["tau"]
+
+
+def test_figure_of_predicted_against_true_accuracies():
+    task, labels = Generalization(cnn_zoo()), torch.linspace(0.1, 0.9, 9)
+    figures = task.figures(task.outputs_for(labels), labels, title="trees on cnns")
+    (axes,) = figures["predictions"].axes
+    assert axes.get_title() == "trees on cnns: tau 1.000 of at most 1.000"
+    points = axes.collections[0].get_offsets()
+    np.testing.assert_allclose(points, np.stack([labels, labels], axis=1), rtol=1e-5)
+
+
+def test_fingerprints_tell_losses_and_subsets():
+    whole = Generalization(cnn_zoo()).fingerprints()
+    assert Generalization(cnn_zoo()).fingerprints() == whole
+    mse = Generalization(cnn_zoo(), loss_name="mse").fingerprints()
+    assert {key for key in whole if mse[key] != whole[key]} == {"settings of the task"}
+    relu = Generalization(cnn_zoo(), activation="relu").fingerprints()
+    assert {key for key in whole if relu[key] != whole[key]} == set(whole) - {
+        "settings of the task"
+    }

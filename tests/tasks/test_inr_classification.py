@@ -156,3 +156,29 @@ def test_sizes_of_several_architectures():
     graphs, labels = task.dataset("train").__getitems__([0, 1, 2, 3])
     assert graphs.num_graphs == 4
     assert labels.tolist() == [0, 1, 0, 1]
+
+
+def test_figures_show_the_images_where_they_are(tiny_zoo, tmp_path):
+    task = INRClassification(tiny_zoo)
+    labels = task.labels()[tiny_zoo.indices("test")]
+    outputs = torch.nn.functional.one_hot(labels, task.out_dim).float()
+    figures = task.figures(outputs, labels, title="it")
+    assert set(figures) == {"confusion", "renderings"}
+    assert len(figures["renderings"].axes) == 2 * 8
+    zoo = Zoo(tiny_zoo.specs, tiny_zoo.params, tiny_zoo.table)  # of images that nobody knows
+    assert set(INRClassification(zoo).figures(outputs, labels, title="it")) == {"confusion"}
+    recipe = {**tiny_zoo.metadata["recipe"], "dataset": "mnist"}
+    zoo = Zoo(tiny_zoo.specs, tiny_zoo.params, tiny_zoo.table, {"recipe": recipe})
+    elsewhere = INRClassification(zoo, data_root=tmp_path)
+    assert set(elsewhere.figures(outputs, labels, title="it")) == {"confusion"}
+
+
+def test_fingerprints_of_several_architectures_count_each_network():
+    one, zoo = INRClassification(mixed_zoo()), mixed_zoo()
+    number = np.flatnonzero(zoo.table["split"] == "val")[3]
+    kind, row = zoo.table.loc[number, ["spec", "row"]]
+    zoo.params[int(kind)][int(row), 2] += 1e-6
+    other = INRClassification(zoo).fingerprints()
+    assert {key for key, value in one.fingerprints().items() if other[key] != value} == {
+        "networks of val"
+    }

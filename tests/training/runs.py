@@ -81,11 +81,11 @@ class Interrupted(INRClassification):
 
     def __init__(self, step: int, happens, **options):
         super().__init__(separable_zoo(**options))
-        self.steps_left, self.happens = step, happens
+        self._steps_left, self.happens = step, happens
 
     def loss(self, outputs, labels):
-        self.steps_left -= 1
-        if self.steps_left == 0:
+        self._steps_left -= 1
+        if self._steps_left == 0:
             self.happens()
         return super().loss(outputs, labels)
 

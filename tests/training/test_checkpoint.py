@@ -1,19 +1,21 @@
-"""An interrupted run ends as if never interrupted; a finished one is read."""
+"""An interrupted run ends as if never interrupted, and its checkpoints run no code."""
 
 import os
+import pickle
+import random
 import signal
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
 
-from nn_graphs.training import forget_run, train_and_test
+from nn_graphs.training import train_and_test
+from nn_graphs.training.checkpoint import random_states, restore_random_states
 from tests.training.runs import (
     SHORT,
     STEPS,
@@ -40,8 +42,7 @@ def test_exception_and_going_on(uninterrupted, tmp_path, step):
     with pytest.raises(ZeroDivisionError):
         train(tmp_path, task=Interrupted(step, fail, noise=2.0))
     assert not (tmp_path / "outcome.json").exists()
-    # Before the first checkpoint nothing is known of the initial values; after it, they come back.
-    outcome = train(tmp_path, seed=0 if step <= STEPS else 11)
+    outcome = train(tmp_path)
     assert without_time(outcome) == without_time(outcome_of(uninterrupted))
     assert_same_run(uninterrupted, tmp_path)
 
@@ -53,7 +54,7 @@ def test_going_on_with_augmentation(uninterrupted, tmp_path, step):
     task = Interrupted(step, fail, noise=2.0)
     with pytest.raises(ZeroDivisionError):
         train(parts, task=task, augmentation=make_augmentation())
-    train(parts, seed=11, augmentation=make_augmentation())
+    train(parts, augmentation=make_augmentation())
     assert_same_run(whole, parts)
     ours, theirs = weights(uninterrupted, "last"), weights(whole, "last")
     assert ours.keys() == theirs.keys()
@@ -80,7 +81,7 @@ def test_kill_in_an_epoch_and_going_on(uninterrupted, tmp_path):
     )
     assert killed.returncode == -signal.SIGKILL
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 2
-    outcome = train(tmp_path, seed=11)
+    outcome = train(tmp_path)
     assert without_time(outcome) == without_time(outcome_of(uninterrupted))
     assert_same_run(uninterrupted, tmp_path)
 
@@ -88,7 +89,7 @@ def test_kill_in_an_epoch_and_going_on(uninterrupted, tmp_path):
 def test_minutes_add_up_over_the_parts(tmp_path, monkeypatch):
     clock(monkeypatch, 30)
     with pytest.raises(ZeroDivisionError):
-        train(tmp_path, task=Interrupted(2 * STEPS + 2, fail))
+        train(tmp_path, task=Interrupted(2 * STEPS + 2, fail, noise=2.0))
     clock(monkeypatch, 60)
     assert train(tmp_path).minutes == 2 * 0.5 + 2 * 1.0
 
@@ -140,26 +141,13 @@ def test_finished_run_is_not_repeated(uninterrupted):
         raise AssertionError("it was run")
 
     files = {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*")}
-    task = make_task()
+    task = make_task(noise=2.0)
     model = make_model(task)
     model.forward = untouchable
     outcome = train_and_test(model, task, SHORT, uninterrupted)
     assert outcome == outcome_of(uninterrupted)
     assert {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*")} == files
     task.open_test()  # it was not opened
-
-
-def test_another_run_is_refused(raises_saying, uninterrupted):
-    task = make_task(noise=2.0)
-    faster = replace(SHORT, learning_rate=0.5)
-    told = f"learning_rate was {SHORT.learning_rate}, now 0.5"
-    with raises_saying(asked=str(uninterrupted), found=told, do="forget_run"):
-        train_and_test(make_model(task), task, faster, uninterrupted)
-    with raises_saying(asked="for this run", found="parameters was", do="folder of its own"):
-        train_and_test(nn.Linear(2, 3), task, SHORT, uninterrupted)
-    elsewhere = replace(SHORT, chunk_size=3)
-    found = train_and_test(make_model(task), task, elsewhere, uninterrupted)
-    assert found == outcome_of(uninterrupted)
 
 
 @pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
@@ -176,6 +164,47 @@ def test_damaged_checkpoint(raises_saying, tmp_path, damage):
         train(tmp_path)
 
 
+class Malicious:
+    """What writes a file where it is unpickled."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.file),)
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+@pytest.mark.parametrize(
+    "save", [torch.save, lambda what, path: path.write_bytes(pickle.dumps(what))]
+)
+def test_code_in_a_checkpoint_is_not_run(raises_saying, tmp_path, save, name):
+    """Also where it lies among what belongs there, and also that of the best epoch."""
+    task = Scripted([50, 40])  # nothing is left for the test
+    with pytest.raises(StopIteration):
+        train(tmp_path, change(num_epochs=2), task)
+    path, proof = tmp_path / "checkpoints" / f"{name}.ckpt", tmp_path / "proof"
+    content = torch.load(path, weights_only=True)
+    save({**content, "history": Malicious(proof)}, path)
+    with raises_saying(
+        asked="go on", found=f"{path} cannot be read (it is damaged, or", do="Delete"
+    ):
+        train(tmp_path, change(num_epochs=2), Scripted([77]))
+    assert not proof.exists()
+    torch.load(path, weights_only=False) if save is torch.save else pickle.loads(path.read_bytes())
+    assert proof.exists()
+
+
+def test_random_numbers_go_on_behind_a_file_of_plain_data(tmp_path):
+    np.random.normal()  # noqa: NPY002 (one more is kept)
+    torch.save(random_states(), tmp_path / "states")
+    draws = [lambda: torch.rand(3).tolist(), lambda: np.random.normal(size=3).tolist()]  # noqa: NPY002
+    draws += [random.random, lambda: random.gauss(0, 1)]
+    before = [draw() for draw in draws]
+    restore_random_states(torch.load(tmp_path / "states", weights_only=True))
+    assert [draw() for draw in draws] == before
+
+
 def test_advice_is_followed_after_damage(uninterrupted, tmp_path):
     with pytest.raises(ZeroDivisionError):
         train(tmp_path, task=Interrupted(2 * STEPS + 1, fail, noise=2.0))
@@ -185,20 +214,6 @@ def test_advice_is_followed_after_damage(uninterrupted, tmp_path):
     assert_same_run(uninterrupted, tmp_path)
 
 
-def test_forget_run_deletes_what_training_wrote_and_nothing_else(tmp_path):
-    mine, notes = tmp_path / "mine" / "file", tmp_path / "notes.txt"
-    mine.parent.mkdir()
-    mine.write_text("mine")
-    notes.write_text("mine")
-    with pytest.raises(ZeroDivisionError):
-        train(tmp_path, task=Interrupted(STEPS + 1, fail))
-    (tmp_path / "outcome.json").write_text("{}")
-    forget_run(tmp_path)
-    assert sorted(tmp_path.iterdir()) == [mine.parent, notes]
-    forget_run(tmp_path)
-    assert mine.read_text() == "mine"
-
-
 def test_no_advice_of_lightning_is_shown(tmp_path, monkeypatch):
     """On a machine with many cores it would ask for workers that have nothing to do."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(32)), raising=False)
@@ -206,6 +221,6 @@ def test_no_advice_of_lightning_is_shown(tmp_path, monkeypatch):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with pytest.raises(ZeroDivisionError):
-            train(tmp_path, task=Interrupted(STEPS + 1, fail))
+            train(tmp_path, task=Interrupted(STEPS + 1, fail, noise=2.0))
         train(tmp_path)
     assert [str(warning.message) for warning in caught] == []

@@ -1,4 +1,6 @@
-"""Training: it learns, chooses by val, stops when told, and says what it found."""
+"""Training: it learns, chooses by val, stops when told, and keeps its folder to itself."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,16 +12,19 @@ from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.heads import GraphHead, GraphModel
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.augmentations import Compose
+from nn_graphs.graphs.augmentations import Compose, WeightNoise
 from nn_graphs.tasks.inr_classification import INRClassification
-from nn_graphs.training import train_and_test
-from tests.toy_zoos import mixed_zoo
+from nn_graphs.training import forget_run, train_and_test
+from tests.toy_zoos import mixed_zoo, separable_zoo
 from tests.training.runs import (
+    SHORT,
     STEPS,
+    Interrupted,
     Scripted,
     assert_same_run,
     change,
     clock,
+    fail,
     make_model,
     make_task,
     outcome_of,
@@ -27,6 +32,8 @@ from tests.training.runs import (
     weights,
     without_time,
 )
+
+PLACES = {"train": 7, "val": 50, "test": 79}  # of a network of each split
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -167,3 +174,73 @@ def test_errors_of_a_task_leave_training_as_they_are(tmp_path):
     task.open_test()
     with pytest.raises(NNGraphsError, match="scored before"):
         train(tmp_path, change(num_epochs=1), task)
+
+
+def test_another_run_is_refused(raises_saying, uninterrupted):
+    task = make_task(noise=2.0)
+    faster = replace(SHORT, learning_rate=0.5)
+    told = f"learning_rate was {SHORT.learning_rate}, now 0.5"
+    with raises_saying(asked=str(uninterrupted), found=told, do="forget_run"):
+        train_and_test(make_model(task), task, faster, uninterrupted)
+    with raises_saying(asked="for this run", found="parameters was", do="folder of its own"):
+        train_and_test(nn.Linear(2, 3), task, SHORT, uninterrupted)
+    elsewhere = replace(SHORT, chunk_size=3)
+    found = train_and_test(make_model(task), task, elsewhere, uninterrupted)
+    assert found == outcome_of(uninterrupted)
+
+
+def other_task(*, params: int | None = None, label: int | None = None) -> INRClassification:
+    """The task of `uninterrupted` with one parameter, or the label of a network, changed."""
+    zoo = separable_zoo(noise=2.0)
+    if params is not None:
+        zoo.params[0][params, -1] += 1e-6
+    if label is not None:
+        zoo.table.loc[label, "label"] = 1 - zoo.table.loc[label, "label"]
+    return INRClassification(zoo)
+
+
+@pytest.mark.parametrize(
+    ("found", "changes"),
+    [
+        *((f"labels of {split}", {"label": number}) for split, number in PLACES.items()),
+        *((f"networks of {split}", {"params": number}) for split, number in PLACES.items()),
+    ],
+)
+def test_other_contents_of_a_zoo_as_large_are_refused(raises_saying, uninterrupted, found, changes):
+    with raises_saying(asked="for this run", found=f"({found} was", do="folder of its own"):
+        train(uninterrupted, task=other_task(**changes))
+
+
+@pytest.mark.parametrize(
+    ("found", "options"),
+    [
+        ("model was", {"dropout": 0.4}),
+        ("initial values was", {"seed": 1}),
+        ("augmentation was None", {"augmentation": Compose([WeightNoise(share=0.1)])}),
+    ],
+)
+def test_other_model_or_augmentation_is_refused(raises_saying, uninterrupted, found, options):
+    with raises_saying(asked="for this run", found=f"({found}", do="folder of its own"):
+        train(uninterrupted, **options)
+
+
+def test_other_strength_of_an_augmentation_is_refused(raises_saying, tmp_path):
+    settings = change(num_epochs=1)
+    outcome = train(tmp_path, settings, augmentation=Compose([WeightNoise(share=0.1)]))
+    with raises_saying(asked="this run", found="(augmentation was", do="folder of its own"):
+        train(tmp_path, settings, augmentation=Compose([WeightNoise(share=0.2)]))
+    assert train(tmp_path, settings, augmentation=Compose([WeightNoise(share=0.1)])) == outcome
+
+
+def test_forget_run_deletes_what_training_wrote_and_nothing_else(tmp_path):
+    mine, notes = tmp_path / "mine" / "file", tmp_path / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    notes.write_text("mine")
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path, task=Interrupted(STEPS + 1, fail, noise=2.0))
+    (tmp_path / "outcome.json").write_text("{}")
+    forget_run(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [mine.parent, notes]
+    forget_run(tmp_path)
+    assert mine.read_text() == "mine"

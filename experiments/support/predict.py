@@ -1,6 +1,12 @@
-"""A run of a task on a zoo: the configured model is trained, scored and recorded."""
+"""What every experiment on a zoo does: open it, make the task, train the encoder, record, report.
+
+All of it is named by the config, so that a task, a recipe of a zoo or an encoder of your own needs
+a config alone.
+"""
 
 from support.launch import Run
+from support.report import report_outcome
+from support.zoos import open_zoo
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.augmentations import Compose
@@ -8,16 +14,16 @@ from nn_graphs.tasks.task import Task
 from nn_graphs.training import Outcome, train_and_test
 
 
-def train_and_record(run: Run, task: Task) -> Outcome:
-    """Trains the run's encoder on a task, with its augmentation, and appends its result rows.
+def predict(run: Run) -> None:
+    """Runs the config's encoder on the task `target` of its zoo.
 
     Configs of encoders say how to make a module for a task (`model`), which the trainer trains, or,
     where there is no module, how to fit and test what they name (`fit_and_test`).
     """
-    has_module = "model" in run.config.encoder
-    outcome = _train(run, task) if has_module else _fit(run, task)
+    task: Task = run.build(run.config.target)(open_zoo(run))
+    outcome = _train(run, task) if "model" in run.config.encoder else _fit(run, task)
     run.record(outcome)
-    return outcome
+    report_outcome(run, task, outcome)
 
 
 def _train(run: Run, task: Task) -> Outcome:

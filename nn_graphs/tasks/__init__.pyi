@@ -1,0 +1,9 @@
+from .classification import ColumnClassification as ColumnClassification
+from .generalization import Generalization as Generalization
+from .inr_classification import INRClassification as INRClassification
+from .models import make_classifier as make_classifier
+from .models import make_flat_mlp as make_flat_mlp
+from .models import make_probe_only as make_probe_only
+from .models import make_statnn as make_statnn
+from .models import make_weight_space_classifier as make_weight_space_classifier
+from .task import Task as Task

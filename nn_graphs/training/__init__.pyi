@@ -1,0 +1,10 @@
+from .chunks import accumulate_gradients as accumulate_gradients
+from .loading import EpochSampler as EpochSampler
+from .loading import in_split_order as in_split_order
+from .module import SupervisedModule as SupervisedModule
+from .outcome import Outcome as Outcome
+from .outcome import read_outcome as read_outcome
+from .outcome import write_outcome as write_outcome
+from .run import forget_run as forget_run
+from .run import train_and_test as train_and_test
+from .settings import TrainingSettings as TrainingSettings
