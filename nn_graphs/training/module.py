@@ -1,6 +1,7 @@
 """A model on a task, as Lightning trains it."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nn_graphs.networks.fitting import CompiledIfPossible
 from nn_graphs.tasks.task import Task
@@ -35,6 +37,7 @@ class SupervisedModule(L.LightningModule):
         super().__init__()
         self.model, self.task, self.settings, self.folder = model, task, settings, folder
         self.augmentation = augmentation or nn.Identity()
+        self.averaged = _averaged(model, settings.ema_decay)
         self._compiled = CompiledIfPossible(model) if settings.is_compiled else None
         self.history: list[dict[str, float]] = []
         self.split_metrics: dict[str, dict[str, float]] = {}
@@ -62,6 +65,8 @@ class SupervisedModule(L.LightningModule):
             self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
         optimizer.step()
         self.lr_schedulers().step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
         self._train_losses.append((loss, len(labels)))
 
     def validation_step(self, batch: LabelledGraphs, batch_number: int) -> None:
@@ -78,10 +83,10 @@ class SupervisedModule(L.LightningModule):
         self.test_arrays = {"outputs": outputs.numpy(), "labels": labels.numpy()}
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = self.settings.make_optimizer(self)
-        warmup = max(self.settings.warmup_steps, 1)
+        optimizer = self.settings.make_optimizer(self.model)
+        num_steps = int(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min((step + 1) / warmup, 1.0)
+            optimizer, partial(self.settings.rate_factor, num_steps=num_steps)
         )
         return {
             "optimizer": optimizer,
@@ -124,13 +129,16 @@ class SupervisedModule(L.LightningModule):
         self.log("train/loss", loss, sync_dist=True)
         values = {"train/loss": self.trainer.callback_metrics["train/loss"].item()}
         values |= {f"val/{name}": value for name, value in self.split_metrics["val"].items()}
-        self.history.append({"epoch": self.current_epoch, **values, "minutes": self.minutes})
+        spent = {"minutes": self.minutes, "cpu_minutes": self.cpu_minutes}
+        step = {"epoch": self.current_epoch, "step": self.global_step}
+        self.history.append({**step, **values, **spent})
         if self.trainer.is_global_zero:
             pd.DataFrame(self.history).to_csv(self.folder / "metrics.csv", index=False)
 
     def _collect(self, batch: LabelledGraphs) -> None:
         graphs, labels = batch
-        outputs = forward_in_chunks(self.model, graphs, chunk_size=self.settings.chunk_size)
+        model = self.model if self.averaged is None else self.averaged.module
+        outputs = forward_in_chunks(model, graphs, chunk_size=self.settings.chunk_size)
         self._collected.append((outputs.float(), labels))
 
     def _score(self, split: Literal["val", "test"]) -> tuple[Tensor, Tensor]:
@@ -151,3 +159,11 @@ class SupervisedModule(L.LightningModule):
             sync_dist=True,  # the same in all processes
         )
         return outputs.cpu(), labels.cpu()
+
+
+def _averaged(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    """A copy of a model for moving averages of its weights, and of its buffers."""
+    if decay is None:
+        return None
+    average = get_ema_multi_avg_fn(decay)
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True).requires_grad_(False)

@@ -27,7 +27,8 @@ from nn_graphs.training.trainer import device_name, make_trainer, without_advice
 RECORD = "run.json"
 FILES = (RECORD, "checkpoints", "tensorboard", "wandb", "metrics.csv", TEST_OUTPUTS, OUTCOME)
 NO_MATTER = ("chunk_size", "is_compiled", "accelerator", "devices", "strategy", "has_wandb")
-"""Settings that change where and how a run is computed, and its results by rounding alone."""
+"""Settings that change where and how a run is computed; its results by rounding, and by what
+dropout draws: it draws for every chunk."""
 
 
 def train_and_test(

@@ -1,11 +1,15 @@
 """How a model is trained, as one frozen object that configs can describe."""
 
+import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import nn
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import NNGraphsError, check_known
+
+Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,11 @@ class TrainingSettings:
         is_compiled: compile the training step of whole chunks (torch.compile), which takes a minute
             or so at the start; what is left over, and validation, run eagerly.
         learning_rate, weight_decay: of AdamW with amsgrad.
-        warmup_steps: the learning rate grows linearly over these, then stays.
+        warmup_steps: the learning rate grows linearly over these.
+        schedule: what it does besides: "constant" (published), or "cosine", half a wave from its
+            full value to 0 at the last step of the last epoch.
+        ema_decay: an exponential moving average of the weights, with this decay per step, is what
+            is validated, chosen and tested; None: the weights themselves.
         gradient_clip: largest norm of the gradient; 0: no limit.
         patience: epochs without a better val metric after which training stops; None: never.
         max_minutes: training stops after the epoch in which these have passed; None: never.
@@ -42,6 +50,8 @@ class TrainingSettings:
     learning_rate: float = 1e-3
     weight_decay: float = 5e-4
     warmup_steps: int = 1000
+    schedule: Schedule = "constant"
+    ema_decay: float | None = None
     gradient_clip: float = 10.0
     patience: int | None = None
     max_minutes: float | None = None
@@ -60,12 +70,23 @@ class TrainingSettings:
             if value is not None and value < 1:
                 found = f"{name} is {value}."
                 raise NNGraphsError("train a model", found=found, do="Give at least 1.")
+        check_known(self.schedule, get_args(Schedule), asked="train a model")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            found = f"ema_decay is {self.ema_decay}."
+            raise NNGraphsError("average weights", found=found, do="Give at least 0, less than 1.")
         if self.precision.startswith("16"):
             raise NNGraphsError(
                 f"train with precision={self.precision}",
                 found="it needs scaled gradients, which do not add up over chunks.",
                 do="Use bf16-mixed, or 32-true.",
             )
+
+    def rate_factor(self, step: int, *, num_steps: int) -> float:
+        """What the learning rate is multiplied by at a step, from 0, of `num_steps`."""
+        warmup = min((step + 1) / max(self.warmup_steps, 1), 1.0)
+        if self.schedule == "constant":
+            return warmup
+        return warmup * (1 + math.cos(math.pi * min(step / num_steps, 1.0))) / 2
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.AdamW:
         """What changes the parameters of a model."""

@@ -61,6 +61,16 @@ def test_going_on_with_augmentation(uninterrupted, tmp_path, step):
     assert not torch.equal(ours["model.mlp.0.weight"], theirs["model.mlp.0.weight"])
 
 
+def test_going_on_with_averaged_weights_and_a_schedule(uninterrupted, tmp_path):
+    settings = change(ema_decay=0.9, schedule="cosine")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(whole, settings)
+    with pytest.raises(ZeroDivisionError):
+        train(parts, settings, task=Interrupted(2 * STEPS + 2, fail, noise=2.0))
+    train(parts, settings)
+    assert_same_run(whole, parts)
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -128,6 +128,35 @@ def test_learning_rate_grows_linearly_then_stays_and_gradients_are_clipped(tmp_p
     assert max(norms) > 0.05
 
 
+def test_averaged_weights_are_what_is_validated_and_tested(tmp_path):
+    """The average of one epoch, taken step by step, is what gives the test outputs."""
+    seen, step = [], torch.optim.AdamW.step
+    model = make_model(make_task(), dropout=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def recording_step(optimizer, closure=None):
+            result = step(optimizer)
+            seen.append([p.detach().clone() for p in model.parameters()])
+            return result
+
+        patch.setattr(torch.optim.AdamW, "step", recording_step)
+        settings = change(num_epochs=1, ema_decay=0.75)
+        train_and_test(model, make_task(), settings, tmp_path)
+    average = seen[0]
+    for values in seen[1:]:
+        average = [0.75 * a + 0.25 * v for a, v in zip(average, values, strict=True)]
+    assert len(seen) == STEPS
+    expected = make_model(make_task(), dropout=0.0)
+    for parameter, value in zip(expected.parameters(), average, strict=True):
+        parameter.data.copy_(value)
+    graphs, _ = make_task().open_test().__getitems__([*range(10)])
+    outputs = np.load(tmp_path / "test_outputs.npz")["outputs"][:10]
+    np.testing.assert_allclose(expected.eval()(graphs).detach(), outputs, rtol=1e-5, atol=1e-6)
+    history = pd.read_csv(tmp_path / "metrics.csv")
+    assert history["step"].tolist() == [STEPS]
+    assert history["cpu_minutes"][0] > 0
+
+
 def test_patience(tmp_path):
     outcome = train(tmp_path, change(num_epochs=9, patience=2), Scripted([10, 50, 40, 30, 77]))
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 4
