@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nn_graphs.graphs.parts.groups import EdgeBlock
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
 
 
 def centred_kernels(
@@ -62,6 +63,17 @@ def common_kernel_size(kernels: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     num_axes = max(map(len, kernels), default=0)
     padded = [(1,) * (num_axes - len(kernel)) + kernel for kernel in kernels]
     return tuple(map(max, zip(*padded, strict=True)))
+
+
+def check_fits(largest: tuple[int, ...], kernel_size: tuple[int, ...]) -> None:
+    """Raises where kernels of a size do not fit in another."""
+    pairs = zip(largest[::-1], kernel_size[::-1])  # noqa: B905
+    if len(kernel_size) < len(largest) or any(have > size for have, size in pairs):
+        raise NNGraphsError(
+            f"centre kernels in {list(kernel_size)}",
+            found=f"the largest are {list(largest)}.",
+            do="Choose at least the largest kernel of all templates of a batch.",
+        )
 
 
 def _margins(
