@@ -1,6 +1,8 @@
 """Canonical forms: the function stays, and all signs and phases of a network have the same form."""
 
 import math
+from collections import Counter
+from functools import cache
 
 import pytest
 import torch
@@ -28,7 +30,20 @@ NUM_NETWORKS = 6
 SAME = {"rtol": 1e-9, "atol": 1e-9}
 SINE, TANH, RELU = Activation("sine", 30.0), Activation("tanh"), Activation("relu")
 INR = NetworkSpec.mlp((2, 5, 4, 1), activation=SINE, offset=0.5)
-KINDS = [CANONICAL_KINDS, ("sign",), ("phase",), ()]
+# Names of `SPECS`, or of `ARCHITECTURES` that are traced. Those with sines have phases.
+SPECS_WITH_SINES = ("INR", *(f"random {seed}" for seed in (1, 13, 19, 26, 27, 40, 303)))
+TRACED_WITH_SINES = ("widths of one", "sine module", "sum of many", "tied parameters")
+WITHOUT_SINES = (
+    *("sequential", "one layer", "spec with none", "spec with hardtanh", "nested"),
+    *("skip", "skip to fewer", "skip to more", "skip to the output", "read twice"),
+    *("added to itself", "tied layers", "tied and summed", "several outputs"),
+    *("activation after a shift", "arithmetic", "first channels", "padded"),
+)
+NETWORKS = (*SPECS_WITH_SINES, *TRACED_WITH_SINES, *WITHOUT_SINES)
+PAIRS = [(name, CANONICAL_KINDS) for name in NETWORKS]  # of a network and kinds
+PAIRS += [
+    (name, (kind,)) for name in SPECS_WITH_SINES + TRACED_WITH_SINES for kind in CANONICAL_KINDS
+]
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -52,20 +67,53 @@ def moved(template: GraphTemplate, params: Tensor, kinds: tuple[str, ...], seed:
     return apply_symmetries(template, params, element)
 
 
-@pytest.fixture(scope="module", params=[*SPECS, *(f"traced {name}" for name in ARCHITECTURES)])
-def network(request) -> tuple[GraphTemplate, Tensor]:
+@cache
+def network_of(name: str) -> tuple[GraphTemplate, Tensor]:
     """A template and the parameters of six networks, of specs and of traced modules."""
-    if request.param in SPECS:
-        template = template_from_spec(SPECS[request.param])
+    if name in SPECS_WITH_SINES:
+        template = template_from_spec(SPECS[name])
     else:
-        architecture = ARCHITECTURES[request.param.removeprefix("traced ")]
+        architecture = ARCHITECTURES[name]
         template = trace(architecture.module(), architecture.example())
     return template, rand(NUM_NETWORKS, template.num_params)
 
 
-@pytest.mark.parametrize("kinds", KINDS)
-def test_the_function_stays(network, kinds):
-    template, params = network
+@pytest.fixture(params=NETWORKS)
+def network(request) -> tuple[GraphTemplate, Tensor]:
+    return network_of(request.param)
+
+
+@pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0]}, {' and '.join(pair[1])}")
+def case(request) -> tuple[GraphTemplate, Tensor, tuple[str, ...]]:
+    """A template, the parameters of six networks, and the kinds of symmetries that are meant."""
+    name, kinds = request.param
+    return (*network_of(name), kinds)
+
+
+def behaviours(template: GraphTemplate) -> set[str]:
+    """What may be done to neurons: s(ign), t(ied to others), p(hase), h(alf a period)."""
+    rules, axes = template.neuron_rules, template.symmetries.axes
+    num_groups = Counter(number for axis in axes for number in {s.permutation for s in axis})
+    found = set()
+    for group, axis in zip(template.groups, axes, strict=True):
+        turns = bool(rules.allows_turns[group.start])
+        halves = turns and bool(rules.allows_odd_turns[group.start])
+        for number in {segment.permutation for segment in axis}:
+            is_free = number is not None
+            has_sign = is_free and "sign" in rules.allowed_kinds[number]
+            is_tied = is_free and num_groups[number] > 1
+            flags = zip("stph", (has_sign, is_tied, turns, halves), strict=True)
+            found.add("".join(letter for letter, flag in flags if flag))
+    return found
+
+
+def test_the_networks_have_neurons_of_every_behaviour():
+    found = set().union(*(behaviours(network_of(name)[0]) for name in NETWORKS))
+    assert found == {"", "s", "t", "st", "p", "ph", "tp", "tph", "sph", "stph"}
+
+
+def test_the_function_stays(case):
+    template, params, kinds = case
     num_inputs = sum(group.width for group in template.groups if group.kind.name == "INPUT")
     points = rand(7, num_inputs, seed=2)
     before, after = template.stack(params), canonical_graphs(template.stack(params), kinds=kinds)
@@ -74,16 +122,14 @@ def test_the_function_stays(network, kinds):
     )
 
 
-@pytest.mark.parametrize("kinds", KINDS)
-def test_the_form_of_a_form_is_the_form(network, kinds):
-    template, params = network
+def test_the_form_of_a_form_is_the_form(case):
+    template, params, kinds = case
     once = canonical_params(template, params, kinds=kinds)
     torch.testing.assert_close(canonical_params(template, once, kinds=kinds), once, **SAME)
 
 
-@pytest.mark.parametrize("kinds", KINDS)
-def test_all_copies_have_one_form(network, kinds):
-    template, params = network
+def test_all_copies_have_one_form(case):
+    template, params, kinds = case
     if has_neurons_of_zero(template):
         pytest.skip("the sign of a neuron that is 0 whatever the input cannot be told")
     copies = moved(template, params, kinds)
@@ -94,9 +140,8 @@ def test_all_copies_have_one_form(network, kinds):
     )
 
 
-@pytest.mark.parametrize("kinds", KINDS)
-def test_permutations_go_through(network, kinds):
-    template, params = network
+def test_permutations_go_through(case):
+    template, params, kinds = case
     form = canonical_params(template, params, kinds=kinds)
     permuted = moved(template, params, ("permutation",))
     torch.testing.assert_close(
@@ -163,6 +208,12 @@ def test_tied_neurons_turn_together():
     factor = canonical_symmetries(template_from_spec(spec).stack(rand(9, spec.num_params))).factor
     assert torch.equal(factor[:, 2:5], factor[:, 5:8])
     assert (factor == -1).any()
+
+
+def test_of_no_kind_every_network_is_its_form():
+    template = template_from_spec(INR)
+    params = rand(5, INR.num_params)
+    assert torch.equal(canonical_params(template, params, kinds=()), params)
 
 
 def test_kinds_are_independent():

@@ -230,3 +230,28 @@ def test_counts(template):
     assert template.num_hidden_groups == 2
     assert [block.target for block in template.blocks_from(1)] == [2]
     assert template.blocks_from(3) == []
+
+
+def test_the_representation_is_one_line():
+    template = template_from_spec(NetworkSpec.mlp((2, 32, 32, 1), activation=Activation("relu")))
+    expected = "GraphTemplate(2-32-32-1: 67 neurons, 1120 edges, 1185 parameters)"
+    assert repr(template) == str(template) == expected
+    stack = template.stack(torch.zeros(5, template.num_params))
+    assert repr(stack) == "NeuralGraphStack(5 graphs of 2-32-32-1: 67 neurons, 1120 edges each)"
+
+
+def test_of_many_groups_the_representation_shows_the_first_and_last():
+    spec = NetworkSpec.mlp((1, 2, 3, 4, 5, 6, 7, 8), activation=Activation("relu"))
+    assert template_from_spec(spec).widths == "1-2-3-4-5-6-7-8"
+    spec = NetworkSpec.mlp((1, 2, 3, 4, 5, 6, 7, 8, 9), activation=Activation("relu"))
+    assert template_from_spec(spec).widths == "1-2-3-4-5-6-...-8-9"
+
+
+@pytest.mark.parametrize("name", ["INR", "skip twice"])
+def test_the_representation_shows_no_tensor_before_or_after_use(name):
+    template = template_from_spec(SPECS[name])
+    before = repr(template)
+    graphs = template.stack(torch.zeros(2, template.num_params))
+    _ = graphs.topology, template.neuron_rules, template.is_shown
+    assert repr(template) == before
+    assert all("tensor" not in text and "\n" not in text for text in (before, repr(graphs)))

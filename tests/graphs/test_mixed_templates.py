@@ -143,3 +143,12 @@ def test_equal_edges_with_other_kernels_are_not_alike():
         wild_park_spec((1, 3, 2), sizes, activations=("relu", "relu")) for sizes in [(5, 3), (3, 5)]
     ]
     assert not are_alike([template_from_spec(spec) for spec in specs])
+
+
+def test_the_representation_is_one_line():
+    small, large = (template_from_spec(mlp("relu", 2, width, 1)) for width in (3, 5))
+    found = repr(MixedTemplates([small, large, large]))
+    spans = "6 to 8 neurons, 9 to 15 edges, 13 to 21 parameters"
+    assert found == f"MixedTemplates(3 architectures: {spans})"
+    spans = "6 neurons, 9 edges, 13 parameters"
+    assert repr(MixedTemplates([small])) == f"MixedTemplates(1 architectures: {spans})"

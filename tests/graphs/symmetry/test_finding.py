@@ -7,7 +7,7 @@ from torch import Tensor
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.execution import module_outputs
 from nn_graphs.graphs.graph_template import GraphTemplate
-from nn_graphs.graphs.symmetry import ALL_KINDS, apply_symmetries, sample_symmetries
+from nn_graphs.graphs.symmetry import apply_symmetries, sample_symmetries
 from nn_graphs.graphs.tracing import trace
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 from tests.graphs.architectures import ARCHITECTURES
@@ -89,11 +89,10 @@ def test_inverting_gives_the_parameters_back(network):
     assert_inverts(*network[1:])
 
 
-@pytest.mark.parametrize("kinds", [("permutation",), ALL_KINDS])
-def test_the_function_stays(network, kinds):
+def test_the_function_stays(network):
     expected, template, params = network
     generator = torch.Generator().manual_seed(3)
-    element = sample_symmetries(template, 2, kinds=kinds, generator=generator, dtype=torch.float64)
+    element = sample_symmetries(template, 2, generator=generator, dtype=torch.float64)
     changed = apply_symmetries(template, params, element)
     assert not torch.equal(changed, params)
     before = outputs_of(expected.case, template, params)
