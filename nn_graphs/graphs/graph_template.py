@@ -28,8 +28,9 @@ from nn_graphs.graphs.parts.kernels import (
     check_fits,
     common_kernel_size,
     cropped_kernels,
+    edge_of_value,
 )
-from nn_graphs.graphs.parts.node_groups import NeuronKind, NodeGroup
+from nn_graphs.graphs.parts.node_groups import NeuronKind, NodeGroup, shown_widths
 from nn_graphs.graphs.parts.parameter_places import (
     Places,
     check_features,
@@ -45,8 +46,6 @@ from nn_graphs.graphs.parts.steps import Unfollowed
 from nn_graphs.graphs.parts.symmetries import NeuronRules, Symmetries
 from nn_graphs.graphs.topology import LayeredTopology
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
-
-SHOWN_GROUPS = 8  # in a representation
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +72,7 @@ class GraphTemplate:
     @property
     def widths(self) -> str:
         """The widths of all groups of neurons, as `2-32-32-1`; of many, the first and the last."""
-        widths = [str(group.width) for group in self.groups]
-        if len(widths) > SHOWN_GROUPS:
-            widths = [*widths[: SHOWN_GROUPS - 2], "...", *widths[-2:]]
-        return "-".join(widths)
+        return shown_widths(self.groups)
 
     @property
     def num_nodes(self) -> int:
@@ -121,9 +117,7 @@ class GraphTemplate:
     @cached_property
     def edge_of_value(self) -> Int[Tensor, "num_values"]:
         """Which edge each of the `num_values` belongs to."""
-        sizes = torch.tensor([block.kernel_size for block in self.blocks])
-        counts = torch.tensor([block.num_edges for block in self.blocks])
-        return torch.arange(self.num_edges).repeat_interleave(sizes.repeat_interleave(counts))
+        return edge_of_value(self.blocks)
 
     def is_value(
         self, kernel_size: tuple[int, ...], device: torch.device | str = "cpu"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
@@ -51,6 +51,13 @@ def padded_kernels(
         return values
     padding = [width for margin in reversed(margins) for width in margin]
     return F.pad(values.unflatten(-1, kernel), padding).flatten(-len(kernel))
+
+
+def edge_of_value(blocks: Sequence[EdgeBlock]) -> Int[Tensor, "num_values"]:
+    """Which edge each value of the edges' kernels belongs to."""
+    sizes = torch.tensor([block.kernel_size for block in blocks])
+    counts = torch.tensor([block.num_edges for block in blocks])
+    return torch.arange(int(counts.sum())).repeat_interleave(sizes.repeat_interleave(counts))
 
 
 def is_inside(kernel: tuple[int, ...], kernel_size: tuple[int, ...]) -> Bool[Tensor, "size"]:

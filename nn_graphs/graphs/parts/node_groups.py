@@ -1,11 +1,14 @@
 """Groups of neurons: the layers of a graph template."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from nn_graphs.graphs.parts.group_rules import Rule, Sum
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterSlot
+
+SHOWN_GROUPS = 8  # in a representation
 
 
 class NeuronKind(Enum):
@@ -40,3 +43,11 @@ class NodeGroup:
     @property
     def stop(self) -> int:
         return self.start + self.width
+
+
+def shown_widths(groups: Sequence[NodeGroup]) -> str:
+    """The widths of all groups, as `2-32-32-1`; of many, the first and the last."""
+    widths = [str(group.width) for group in groups]
+    if len(widths) > SHOWN_GROUPS:
+        widths = [*widths[: SHOWN_GROUPS - 2], "...", *widths[-2:]]
+    return "-".join(widths)
