@@ -1,4 +1,4 @@
-"""A zoo whose networks have canonical signs and phases, see `nn_graphs.graphs.canonical`."""
+"""A zoo whose networks have canonical signs and phases, see `nn_graphs.graphs.canonical_forms`."""
 
 from collections.abc import Collection
 from dataclasses import replace
