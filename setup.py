@@ -18,7 +18,7 @@ setup(
     package_data={"": ["*.pyi"]},
     install_requires=[
         "torch>=2.6",
-        "torch-geometric>=2.6",
+        "torch-geometric>=2.6,<2.9",  # the versions that graphs/geometric_batch.py was tried with
         "lightning>=2.6,!=2.6.2,!=2.6.3",
         "hydra-core>=1.3.7",
         "omegaconf>=2.3",

@@ -1,9 +1,9 @@
 from .errors import NNGraphsError as NNGraphsError
 from .graphs.builder import template_from_spec as template_from_spec
+from .graphs.graph_template import GraphTemplate as GraphTemplate
+from .graphs.graph_template import NeuralGraphStack as NeuralGraphStack
 from .graphs.neural_graph import NeuralGraph as NeuralGraph
-from .graphs.neural_graph import NeuralGraphStack as NeuralGraphStack
-from .graphs.template import GraphTemplate as GraphTemplate
-from .graphs.trace import trace as trace
+from .graphs.tracing import trace as trace
 from .networks.spec import ConvSpec as ConvSpec
 from .networks.spec import LayerSpec as LayerSpec
 from .networks.spec import NetworkSpec as NetworkSpec

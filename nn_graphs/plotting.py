@@ -17,7 +17,8 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.neural_graph import NeuralGraph, NeuronKind
+from nn_graphs.graphs.neural_graph import NeuralGraph
+from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.networks.activations import ACTIVATION_NAMES
 
 STYLE = {

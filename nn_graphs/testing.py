@@ -22,7 +22,9 @@ from torch_geometric.data import Batch
 from nn_graphs.encoders.features import EncodedGraphs, Graphs
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.execution import network_outputs
-from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack, NeuronKind
+from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
+from nn_graphs.graphs.neural_graph import NeuralGraph
+from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.graphs.symmetry import (
     SymmetryElement,
     SymmetryKind,
@@ -30,7 +32,6 @@ from nn_graphs.graphs.symmetry import (
     apply_to_graphs,
     sample_symmetries,
 )
-from nn_graphs.graphs.template import GraphTemplate
 
 TOLERANCE = 1e-9
 NUM_POINTS = 32

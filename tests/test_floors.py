@@ -1,7 +1,11 @@
-"""Imports only go down the floors of docs/architecture.md; the library stays a library."""
+"""Imports only go down the floors of docs/architecture.md; the library stays a library.
+
+Imports for type annotations alone count like all others.
+"""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -30,15 +34,6 @@ def unit_of(parts: tuple[str, ...]) -> str:
     return parts[0].removesuffix(".py")
 
 
-def running_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes, in functions too, but for the bodies of `if TYPE_CHECKING`."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
-            child = ast.Module(body=child.orelse, type_ignores=[])
-        yield child
-        yield from running_nodes(child)
-
-
 def imported_modules(node: ast.AST, package: tuple[str, ...]) -> list[str]:
     """Full names of what an import statement names, relative ones resolved in `package`."""
     if isinstance(node, ast.Import):
@@ -53,7 +48,7 @@ def imported_modules(node: ast.AST, package: tuple[str, ...]) -> list[str]:
 def faults(source: str, parts: tuple[str, ...]) -> list[str]:
     """What a module, at `parts` under nn_graphs, does against the rules."""
     package, floor, found = ("nn_graphs", *parts[:-1]), FLOOR[unit_of(parts)], []
-    for node in running_nodes(ast.parse(source)):
+    for node in ast.walk(ast.parse(source)):
         for name in imported_modules(node, package):
             root, *below = name.split(".")
             if root in FOREIGN:
@@ -90,6 +85,7 @@ def test_module_keeps_to_its_floor(path):
         "def late():\n    from nn_graphs.zoos.zoo import Zoo",
         "class Late:\n    def late(self):\n        import nn_graphs.training",
         "if TYPE_CHECKING:\n    pass\nelse:\n    import nn_graphs.zoos",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nn_graphs.zoos import zoo",
         "import hydra",
         "from hydra.utils import instantiate",
         "import experiments.configs",
@@ -97,7 +93,7 @@ def test_module_keeps_to_its_floor(path):
     ],
 )
 def test_the_check_sees(source):
-    assert len(faults(source, ("graphs", "trace.py"))) == 1
+    assert len(faults(source, ("graphs", "execution.py"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -110,8 +106,130 @@ def test_the_check_sees(source):
         "from ..networks.spec import NetworkSpec",
         "import torch",
         "bar.print('done')",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nn_graphs.zoos import zoo",
+        "if TYPE_CHECKING:\n    from nn_graphs.networks.spec import NetworkSpec",
     ],
 )
 def test_the_check_lets_pass(source):
-    assert faults(source, ("graphs", "trace.py")) == []
+    assert faults(source, ("graphs", "execution.py")) == []
+
+
+GRAPHS = PACKAGE / "graphs"
+FOLDERS = tuple(path.name for path in sorted(GRAPHS.iterdir()) if (path / "__init__.py").exists())
+
+
+def sources_of_graphs() -> dict[tuple[str, ...], str]:
+    """The text of every module, and of the stub, under nn_graphs by its path."""
+    paths = [*GRAPHS.rglob("*.py"), GRAPHS / "__init__.pyi"]
+    return {path.relative_to(PACKAGE).parts: path.read_text(encoding="utf-8") for path in paths}
+
+
+def module_name(parts: tuple[str, ...]) -> str:
+    """Full name of a module, or of the package whose __init__ it is."""
+    stem = parts[-1].removesuffix(".py")
+    return ".".join(["nn_graphs", *parts[:-1], *([] if stem == "__init__" else [stem])])
+
+
+def needed_modules(sources: Mapping[tuple[str, ...], str]) -> dict[str, set[str]]:
+    """For every module, those that must be there before it.
+
+    These are what its import statements name, and the packages in which that lies, unless it lies
+    in them itself. A name of a stub is the module that it comes from.
+    """
+    modules = {module_name(parts): parts for parts in sources if parts[-1].endswith(".py")}
+    surface: dict[str, str] = {}
+    for parts, source in sources.items():
+        if parts[-1].endswith(".pyi"):
+            package = ("nn_graphs", *parts[:-1])
+            for node in ast.parse(source).body:
+                for full in imported_modules(node, package):
+                    surface[".".join([*package, full.split(".")[-1]])] = full
+    needed: dict[str, set[str]] = {}
+    for name, parts in modules.items():
+        package = ("nn_graphs", *parts[:-1])
+        found = {
+            surface.get(full, full)
+            for node in ast.walk(ast.parse(sources[parts]))
+            for full in imported_modules(node, package)
+        }
+        prefixes = {
+            ".".join(full.split(".")[:length])
+            for full in found
+            for length in range(1, full.count(".") + 2)
+        }
+        own = {".".join(package[:length]) for length in range(1, len(package) + 1)}
+        used = {full for full in found if full in own and full != name}  # a package's own names
+        needed[name] = (prefixes & modules.keys()) - own - {name} | used
+    return needed
+
+
+def circle(sources: Mapping[tuple[str, ...], str]) -> list[str]:
+    """Modules that need each other, the first again at the end; none: an empty list."""
+    try:
+        TopologicalSorter(needed_modules(sources)).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_modules_of_graphs_do_not_need_each_other_in_a_circle():
+    sources = sources_of_graphs()
+    assert sum(map(len, needed_modules(sources).values())) > 100
+    assert circle(sources) == []
+
+
+A, B = ("graphs", "a.py"), ("graphs", "b.py")
+TOP, STUB = ("graphs", "__init__.py"), ("graphs", "__init__.pyi")
+INNER, INSIDE = ("graphs", "inner", "__init__.py"), ("graphs", "inner", "c.py")
+IMPORT_B = "from nn_graphs.graphs.b import B"
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {A: IMPORT_B, B: "from nn_graphs.graphs.a import A"},
+        {A: IMPORT_B, B: "if TYPE_CHECKING:\n    from nn_graphs.graphs.a import A"},
+        {A: IMPORT_B, B: "def late():\n    from nn_graphs.graphs import a"},
+        {A: IMPORT_B, B: "from . import a"},
+        {A: "from .inner.c import C", INSIDE: "", INNER: "from ..a import A"},
+        {A: IMPORT_B, B: "from . import A", TOP: "", STUB: "from .a import A as A"},
+    ],
+)
+def test_the_check_sees_a_circle(sources):
+    first, *others = circle(sources)
+    assert first in others
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {A: IMPORT_B, B: "import torch"},
+        {A: IMPORT_B, B: "", TOP: "", STUB: "from .a import A as A"},
+        {A: "from .inner import C", INSIDE: "", INNER: "from .c import C"},
+    ],
+)
+def test_the_check_for_circles_lets_pass(sources):
+    assert circle(sources) == []
+
+
+def test_folders_of_graphs_do_not_need_each_other_in_a_circle():
+    """What they hold can be read from the bottom up."""
+    needed: dict[str, set[str]] = {}
+    for name, others in needed_modules(sources_of_graphs()).items():
+        units = {folder_of(full) for full in others}
+        needed.setdefault(folder_of(name), set()).update(units - {folder_of(name)})
+    assert set(FOLDERS) <= set(needed)
+    TopologicalSorter(needed).prepare()
+
+
+def folder_of(name: str) -> str:
+    """The folder or file right under nn_graphs/graphs in which a module lies."""
+    return [*name.split("."), "__init__"][2]
+
+
+def test_no_file_of_graphs_has_the_name_of_another_or_of_one_elsewhere():
+    names: dict[str, list[str]] = {}
+    for path in MODULES:
+        if path.stem != "__init__":
+            names.setdefault(path.stem, []).append(str(path.relative_to(PACKAGE)))
+    shared = {n: paths for n, paths in names.items() if len(paths) > 1}
+    assert not [paths for paths in shared.values() if any(p.startswith("graphs/") for p in paths)]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.trace import trace
+from nn_graphs.graphs.tracing import trace
 from tests.processes import assert_runs_in_own_process
 
 

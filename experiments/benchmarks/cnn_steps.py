@@ -20,8 +20,8 @@ from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.graphs.builder import template_from_spec
-from nn_graphs.graphs.mixed import MixedTemplates
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate
+from nn_graphs.graphs.mixed_templates import MixedTemplates
 from nn_graphs.memory import keep_freed_memory
 from nn_graphs.networks.cnn import small_cnn_zoo_spec, wild_park_spec
 from nn_graphs.networks.spec import NetworkSpec

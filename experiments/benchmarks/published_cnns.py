@@ -24,10 +24,10 @@ from torch_geometric.nn.aggr import Aggregation
 from torch_geometric.utils import to_dense_adj, to_dense_batch
 
 from nn_graphs.encoders.statistics import GraphDims
-from nn_graphs.graphs.neural_graph import NeuronKind
-from nn_graphs.graphs.parts.groups import EdgeBlock
+from nn_graphs.graphs.graph_template import GraphTemplate
+from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
 from nn_graphs.graphs.parts.kernels import padded_kernels
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.networks.activations import ACTIVATION_NAMES
 
 

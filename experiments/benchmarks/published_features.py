@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor, nn
 
-from nn_graphs.graphs.neural_graph import NeuralGraphStack
+from nn_graphs.graphs.graph_template import NeuralGraphStack
 
 NUM_FREQUENCIES = 128
 

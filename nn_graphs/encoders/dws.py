@@ -14,7 +14,7 @@ from nn_graphs.encoders.equivariant.layers import EquivariantLayers
 from nn_graphs.encoders.equivariant.spaces import ParameterSpaces
 from nn_graphs.encoders.features import EncodedGraphs, Graphs, Reads
 from nn_graphs.encoders.statistics import WeightStatistics
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate
 
 
 class DWSNet(nn.Module):

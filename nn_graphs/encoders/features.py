@@ -18,7 +18,9 @@ from torch.nn import functional as F
 from nn_graphs.encoders.mapped import compose
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.execution import execute
-from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack, NeuronKind
+from nn_graphs.graphs.graph_template import NeuralGraphStack
+from nn_graphs.graphs.neural_graph import NeuralGraph
+from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.graphs.topology import EdgeValues, Topology
 from nn_graphs.networks.activations import ACTIVATION_NAMES
 

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from nn_graphs.encoders.mlp import make_mlp
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
-from nn_graphs.graphs.neural_graph import NeuralGraphStack
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
 
 
 class FlatMLP(nn.Module):

@@ -19,7 +19,7 @@ from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Gr
 from nn_graphs.encoders.mapped import MappedEdges
 from nn_graphs.encoders.norms import NEEDS_WHOLE_BATCH, NormName, make_norm
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.topology import Topology, on_edges
 
 STD_EPS = 1e-5

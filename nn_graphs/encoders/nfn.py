@@ -25,7 +25,7 @@ from nn_graphs.encoders.features import (
 from nn_graphs.encoders.statistics import WeightStatistics
 from nn_graphs.errors import check_known
 from nn_graphs.graphs.builder import without_fixed_neurons
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate
 
 Variant = Literal["np", "hnp"]
 

@@ -17,8 +17,8 @@ from nn_graphs.encoders.mlp import make_mlp
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.execution import execute
-from nn_graphs.graphs.neural_graph import NeuronKind
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate
+from nn_graphs.graphs.parts.node_groups import NeuronKind
 
 
 class ProbeOnly(nn.Module):

@@ -22,7 +22,7 @@ from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.topology import EdgeValues, Topology, on_edges
 
 

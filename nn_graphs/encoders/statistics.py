@@ -13,9 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.neural_graph import GraphStructure, NeuralGraph, NeuralGraphStack, NeuronKind
+from nn_graphs.graphs.graph_structure import GraphStructure
+from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
+from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.graphs.parts.kernels import common_kernel_size
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.parts.node_groups import NeuronKind
 
 CONSTANT = 1e-12  # values whose variance is this share of their mean square do not vary
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from nn_graphs.encoders.features import Graphs
 from nn_graphs.encoders.mlp import make_mlp
 from nn_graphs.encoders.statistics import CONSTANT, GraphDims
-from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
+from nn_graphs.graphs.neural_graph import NeuralGraph
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 NUM_STATISTICS = 2 + len(QUANTILES)

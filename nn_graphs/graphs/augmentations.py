@@ -19,10 +19,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack, NeuronKind
-from nn_graphs.graphs.parts.groups import EdgeBlock
+from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
+from nn_graphs.graphs.neural_graph import NeuralGraph
+from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
+from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.graphs.symmetry import SymmetryKind, apply_to_graphs, sample_symmetries
-from nn_graphs.graphs.template import GraphTemplate
 
 Graphs = NeuralGraph | NeuralGraphStack
 

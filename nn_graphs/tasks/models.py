@@ -12,7 +12,7 @@ from nn_graphs.encoders.pooling import Pooling, PoolingMethod
 from nn_graphs.encoders.probe_only import ProbeOnly
 from nn_graphs.encoders.statnn import StatNN
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.stacking import AsStack, are_alike
+from nn_graphs.graphs.mixed_templates import AsStack, are_alike
 from nn_graphs.tasks.task import Task
 
 

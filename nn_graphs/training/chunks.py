@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int, Int32
 from torch import Tensor, nn
-from torch_geometric.data import Batch
 
 from nn_graphs.encoders.dropout import dropout_draws
 from nn_graphs.encoders.features import Graphs
-from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
+from nn_graphs.graphs.geometric_batch import graph_sizes, run_of_graphs
+from nn_graphs.graphs.graph_template import NeuralGraphStack
 from nn_graphs.networks.classifiers.draws import joined
 from nn_graphs.threads import side_by_side
 from nn_graphs.zoos.batches import LabelledGraphs
@@ -209,7 +209,9 @@ def split_graphs(graphs: Graphs, sizes: list[int]) -> list[Graphs]:
     if isinstance(graphs, NeuralGraphStack):
         return graphs.split(sizes[0])
     stops = torch.tensor(sizes).cumsum(0).tolist()
-    return [_part(graphs, stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
+    return [
+        run_of_graphs(graphs, stop - size, stop) for size, stop in zip(sizes, stops, strict=True)
+    ]
 
 
 def _prepare_to_compile(graphs: Graphs) -> None:
@@ -229,25 +231,4 @@ def _num_nodes_and_edges(
     """Sizes of each graph: two numbers for a stack, two vectors for a mixed batch."""
     if isinstance(graphs, NeuralGraphStack):
         return graphs.template.num_nodes, graphs.template.num_edges
-    return graphs._slice_dict["x"].diff(), graphs._slice_dict["edge_index"].diff()
-
-
-def _part(batch: NeuralGraph, start: int, stop: int) -> NeuralGraph:
-    """What torch-geometric would have made of some neighbouring graphs of a batch; no copy."""
-    part = Batch(_base_cls=NeuralGraph)
-    part._slice_dict, part._inc_dict = {}, {}
-    for name, ends in batch._slice_dict.items():
-        first, last = ends[start].item(), ends[stop].item()
-        shifts = batch._inc_dict[name][start:stop]
-        values = batch[name]
-        values = values.narrow(batch.__cat_dim__(name, values), first, last - first)
-        shift = shifts[0].item()
-        part[name] = values - shift if shift else values
-        part._slice_dict[name] = ends[start : stop + 1] - first
-        part._inc_dict[name] = shifts - shift
-    first, last = (batch._slice_dict["x"][end].item() for end in (start, stop))
-    part.num_nodes = last - first
-    part.batch = batch.batch[first:last] - start
-    part.ptr = batch.ptr[start : stop + 1] - first
-    part._num_graphs, part._num_nodes = stop - start, batch._num_nodes[start:stop]
-    return part
+    return graph_sizes(graphs)

@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.builder import template_from_spec
-from nn_graphs.graphs.mixed import MixedTemplates
-from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
+from nn_graphs.graphs.mixed_templates import MixedTemplates
+from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.zoos.zoo import Zoo
 
 LabelledGraphs = tuple[NeuralGraph | NeuralGraphStack, Tensor]

@@ -1,9 +1,9 @@
-"""A zoo whose networks have canonical signs and phases, see `nn_graphs.graphs.canonical`."""
+"""A zoo whose networks have canonical signs and phases, see `nn_graphs.graphs.canonical_forms`."""
 
 from collections.abc import Collection
 from dataclasses import replace
 
-from nn_graphs.graphs.canonical import CanonicalKind, canonical_params
+from nn_graphs.graphs.canonical_forms import CanonicalKind, canonical_params
 from nn_graphs.zoos.batches import make_templates
 from nn_graphs.zoos.zoo import Zoo
 

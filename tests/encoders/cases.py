@@ -15,8 +15,7 @@ from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.builder import template_from_spec
-from nn_graphs.graphs.neural_graph import NeuralGraphStack
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 from tests.encoders.reference import Network

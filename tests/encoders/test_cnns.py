@@ -12,7 +12,7 @@ from nn_graphs.encoders.nfn import NFN
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.encoders.statnn import StatNN, tensor_statistics
 from nn_graphs.graphs.builder import template_from_spec
-from nn_graphs.graphs.neural_graph import NeuralGraphStack
+from nn_graphs.graphs.graph_template import NeuralGraphStack
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.cnn import wild_park_spec
 from nn_graphs.networks.spec import ConvSpec, LayerSpec, NetworkSpec

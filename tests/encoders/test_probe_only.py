@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from nn_graphs.encoders.probe_only import ProbeOnly
+from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.symmetry import ALL_KINDS
-from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.networks.stacked import stacked_forward
 from nn_graphs.testing import assert_batch_independent, assert_invariant

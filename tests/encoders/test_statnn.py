@@ -10,7 +10,7 @@ from torch_geometric.data import Batch
 
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.encoders.statnn import QUANTILES, StatNN, tensor_statistics
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.testing import assert_batch_independent, assert_invariant, assert_sensitive
 from tests.encoders.cases import TEMPLATES, inr, networks
 

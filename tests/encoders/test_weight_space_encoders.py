@@ -13,7 +13,7 @@ from nn_graphs.encoders.equivariant.head import InvariantHead
 from nn_graphs.encoders.heads import GraphModel
 from nn_graphs.encoders.nfn import NFN
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.testing import assert_equivariant, assert_invariant, assert_sensitive
 from tests.encoders.cases import editor, networks, randomise
 from tests.encoders.equivariant.cases import CASES

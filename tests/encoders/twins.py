@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nn_graphs.encoders.heads import GraphModel
 from nn_graphs.encoders.statistics import GraphDims
-from nn_graphs.graphs.neural_graph import NeuralGraphStack
+from nn_graphs.graphs.graph_template import NeuralGraphStack
 from tests.encoders import reference
 from tests.encoders.cases import (
     as_reference,

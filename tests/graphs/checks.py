@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate
 from tests.graphs.convolutional import Case
 
 SAME = {"rtol": 1e-9, "atol": 1e-9}

@@ -19,9 +19,8 @@ from nn_graphs.graphs.augmentations import (
 )
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.execution import network_outputs
-from nn_graphs.graphs.neural_graph import NeuralGraphStack
-from nn_graphs.graphs.template import GraphTemplate
-from nn_graphs.graphs.trace import trace
+from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
+from nn_graphs.graphs.tracing import trace
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec

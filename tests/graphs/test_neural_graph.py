@@ -12,8 +12,9 @@ from torch_geometric.utils import degree, k_hop_subgraph, to_networkx
 
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.execution import execute
-from nn_graphs.graphs.neural_graph import STRUCTURE_FIELDS, NeuralGraph
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_structure import STRUCTURE_FIELDS
+from nn_graphs.graphs.graph_template import GraphTemplate
+from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 

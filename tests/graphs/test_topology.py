@@ -139,15 +139,19 @@ def complete(name: str) -> Directed:
     )
 
 
+COMPLETE = ("chain", "one layer", "widths of one", "skip to more")
 DIRECTED = {
     **{
         f"{kind} {name}, {'both directions' if both else 'forward'}": (make, name, both)
-        for kind, make in (("layered", layered), ("edge list", lambda n, b: edge_list((n,), b)))
-        for name in ARCHITECTURES
+        for kind, make, names in (
+            ("layered", layered, ARCHITECTURES),
+            ("edge list", lambda n, b: edge_list((n,), b), ("chain",)),
+            ("edge list of all", lambda _, b: edge_list(tuple(ARCHITECTURES), b), ("",)),
+        )
+        for name in names
         for both in (False, True)
     },
-    "edge list of all": (lambda _, both: edge_list(tuple(ARCHITECTURES), both), "", True),
-    **{f"complete {name}": (lambda n, _: complete(n), name, True) for name in ARCHITECTURES},
+    **{f"complete {name}": (lambda n, _: complete(n), name, True) for name in COMPLETE},
 }
 
 

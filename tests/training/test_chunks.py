@@ -16,7 +16,7 @@ from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.graphs.builder import template_from_spec
-from nn_graphs.graphs.mixed import MixedTemplates
+from nn_graphs.graphs.mixed_templates import MixedTemplates
 from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.networks.cnn import small_cnn_zoo_spec
 from nn_graphs.training import accumulate_gradients, chunks, train_and_test

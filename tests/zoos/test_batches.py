@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch_geometric.data import Batch
 
-from nn_graphs.graphs.neural_graph import NeuralGraphStack
+from nn_graphs.graphs.graph_template import NeuralGraphStack
 from nn_graphs.zoos.batches import GraphDataset, check_finite, make_templates
 from nn_graphs.zoos.zoo import Zoo
 from tests.toy_zoos import mixed_zoo, separable_zoo

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
-from nn_graphs.graphs.neural_graph import NeuralGraphStack, NeuronKind
-from nn_graphs.graphs.template import GraphTemplate
+from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
+from nn_graphs.graphs.parts.node_groups import NeuronKind
 
 
 class NormalisedValues(nn.Module):

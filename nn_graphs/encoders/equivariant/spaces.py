@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.neural_graph import NeuralGraph, NeuralGraphStack
+from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
+from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.graphs.symmetry import Segment
-from nn_graphs.graphs.template import GraphTemplate
 
 Axis = tuple[Segment, ...]
 

@@ -13,10 +13,10 @@ way to those who read it. Groups come out in topological order.
 Where things are:
 
 - `operations`: the language that front ends write, `spec_operations` (`from_spec`) and `trace`.
-- `channels`: the values that operations make, as pieces of groups; `draft`: the groups so far.
-- `rules`: what each operation does, in `layers`, `pointwise`, `moving` and `products`, by means of
-  the blocks of edges in `edges`.
-- `build` goes through the operations, `numbering` makes a template of what has been found.
+- `channels`: the values that operations make, as pieces of groups, and the blocks of edges that
+  read them; `draft`: the groups so far.
+- `operation_rules`: what each operation does to the draft.
+- `build` goes through the operations and makes a template of what has been found.
 """
 
 from nn_graphs.graphs.builder.build import build_template, without_fixed_neurons

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nn_graphs.graphs.builder.channels import Value
-from nn_graphs.graphs.builder.edges import reading
-from nn_graphs.graphs.neural_graph import NeuronKind
-from nn_graphs.graphs.parts.groups import EdgeBlock
-from nn_graphs.graphs.parts.rules import Rule, Sum
+from nn_graphs.graphs.builder.channels import Value, reading
+from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
+from nn_graphs.graphs.parts.group_rules import Rule, Sum
+from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterSlot
 

@@ -13,8 +13,8 @@ from nn_graphs.graphs.builder.operations import (
     Pass,
     Shift,
 )
+from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.parts.steps import Convolution, Reshape, Step
-from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.networks.parameters import ParameterSlot
 from nn_graphs.networks.spec import ConvSpec, LayerSpec, NetworkSpec
 

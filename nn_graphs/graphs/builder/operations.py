@@ -11,7 +11,7 @@ out, the one before the places of what a convolution does.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nn_graphs.graphs.parts.rules import Normalization
+from nn_graphs.graphs.parts.group_rules import Normalization
 from nn_graphs.graphs.parts.steps import AnyStep, Convolution, Reshape
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterSlot

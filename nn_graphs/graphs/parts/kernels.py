@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nn_graphs.graphs.parts.groups import EdgeBlock
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
 
 
 def centred_kernels(
@@ -52,6 +53,13 @@ def padded_kernels(
     return F.pad(values.unflatten(-1, kernel), padding).flatten(-len(kernel))
 
 
+def edge_of_value(blocks: Sequence[EdgeBlock]) -> Int[Tensor, "num_values"]:
+    """Which edge each value of the edges' kernels belongs to."""
+    sizes = torch.tensor([block.kernel_size for block in blocks])
+    counts = torch.tensor([block.num_edges for block in blocks])
+    return torch.arange(int(counts.sum())).repeat_interleave(sizes.repeat_interleave(counts))
+
+
 def is_inside(kernel: tuple[int, ...], kernel_size: tuple[int, ...]) -> Bool[Tensor, "size"]:
     """Which places of the larger kernel are those of the one in its middle."""
     return padded_kernels(torch.ones(math.prod(kernel)), kernel, kernel_size) > 0
@@ -62,6 +70,17 @@ def common_kernel_size(kernels: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     num_axes = max(map(len, kernels), default=0)
     padded = [(1,) * (num_axes - len(kernel)) + kernel for kernel in kernels]
     return tuple(map(max, zip(*padded, strict=True)))
+
+
+def check_fits(largest: tuple[int, ...], kernel_size: tuple[int, ...]) -> None:
+    """Raises where kernels of a size do not fit in another."""
+    pairs = zip(largest[::-1], kernel_size[::-1])  # noqa: B905
+    if len(kernel_size) < len(largest) or any(have > size for have, size in pairs):
+        raise NNGraphsError(
+            f"centre kernels in {list(kernel_size)}",
+            found=f"the largest are {list(largest)}.",
+            do="Choose at least the largest kernel of all templates of a batch.",
+        )
 
 
 def _margins(

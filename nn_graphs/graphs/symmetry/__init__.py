@@ -17,16 +17,26 @@ norms and gates only permutations are offered.
 
 Where things are:
 
-- `segments`: the record itself; `neuron_rules`: which signs, scales and phases go with it.
-- `tying` reads off groups and blocks which neurons move together (`pairs`: in attention); `ties`
-  makes of all these pairs the segments, with `nesting`, `colours` and `writing`.
-- `sampling` draws symmetries at random, `applying` applies them.
+- The record itself, and which signs, scales and phases go with it, is a part of a template
+  (`parts/symmetries.py`).
+- `finding` reads off groups and blocks which neurons move together, also in attention; `axis_ties`
+  makes of all these pairs the segments, by means of `neuron_classes`.
+- `symmetry_elements` draws symmetries at random, and applies them.
 """
 
-from nn_graphs.graphs.symmetry.applying import SymmetryElement, apply_symmetries, apply_to_graphs
-from nn_graphs.graphs.symmetry.neuron_rules import ALL_KINDS, NeuronRules, SymmetryKind
-from nn_graphs.graphs.symmetry.sampling import sample_symmetries
-from nn_graphs.graphs.symmetry.segments import Segment, Symmetries
+from nn_graphs.graphs.parts.symmetries import (
+    ALL_KINDS,
+    NeuronRules,
+    Segment,
+    Symmetries,
+    SymmetryKind,
+)
+from nn_graphs.graphs.symmetry.symmetry_elements import (
+    SymmetryElement,
+    apply_symmetries,
+    apply_to_graphs,
+    sample_symmetries,
+)
 
 __all__ = [
     "ALL_KINDS",

@@ -17,16 +17,16 @@ as the graph has them come first, then those of all edges reversed. "Source" and
 in the direction of the message. No value ever crosses from one graph of a batch to another.
 """
 
-from nn_graphs.graphs.topology.base import (
+from nn_graphs.graphs.topology.complete import CompleteTopology
+from nn_graphs.graphs.topology.edge_list import EdgeListTopology
+from nn_graphs.graphs.topology.layered import LayeredTopology
+from nn_graphs.graphs.topology.primitives import (
     EdgeValues,
     MessageStatistics,
     NodeValues,
     Topology,
     on_edges,
 )
-from nn_graphs.graphs.topology.complete import CompleteTopology
-from nn_graphs.graphs.topology.edge_list import EdgeListTopology
-from nn_graphs.graphs.topology.layered import LayeredTopology
 
 __all__ = [
     "CompleteTopology",

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nn_graphs.graphs.topology.base import EdgeValues, NodeValues, Topology
+from nn_graphs.graphs.topology.primitives import EdgeValues, NodeValues, Topology
 
 
 class CompleteTopology(Topology):

@@ -1,16 +1,12 @@
 """Edges as pairs of node numbers, for any mix of architectures."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nn_graphs.graphs.topology.base import EdgeValues, NodeValues, Topology
+from nn_graphs.graphs.graph_structure import GraphStructure
 from nn_graphs.graphs.topology.complete import CompleteTopology
-
-if TYPE_CHECKING:
-    from nn_graphs.graphs.neural_graph import GraphStructure
+from nn_graphs.graphs.topology.primitives import EdgeValues, NodeValues, Topology
 
 
 class EdgeListTopology(Topology):
@@ -18,7 +14,7 @@ class EdgeListTopology(Topology):
 
     def __init__(
         self,
-        structure: "GraphStructure",
+        structure: GraphStructure,
         graph_id: Int[Tensor, "num_nodes"],
         *,
         is_bidirectional: bool = False,
@@ -40,7 +36,7 @@ class EdgeListTopology(Topology):
         """The same edges, with messages in both directions."""
         return EdgeListTopology(self.structure, self.graph_id, is_bidirectional=True)
 
-    def complete(self, num_graphs: int, *, has_virtual_node: bool = False) -> "CompleteTopology":
+    def complete(self, num_graphs: int, *, has_virtual_node: bool = False) -> CompleteTopology:
         """All pairs of the neurons of each graph."""
         graph_size = torch.bincount(self.graph_id, minlength=num_graphs)
         return CompleteTopology(

@@ -2,24 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nn_graphs.graphs.topology.base import EdgeValues, MessageStatistics, NodeValues, Topology
+from nn_graphs.graphs.graph_structure import GraphStructure
+from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
+from nn_graphs.graphs.parts.node_groups import NodeGroup
 from nn_graphs.graphs.topology.complete import CompleteTopology
+from nn_graphs.graphs.topology.primitives import EdgeValues, MessageStatistics, NodeValues, Topology
 from nn_graphs.graphs.topology.reductions import (
     GroupStatistics,
     group_max,
     group_min,
     group_sum,
 )
-
-if TYPE_CHECKING:
-    from nn_graphs.graphs.neural_graph import GraphStructure
-    from nn_graphs.graphs.parts.groups import EdgeBlock, NodeGroup
 
 
 class LayeredTopology(Topology):
@@ -30,9 +28,9 @@ class LayeredTopology(Topology):
 
     def __init__(
         self,
-        groups: "Sequence[NodeGroup]",
-        blocks: "Sequence[EdgeBlock]",
-        structure: "GraphStructure",
+        groups: Sequence[NodeGroup],
+        blocks: Sequence[EdgeBlock],
+        structure: GraphStructure,
         *,
         is_bidirectional: bool = False,
     ):
@@ -59,7 +57,7 @@ class LayeredTopology(Topology):
             degree[start : start + part.num_receivers] += part.num_senders
         self.in_degree = degree.unsqueeze(-1)
 
-    def complete(self, num_graphs: int, *, has_virtual_node: bool = False) -> "CompleteTopology":
+    def complete(self, num_graphs: int, *, has_virtual_node: bool = False) -> CompleteTopology:
         """All pairs of the neurons of each graph."""
         num_nodes, device = len(self.structure.layer_id), self.structure.layer_id.device
         graphs = torch.arange(num_graphs, device=device)
@@ -87,7 +85,7 @@ class LayeredTopology(Topology):
     def chosen(self, edges: EdgeValues) -> EdgeValues:
         return tuple(edges[number] for number in self._chosen)
 
-    def blocks_into(self, group: int) -> "list[EdgeBlock]":
+    def blocks_into(self, group: int) -> list[EdgeBlock]:
         """The blocks of edges that reach a group."""
         return [block for block in self.blocks if block.target == group]
 
@@ -183,7 +181,7 @@ class LayeredTopology(Topology):
 _SHARED = ("groups", "blocks", "structure", "is_bidirectional")
 
 
-def _no_messages(edges: EdgeValues, group: "NodeGroup") -> Float[Tensor, "B width dim"]:
+def _no_messages(edges: EdgeValues, group: NodeGroup) -> Float[Tensor, "B width dim"]:
     return edges[0].new_zeros(len(edges[0]), group.width, edges[0].shape[-1])
 
 
@@ -191,7 +189,7 @@ def _no_messages(edges: EdgeValues, group: "NodeGroup") -> Float[Tensor, "B widt
 class Messages:
     """The messages of one block of edges in one direction: one part of the values on edges."""
 
-    block: "EdgeBlock"
+    block: EdgeBlock
     is_reversed: bool
 
     @property

@@ -1,12 +1,18 @@
-"""From the ATen operations of an exported program to those of the builder.
+"""From torch modules to templates, through the ATen operations of an exported program.
 
 Where things are:
 
+- `from_module`: `trace` itself, and the table of all rules.
+- `exported_program`: what torch.export makes of a module; norms and activations that are spelt out
+  by hand get their names; what its inputs are.
 - `tracer` goes through the program, one rule per operation, and keeps what is known of each value:
-  a number in the list of operations (`written`), a constant, data, or an arrangement of channels
-  over several axes (`arrangement`). `inputs` finds out what inputs are, `tables` writes parameters
-  that are values.
-- `rules` collects the rules: `layers`, `pointwise`, `elementwise`, `products`, `embeddings`,
-  `recurrent`; `places` and `moving` move places and channels.
-- `patterns` gives operations that are spelt out by hand their names, before anything else.
+  a number in the list of operations (`written_operations`), a constant, data, or an arrangement of
+  channels over several axes (`arrangement`).
+- The rules: `layer_rules` (what has parameters), `activation_rules`, `arithmetic_rules` (sums and
+  products), `pooling_rules` (on places), `moving_rules` (of channels and places),
+  `attention_rules`, `recurrent_rules`.
 """
+
+from nn_graphs.graphs.tracing.from_module import trace, traceable_operations
+
+__all__ = ["trace", "traceable_operations"]

@@ -11,7 +11,13 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.builder.operations import Input, Operation, Output, Pass, Take
+from nn_graphs.graphs.builder.operations import (
+    Input,
+    Operation,
+    Output,
+    Pass,
+    Take,
+)
 from nn_graphs.graphs.parts.steps import Unfollowed
 from nn_graphs.graphs.tracing.arrangement import (
     Arranged,
@@ -20,14 +26,12 @@ from nn_graphs.graphs.tracing.arrangement import (
     distinct,
     neighbours_on_axis,
 )
-from nn_graphs.graphs.tracing.inputs import input_axis, vocabulary
-from nn_graphs.graphs.tracing.tables import written_table
-from nn_graphs.graphs.tracing.written import Written
+from nn_graphs.graphs.tracing.exported_program import input_axis, vocabulary
+from nn_graphs.graphs.tracing.written_operations import Written, written_table
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
 
 aten = torch.ops.aten
 COPIES = (aten.alias.default, aten.clone.default, aten.detach.default)
-
 Rule = Callable[["Tracer", Node], int | None]
 
 
@@ -284,3 +288,12 @@ class Tracer:
 def known_operations(rules: Mapping[Callable, Rule]) -> list[str]:
     """Names of the ATen operations that have a rule."""
     return sorted(str(target) for target in rules if target is not operator.getitem)
+
+
+def arguments(node: Node) -> dict:
+    """All arguments of an operation by name, defaults included."""
+    given = {
+        a.name: a.default_value for a in node.target._schema.arguments if a.has_default_value()
+    }
+    names = [argument.name for argument in node.target._schema.arguments]
+    return {**given, **dict(zip(names, node.args, strict=False)), **node.kwargs}

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.neural_graph import NeuronKind
-from nn_graphs.graphs.template import GraphTemplate
-from nn_graphs.graphs.trace import trace
+from nn_graphs.graphs.graph_template import GraphTemplate
+from nn_graphs.graphs.parts.node_groups import NeuronKind
+from nn_graphs.graphs.tracing import trace
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 
 ONLY = (

@@ -9,10 +9,9 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from nn_graphs.graphs.builder import template_from_spec, without_fixed_neurons
-from nn_graphs.graphs.neural_graph import NeuralGraphStack
+from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
 from nn_graphs.graphs.symmetry import SymmetryElement, apply_to_graphs, sample_symmetries
-from nn_graphs.graphs.template import GraphTemplate
-from nn_graphs.graphs.trace import trace
+from nn_graphs.graphs.tracing import trace
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 from tests.encoders.cases import RELU, TANH, TEMPLATES, inr
 from tests.graphs.architectures import ARCHITECTURES

@@ -10,9 +10,8 @@ from torch.testing import assert_close
 from nn_graphs.encoders.equivariant.linear import EquivariantLinear, InvariantPooling
 from nn_graphs.encoders.equivariant.spaces import ParameterSpaces
 from nn_graphs.graphs.builder import without_fixed_neurons
-from nn_graphs.graphs.neural_graph import NeuralGraphStack
+from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
 from nn_graphs.graphs.symmetry import apply_to_graphs
-from nn_graphs.graphs.template import GraphTemplate
 from tests.encoders.cases import inr
 from tests.encoders.equivariant.cases import (
     ALL,

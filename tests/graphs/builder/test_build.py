@@ -13,7 +13,7 @@ from nn_graphs.graphs.builder.operations import (
     Scale,
     Shift,
 )
-from nn_graphs.graphs.neural_graph import NeuronKind
+from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterLayout
 

@@ -12,9 +12,8 @@ from nn_graphs.graphs.builder.operations import (
     Output,
     Shift,
 )
-from nn_graphs.graphs.execution import network_outputs
-from nn_graphs.graphs.propagation import module_outputs
-from nn_graphs.graphs.trace import trace
+from nn_graphs.graphs.execution import module_outputs, network_outputs
+from nn_graphs.graphs.tracing import trace
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.cnn import small_cnn_zoo_spec, wild_park_spec
 from nn_graphs.networks.spec import ConvSpec, LayerSpec, NetworkSpec

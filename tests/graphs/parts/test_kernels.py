@@ -6,7 +6,7 @@ from torch import nn
 from torch_geometric.data import Batch
 
 from nn_graphs.graphs.builder import template_from_spec
-from nn_graphs.graphs.trace import trace
+from nn_graphs.graphs.tracing import trace
 from tests.graphs.architectures import SPECS
 from tests.graphs.convolutional import CASES
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.symmetry import ALL_KINDS, SymmetryElement, sample_symmetries
-from nn_graphs.graphs.template import GraphTemplate
 from nn_graphs.networks.activations import Activation
 
 NUM_NETWORKS = 6

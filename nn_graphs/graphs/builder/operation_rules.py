@@ -1,0 +1,295 @@
+"""What each operation does to a draft: `(draft, operation) -> the value that it makes`.
+
+In order: operations with parameters; those on each channel alone; those that move channels and
+places; attention and recurrence, where channels meet pair by pair; inputs and outputs.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.builder.channels import Value, all_to_all, joining, one_by_one, reading
+from nn_graphs.graphs.builder.draft import Draft
+from nn_graphs.graphs.builder.operations import (
+    Activate,
+    Add,
+    AddBias,
+    Combine,
+    Concatenate,
+    Convolve,
+    Flatten,
+    Gather,
+    Input,
+    Linear,
+    LookUp,
+    Modulate,
+    Multiply,
+    Normalize,
+    Output,
+    Pass,
+    Recur,
+    Remember,
+    Resize,
+    Scale,
+    ScaleChannels,
+    Shift,
+    Take,
+)
+from nn_graphs.graphs.parts.edge_blocks import EdgeKind
+from nn_graphs.graphs.parts.group_rules import Match, Memory, Modulation, OneHot, Pairing, Product
+from nn_graphs.graphs.parts.node_groups import NeuronKind
+from nn_graphs.networks.activations import Activation
+
+
+def add_linear(draft: Draft, operation: Linear) -> Value:
+    """A group with edges from every channel, parallel ones where channels are repeated."""
+    value, is_transposed = draft.simple(draft.values[operation.source]), operation.is_transposed
+    shape = operation.weight.shape
+    out_width, in_width = reversed(shape) if is_transposed else shape
+    if in_width != value.width:
+        raise NNGraphsError(
+            f"apply {operation.weight.name} {list(operation.weight.shape)}",
+            found=f"its input has {value.width} channels.",
+            do="A linear map must act on the channels of one earlier value.",
+        )
+    if is_transposed:
+        value = draft.unrepeated(value)
+    blocks = all_to_all(value, operation.weight, out_width, is_transposed=is_transposed)
+    return draft.new_group(out_width, -1, bias=operation.bias, blocks=blocks)
+
+
+def add_convolution(draft: Draft, operation: Convolve) -> Value:
+    """A group with a kernel on every edge; channels in groups must come in one piece."""
+    value, convolution = draft.values[operation.source], operation.convolution
+    is_whole = len(value.pieces) == 1 or convolution.num_groups == 1
+    if not value.is_simple or not is_whole or value.is_repeated:
+        value = draft.follow(value)
+    shape, groups = operation.weight.shape, convolution.num_groups
+    out_width = shape[1] * groups if convolution.is_transposed else shape[0]
+    dense = all_to_all(value, operation.weight, out_width, is_transposed=convolution.is_transposed)
+    blocks = [
+        replace(block, num_groups=groups, kernel=shape[2:], convolution=convolution)
+        for block in dense
+    ]
+    return draft.new_group(out_width, operation.axis, bias=operation.bias, blocks=blocks)
+
+
+def add_norm(draft: Draft, operation: Normalize) -> Value:
+    """A group with one edge from each channel for every parameter of the norm."""
+    value = draft.unrepeated(draft.simple(draft.values[operation.source]))
+    parameters = {
+        EdgeKind.GAIN: operation.gain,
+        EdgeKind.MEAN: operation.mean,
+        EdgeKind.VARIANCE: operation.variance,
+    }
+    if operation.gain is None:
+        parameters = {EdgeKind.CONSTANT: None, **parameters}
+    blocks = [
+        block
+        for kind, slot in parameters.items()
+        if slot is not None or kind is EdgeKind.CONSTANT
+        for block in one_by_one(value, kind, slot)
+    ]
+    return draft.new_group(
+        value.width, value.axis, rule=operation.rule, bias=operation.bias, blocks=blocks
+    )
+
+
+def add_gains(draft: Draft, operation: ScaleChannels) -> Value:
+    """A group with one edge from each channel."""
+    value = draft.simple(draft.values[operation.source])
+    blocks = one_by_one(value, EdgeKind.GAIN, operation.gain)
+    return draft.new_group(value.width, value.axis, blocks=blocks)
+
+
+def add_bias(draft: Draft, operation: AddBias) -> Value:
+    """The bias of the group, where it has none and is open."""
+    value = draft.values[operation.source]
+    if not draft.is_open(value) or draft.group_of(value).bias is not None:
+        value = draft.follow(value)
+    draft.group_of(value).bias = operation.bias
+    return value
+
+
+def add_table(draft: Draft, operation: LookUp) -> Value:
+    """A group of one-hot neurons, from which a linear map reads the rows."""
+    rule = OneHot(operation.rows, operation.shape, operation.num_rows)
+    return draft.new_group(operation.num_rows, -1, rule=rule)
+
+
+def add_activation(draft: Draft, operation: Activate) -> Value:
+    """The group's activation, where it has none yet."""
+    value, activation = draft.values[operation.source], operation.activation
+    if activation.name == "sine":  # sin(omega_0 z), written as the sine of a product
+        factors = {piece.factor for piece in value.pieces}
+        if len(factors) == 1:
+            activation = Activation("sine", activation.parameter * factors.pop())
+            value = value.with_pieces(factor=1.0)
+    if not draft.is_inactive(value):
+        value = draft.follow(value)
+    draft.group_of(value).activation = activation
+    return value
+
+
+def add_sum(draft: Draft, operation: Add) -> Value:
+    """More edges into the group of one of both values, whichever is open."""
+    for own, other in (operation.sources, operation.sources[::-1]):
+        value, addend = draft.values[own], draft.values[other]
+        keeps_width = own == operation.source or value.width == addend.width
+        if draft.is_open(value) and keeps_width:
+            break
+    else:
+        value, addend = (draft.values[source] for source in operation.sources)
+        value = draft.follow(value)
+    draft.group_of(value).blocks += [reading(p) for p in addend.first(value.width).pieces]
+    return value
+
+
+def add_product(draft: Draft, operation: Multiply) -> Value:
+    """A group of gates, joined to both factors."""
+    values = [draft.values[source] for source in operation.sources]
+    blocks = [
+        replace(reading(piece), argument=number)
+        for number, value in enumerate(values)
+        for piece in value.pieces
+    ]
+    return draft.new_group(values[0].width, values[0].axis, rule=Product(), blocks=blocks)
+
+
+def add_scale(draft: Draft, operation: Scale) -> Value:
+    """The value's factor, which becomes the constant of edges."""
+    return draft.values[operation.source].scaled(operation.factor)
+
+
+def add_shift(draft: Draft, operation: Shift) -> Value:
+    """The group's offset."""
+    value = draft.values[operation.source]
+    if not draft.is_own(value):
+        value = draft.follow(value)
+    draft.group_of(value).offset += operation.constant
+    return value
+
+
+def add_step(draft: Draft, operation: Pass) -> Value:
+    """A step on the way to those who read the value."""
+    value, step = draft.values[operation.source], operation.step
+    is_scaled = any(piece.factor != 1 for piece in value.pieces)
+    if (is_scaled and not step.is_odd) or value.is_repeated:
+        value = draft.follow(value)
+    return replace(value.with_step(step), axis=operation.axis)
+
+
+def add_flattening(draft: Draft, operation: Flatten) -> Value:
+    """Channels repeated for every place, as parallel edges or as neurons of their own."""
+    value = draft.unrepeated(draft.values[operation.source])
+    value = value.with_step(operation.step).repeated(operation.step.repeat)
+    value = replace(value, axis=operation.axis)
+    if draft.flattening == "repeat_nodes" and operation.step.repeat > 1:
+        value = draft.follow(value)
+    return value
+
+
+def add_slice(draft: Draft, operation: Take) -> Value:
+    """Some of the channels."""
+    value = draft.unrepeated(draft.values[operation.source])
+    return value.part(operation.first, operation.width)
+
+
+def add_concatenation(draft: Draft, operation: Concatenate) -> Value:
+    """The pieces of all values."""
+    return Value.concatenated([draft.values[source] for source in operation.sources])
+
+
+def add_resize(draft: Draft, operation: Resize) -> Value:
+    """The first channels; where there are fewer, no piece lies on the last ones."""
+    value = draft.values[operation.source]
+    return replace(value.first(operation.width), width=operation.width)
+
+
+def add_choice(draft: Draft, operation: Gather) -> Value:
+    """A group that repeats the chosen channels."""
+    value = draft.as_one_piece(draft.values[operation.source])
+    joins = operation.channels, tuple(range(len(operation.channels)))
+    blocks = [joining(value.pieces[0], joins, len(joins[1]))]
+    return draft.new_group(len(joins[1]), value.axis, blocks=blocks)
+
+
+def add_modulation(draft: Draft, operation: Modulate) -> Value:
+    """A group that tells channels apart by their constants."""
+    value = draft.values[operation.source]
+    blocks = [reading(piece) for piece in value.pieces]
+    rule = Modulation(operation.pattern)
+    return draft.new_group(value.width, value.axis, rule=rule, blocks=blocks)
+
+
+def add_combination(draft: Draft, operation: Combine) -> Value:
+    """A group of one neuron for each row of channels that meet."""
+    width = len(operation.channels)
+    blocks = []
+    for argument, (source, rows) in enumerate(
+        zip(operation.sources, (operation.channels, operation.others), strict=True)
+    ):
+        value = draft.as_one_piece(draft.values[source])
+        targets = tuple(number for number, row in enumerate(rows) for _ in row)
+        joins = tuple(channel for row in rows for channel in row), targets
+        blocks.append(replace(joining(value.pieces[0], joins, width), argument=argument))
+    rule = Match() if operation.is_match else Pairing()
+    return draft.new_group(width, -1, rule=rule, blocks=blocks)
+
+
+def add_memory(draft: Draft, operation: Remember) -> Value:
+    """A group of the values one step before."""
+    return draft.new_group(operation.width, -1, rule=Memory())
+
+
+def add_recurrence(draft: Draft, operation: Recur) -> Value:
+    """Says which group computes the next values of a memory."""
+    value, memory = (draft.values[source] for source in operation.sources)
+    group = draft.group_of(value)
+    whole = Value.of_group(value.pieces[0].group, group.width, group.axis)
+    if replace(value, is_shared=False) != whole:
+        value = draft.follow(value)
+    draft.group_of(memory).memory_of = value.pieces[0].group
+    return replace(value, is_shared=True)
+
+
+def add_input(draft: Draft, operation: Input) -> Value:
+    """A group of input neurons."""
+    return draft.new_group(operation.width, operation.axis, kind=NeuronKind.INPUT)
+
+
+def add_output(draft: Draft, operation: Output) -> Value:
+    """The group becomes one of output neurons."""
+    value = draft.values[operation.source]
+    if not draft.is_own(value):
+        value = draft.follow(value)
+    draft.group_of(value).kind = NeuronKind.OUTPUT
+    draft.outputs.append(value.pieces[0].group)
+    return value
+
+
+RULES: dict[type, Callable[..., Value]] = {
+    Input: add_input,
+    Linear: add_linear,
+    Convolve: add_convolution,
+    Normalize: add_norm,
+    ScaleChannels: add_gains,
+    AddBias: add_bias,
+    LookUp: add_table,
+    Activate: add_activation,
+    Add: add_sum,
+    Multiply: add_product,
+    Scale: add_scale,
+    Shift: add_shift,
+    Pass: add_step,
+    Flatten: add_flattening,
+    Take: add_slice,
+    Concatenate: add_concatenation,
+    Resize: add_resize,
+    Gather: add_choice,
+    Modulate: add_modulation,
+    Combine: add_combination,
+    Remember: add_memory,
+    Recur: add_recurrence,
+    Output: add_output,
+}

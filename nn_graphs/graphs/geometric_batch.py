@@ -1,0 +1,77 @@
+"""Batches of torch-geometric, made and taken apart without a look at single graphs.
+
+What `Batch.from_data_list` remembers of a batch, for `to_data_list`, has no public name. All code
+that touches it is here, and is tested against these two, key by key. `setup.py` names the versions
+that have been tried.
+"""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch_geometric.data import Batch
+
+from nn_graphs.graphs.graph_structure import EDGE_FIELDS
+from nn_graphs.graphs.neural_graph import NeuralGraph
+
+OF_EDGES = (*EDGE_FIELDS, "edge_attr", "is_value")
+
+
+def batch_of_fields(
+    fields: dict[str, Tensor],
+    *,
+    num_nodes: Int[Tensor, "num_graphs"],
+    num_edges: Int[Tensor, "num_graphs"],
+) -> NeuralGraph:
+    """What `Batch.from_data_list` would make of graphs, from their fields side by side.
+
+    Args:
+        fields: the fields of a `NeuralGraph`, of all graphs; `edge_index` counts the neurons of all
+            of them.
+        num_nodes: neurons of each graph.
+        num_edges: edges of each graph.
+    """
+    node_ends, edge_ends = _ends(num_nodes), _ends(num_edges)
+    numbers = torch.arange(len(num_nodes))
+    batch = Batch(_base_cls=NeuralGraph, **fields)
+    batch.num_nodes = int(node_ends[-1])
+    batch.batch, batch.ptr = numbers.repeat_interleave(num_nodes), node_ends
+    batch._num_graphs = len(num_nodes)
+    batch._slice_dict = {name: edge_ends if name in OF_EDGES else node_ends for name in fields}
+    none = torch.zeros_like(num_nodes)
+    batch._inc_dict = dict.fromkeys(fields, none) | {"edge_index": node_ends[:-1]}
+    batch._num_nodes = num_nodes.tolist()
+    return batch
+
+
+def run_of_graphs(batch: NeuralGraph, start: int, stop: int) -> NeuralGraph:
+    """The graphs `start ... stop - 1` of a batch, as a batch of their own; no copy.
+
+    Equal to `Batch.from_data_list(batch.to_data_list()[start:stop])`.
+    """
+    part = Batch(_base_cls=NeuralGraph)
+    part._slice_dict, part._inc_dict = {}, {}
+    for name, ends in batch._slice_dict.items():
+        first, last = ends[start].item(), ends[stop].item()
+        shifts = batch._inc_dict[name][start:stop]
+        values = batch[name]
+        values = values.narrow(batch.__cat_dim__(name, values), first, last - first)
+        shift = shifts[0].item()
+        part[name] = values - shift if shift else values
+        part._slice_dict[name] = ends[start : stop + 1] - first
+        part._inc_dict[name] = shifts - shift
+    first, last = (batch._slice_dict["x"][end].item() for end in (start, stop))
+    part.num_nodes = last - first
+    part.batch = batch.batch[first:last] - start
+    part.ptr = batch.ptr[start : stop + 1] - first
+    part._num_graphs, part._num_nodes = stop - start, batch._num_nodes[start:stop]
+    return part
+
+
+def graph_sizes(batch: NeuralGraph) -> tuple[Int[Tensor, "num_graphs"], Int[Tensor, "num_graphs"]]:
+    """How many neurons and how many edges each graph of a batch has."""
+    return batch._slice_dict["x"].diff(), batch._slice_dict["edge_index"].diff()
+
+
+def _ends(counts: Int[Tensor, "num_graphs"]) -> Int[Tensor, "num_graphs_and_one"]:
+    """Where the rows of each graph begin, and where the last one's end."""
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])

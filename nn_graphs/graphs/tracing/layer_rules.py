@@ -1,0 +1,163 @@
+"""Rules of operations with parameters: linear maps, convolutions, norms, embeddings."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from nn_graphs.graphs.builder.operations import Convolve, Linear, Normalize, Pass, Take
+from nn_graphs.graphs.parts.group_rules import Normalization
+from nn_graphs.graphs.parts.steps import Convolution, Unfollowed
+from nn_graphs.graphs.tracing.arrangement import ArrangedParameter
+from nn_graphs.graphs.tracing.tracer import Rule, Tracer, arguments
+from nn_graphs.networks.parameters import ParameterSlot
+
+aten = torch.ops.aten
+
+
+def linear(tracer: Tracer, node: Node) -> int:
+    source, weight, *rest = node.args
+    bias = rest[0] if rest else node.kwargs.get("bias")
+    number = tracer.number(source, node)
+    tracer.check_axis(source, -1, node)
+    moved, is_transposed = tracer.arranged(weight), False
+    if isinstance(moved, ArrangedParameter) and moved.num_axes == 2:
+        slot, is_transposed = moved.matrix() or (tracer.slot(weight, node), False)
+    else:
+        slot = tracer.slot(weight, node)
+    return tracer.emit(Linear(number, slot, tracer.slot(bias, node), is_transposed))
+
+
+def convolution(num_axes: int, *, is_transposed: bool = False) -> Rule:
+    def rule(tracer: Tracer, node: Node) -> int:
+        given = arguments(node)
+
+        def per_axis(name: str) -> tuple[int, ...] | str:
+            sizes = given.get(name, 0)
+            if isinstance(sizes, str | int):
+                return sizes if isinstance(sizes, str) else (sizes,) * num_axes
+            return tuple(sizes) * (num_axes // len(sizes))
+
+        number = tracer.number(given["input"], node)
+        tracer.check_axis(given["input"], -1 - num_axes, node)
+        weight, bias = (tracer.slot(given[name], node) for name in ("weight", "bias"))
+        movement = Convolution(
+            stride=per_axis("stride"),
+            padding=per_axis("padding"),
+            dilation=per_axis("dilation"),
+            num_groups=given["groups"],
+            is_transposed=is_transposed,
+            output_padding=per_axis("output_padding") if is_transposed else (),
+        )
+        return tracer.emit(Convolve(number, weight, bias, movement))
+
+    return rule
+
+
+def _norm(
+    tracer: Tracer, node: Node, rule: Normalization, *, axis: int, names: dict[str, str]
+) -> int:
+    """A norm over channels on an axis; `names` of the operation's arguments for its parameters."""
+    given = arguments(node)
+    source = given["input"]
+    tracer.check_axis(source, axis, node)
+    slots = {"gain": None, "bias": None}
+    slots |= {field: tracer.slot(given.get(name), node) for field, name in names.items()}
+    for field, slot in slots.items():
+        if slot is not None and slot.shape != (tracer.num_channels(source),):
+            raise tracer.unknown(node, f"its {field} {slot.name} has the shape {slot.shape}.")
+    return tracer.emit(Normalize(tracer.number(source, node), rule, **slots))
+
+
+AFFINE = {"gain": "weight", "bias": "bias"}
+RUNNING = {"mean": "running_mean", "variance": "running_var"}
+
+
+def _second_axis(node: Node) -> int:
+    return min(1 - node.args[0].meta["val"].ndim, -1)
+
+
+def batch_norm(tracer: Tracer, node: Node, *, uses_batch: bool | None = None) -> int:
+    given = arguments(node)
+    is_of_batch = given.get("training", False) if uses_batch is None else uses_batch
+    names = AFFINE if is_of_batch else AFFINE | RUNNING
+    rule = Normalization("batch", given["eps"])
+    return _norm(tracer, node, rule, axis=_second_axis(node), names=names)
+
+
+def instance_norm(tracer: Tracer, node: Node) -> int:
+    given = arguments(node)
+    names = AFFINE if given["use_input_stats"] else AFFINE | RUNNING
+    rule = Normalization("instance", given["eps"])
+    return _norm(tracer, node, rule, axis=_second_axis(node), names=names)
+
+
+def group_norm(tracer: Tracer, node: Node) -> int:
+    given = arguments(node)
+    rule = Normalization("group", given["eps"], given["num_groups"])
+    return _norm(tracer, node, rule, axis=_second_axis(node), names=AFFINE)
+
+
+def last_axis_norm(tracer: Tracer, node: Node, *, kind: str) -> int:
+    given = arguments(node)
+    if len(given["normalized_shape"]) != 1:
+        shape = list(given["normalized_shape"])
+        raise tracer.unknown(node, f"it normalises over the shape {shape}, not channels alone.")
+    eps = given["eps"]
+    if eps is None:
+        eps = torch.finfo(given["input"].meta["val"].dtype).eps
+    names = AFFINE if kind == "layer" else {"gain": "weight"}
+    return _norm(tracer, node, Normalization(kind, eps), axis=-1, names=names)
+
+
+def embedding(tracer: Tracer, node: Node) -> int | None:
+    """Rows of a table: for tokens edges from one-hot neurons, for constant numbers a parameter."""
+    table, rows = node.args[:2]
+    parameter = tracer.parameter(table)
+    found = parameter.matrix() if parameter is not None else None
+    if found is None or found[1]:
+        raise tracer.unknown(node, f"the table {table} is no parameter.")
+    known = tracer.known(rows)
+    if isinstance(known, Tensor):
+        return tracer.put(node, parameter.with_channels(parameter.elements[known]))
+    origin = rows
+    while origin not in tracer.tokens and isinstance(origin, Node) and origin.args:
+        origin = origin.args[0]
+    if origin not in tracer.tokens:
+        raise tracer.unknown(node, f"the tokens {rows} are no input.")
+    return _look_up(tracer, node, tracer.tokens[origin], found[0], is_moved=origin is not rows)
+
+
+def _look_up(
+    tracer: Tracer, node: Node, tokens: int, table: ParameterSlot, *, is_moved: bool
+) -> int:
+    """Embeddings of tokens: edges from one-hot neurons."""
+    if table.shape[0] < tracer.width(tokens):
+        tokens = tracer.emit(Take(tokens, 0, table.shape[0]))
+    if is_moved:
+        tokens = tracer.emit(Pass(tokens, Unfollowed(str(node.target)), -1))
+    return tracer.emit(Linear(tokens, table, None, is_transposed=True))
+
+
+LAYERS: dict[Callable, Rule] = {
+    aten.linear.default: linear,
+    aten.embedding.default: embedding,
+    aten.conv1d.default: convolution(1),
+    aten.conv2d.default: convolution(2),
+    aten.conv3d.default: convolution(3),
+    aten.conv1d.padding: convolution(1),
+    aten.conv2d.padding: convolution(2),
+    aten.conv3d.padding: convolution(3),
+    aten.conv_transpose1d.default: convolution(1, is_transposed=True),
+    aten.conv_transpose2d.input: convolution(2, is_transposed=True),
+    aten.conv_transpose3d.input: convolution(3, is_transposed=True),
+    aten.batch_norm.default: batch_norm,
+    aten._native_batch_norm_legit_no_training.default: partial(batch_norm, uses_batch=False),
+    aten._native_batch_norm_legit.no_stats: partial(batch_norm, uses_batch=True),
+    aten.instance_norm.default: instance_norm,
+    aten.group_norm.default: group_norm,
+    aten.layer_norm.default: partial(last_axis_norm, kind="layer"),
+    aten.rms_norm.default: partial(last_axis_norm, kind="rms"),
+}
