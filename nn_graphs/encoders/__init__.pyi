@@ -13,6 +13,7 @@ from .heads import ParameterHead as ParameterHead
 from .nfn import NFN as NFN
 from .pooling import Pooling as Pooling
 from .probe_only import ProbeOnly as ProbeOnly
+from .product_gnn import ProductGNN as ProductGNN
 from .relational_transformer import NGT as NGT
 from .statistics import GraphDims as GraphDims
 from .statistics import WeightStatistics as WeightStatistics

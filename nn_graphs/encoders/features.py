@@ -123,8 +123,8 @@ class GraphFeatures(nn.Module):
 
     Args:
         dims: sizes of the graphs.
-        statistics: what weights and biases are normalised by.
-        node_dim, edge_dim: sizes of the vectors.
+        statistics: what weights and biases are normalised by; None: nothing.
+        node_dim, edge_dim: sizes of the vectors; `edge_dim` None: edges have none.
         fourier_sigma: deviation of the Fourier frequencies; None: plain linear maps.
         has_reverse_features: describe an edge from i to j by the weights [i to j, j to i, both].
         weights_on: the messages that carry a weight as their own, those along edges ("forward"),
@@ -136,29 +136,31 @@ class GraphFeatures(nn.Module):
     def __init__(
         self,
         dims: GraphDims,
-        statistics: WeightStatistics,
+        statistics: WeightStatistics | None,
         *,
         node_dim: int,
-        edge_dim: int,
+        edge_dim: int | None,
         fourier_sigma: float | None,
-        has_reverse_features: bool,
-        weights_on: Literal["forward", "backward"],
+        has_reverse_features: bool = False,
+        weights_on: Literal["forward", "backward"] = "forward",
         num_probes: int,
         has_activation_embedding: bool,
     ):
         super().__init__()
         self.dims, self.weights_on = dims, weights_on
         self.has_reverse_features = has_reverse_features
+        statistics = statistics or WeightStatistics.identity(dims)
         if dims.kernel_size:
             statistics = statistics.around_zero()
         for name, value in vars(statistics).items():
             self.register_buffer(name, value.clone())
         self.bias_embedding = value_embedding(1, node_dim, sigma=fourier_sigma)
-        channels = 3 if has_reverse_features else 1
-        channels *= dims.num_edge_values
-        self.weight_embedding = value_embedding(channels, edge_dim, sigma=fourier_sigma)
+        if edge_dim is not None:
+            channels = (3 if has_reverse_features else 1) * dims.num_edge_values
+            self.weight_embedding = value_embedding(channels, edge_dim, sigma=fourier_sigma)
         self.node_in = nn.Linear(node_dim, node_dim)
-        self.edge_in = nn.Linear(edge_dim, edge_dim)
+        if edge_dim is not None:
+            self.edge_in = nn.Linear(edge_dim, edge_dim)
         self.positions = nn.Parameter(torch.randn(dims.num_positions, node_dim))
         self.probe_features = (
             ProbeFeatures(dims, num_probes=num_probes, out_dim=node_dim) if num_probes else None
@@ -183,7 +185,7 @@ class GraphFeatures(nn.Module):
         return nodes
 
     def edges(self, graphs: Graphs, topology: Topology) -> EdgeValues:
-        weights = self._normalised_weights(graphs)
+        weights = self.normalised_weights(graphs)
         own, mirrored = ((0, 2), (1, 2)) if self.has_reverse_features else ((0,), ())
         fill = self._embed_edges(weights.new_zeros(weights.shape[-1]), own)
         own = self._embed_edges(weights, own)
@@ -197,6 +199,14 @@ class GraphFeatures(nn.Module):
         """Of the vectors of directed edges, those of the messages that carry the weights."""
         forward, backward = topology.split(edges)
         return forward if self.weights_on == "forward" else backward
+
+    def normalised_weights(self, graphs: Graphs) -> Float[Tensor, "*B num_edges values"]:
+        """Weights in units of their layer's deviation; constants as they are."""
+        structure = graphs.structure
+        rows = self.dims.layer_row(structure)[structure.edge_index[1]]
+        weights = graphs.edge_features
+        normalised = (weights - self.weight_mean[rows, None]) / self.weight_std[rows, None]
+        return torch.where((structure.edge_kind_id == 0).unsqueeze(-1), normalised, weights)
 
     def _embed_edges(
         self, values: Float[Tensor, "*B values"], channels: Sequence[int]
@@ -218,10 +228,3 @@ class GraphFeatures(nn.Module):
         rows = self.dims.layer_row(structure)
         normalised = (graphs.node_features - self.bias_mean[rows, None]) / self.bias_std[rows, None]
         return torch.where(structure.has_bias.unsqueeze(-1), normalised, 0.0)
-
-    def _normalised_weights(self, graphs: Graphs) -> Float[Tensor, "*B num_edges values"]:
-        structure = graphs.structure
-        rows = self.dims.layer_row(structure)[structure.edge_index[1]]
-        weights = graphs.edge_features
-        normalised = (weights - self.weight_mean[rows, None]) / self.weight_std[rows, None]
-        return torch.where((structure.edge_kind_id == 0).unsqueeze(-1), normalised, weights)

@@ -61,13 +61,12 @@ class NGGNN(nn.Module):
         norm: NormName = "graph",
     ):
         super().__init__()
-        dims = GraphDims.of(templates)
         self.node_dim = self.edge_dim = dim
         self.has_residuals = has_residuals
         self.is_bidirectional = is_bidirectional
         self.features = GraphFeatures(
-            dims,
-            statistics or WeightStatistics.identity(dims),
+            GraphDims.of(templates),
+            statistics,
             node_dim=dim,
             edge_dim=dim,
             fourier_sigma=fourier_sigma,

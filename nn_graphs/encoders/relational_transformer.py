@@ -73,12 +73,11 @@ class NGT(nn.Module):
     ):
         super().__init__()
         _check(attention, has_cls_token=has_cls_token, dim=attention_dim, num_heads=num_heads)
-        dims = GraphDims.of(templates)
         self.attention = attention
         self.node_dim, self.edge_dim = node_dim, edge_dim
         self.features = GraphFeatures(
-            dims,
-            statistics or WeightStatistics.identity(dims),
+            GraphDims.of(templates),
+            statistics,
             node_dim=node_dim,
             edge_dim=edge_dim,
             fourier_sigma=fourier_sigma,
@@ -219,8 +218,23 @@ class RelationalAttention(nn.Module):
         return torch.einsum("...he,hde->...hd", per_head, heads).flatten(-2)
 
 
-class NodeUpdate(nn.Module):
-    """Attention and a feed-forward network, each with a skip and a layer norm behind it."""
+class PostNormUpdate(nn.Module):
+    """A change and a feed-forward network, each with a skip and a layer norm behind it."""
+
+    def _add_update(self, dim: int, *, hidden_dim: int, dropout: float) -> None:
+        self.feed_forward = _feed_forward(dim, hidden_dim)
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(2))
+        self.dropout = Dropout(dropout)
+
+    def _updated(
+        self, values: Float[Tensor, "*shape dim"], change: Float[Tensor, "*shape dim"]
+    ) -> Float[Tensor, "*shape dim"]:
+        values = self.norms[0](values + self.dropout(change))
+        return self.norms[1](values + self.dropout(self.feed_forward(values)))
+
+
+class NodeUpdate(PostNormUpdate):
+    """Attention, and an update of neurons by what it gathers."""
 
     def __init__(
         self,
@@ -237,9 +251,7 @@ class NodeUpdate(nn.Module):
             node_dim, edge_dim, attention_dim=attention_dim, num_heads=num_heads
         )
         self.attended = _linear(node_dim, node_dim)
-        self.feed_forward = _feed_forward(node_dim, hidden_dim)
-        self.norms = nn.ModuleList(nn.LayerNorm(node_dim) for _ in range(2))
-        self.dropout = Dropout(dropout)
+        self._add_update(node_dim, hidden_dim=hidden_dim, dropout=dropout)
 
     def forward(
         self,
@@ -247,13 +259,11 @@ class NodeUpdate(nn.Module):
         nodes: Float[Tensor, "*B num_nodes node_dim"],
         edges: EdgeValues,
     ) -> Float[Tensor, "*B num_nodes node_dim"]:
-        attended = self.attended(self.attention(topology, nodes, edges))
-        nodes = self.norms[0](nodes + self.dropout(attended))
-        return self.norms[1](nodes + self.dropout(self.feed_forward(nodes)))
+        return self._updated(nodes, self.attended(self.attention(topology, nodes, edges)))
 
 
-class EdgeUpdate(nn.Module):
-    """An edge from both its directions and both its ends, then a feed-forward network."""
+class EdgeUpdate(PostNormUpdate):
+    """An update of edges by both their directions and both their ends."""
 
     def __init__(self, node_dim: int, edge_dim: int, *, hidden_dim: int, dropout: float):
         super().__init__()
@@ -261,9 +271,7 @@ class EdgeUpdate(nn.Module):
         self.from_target = _linear(node_dim, hidden_dim)
         self.from_source = _linear(node_dim, hidden_dim)
         self.mixed = _linear(hidden_dim, edge_dim)
-        self.feed_forward = _feed_forward(edge_dim, hidden_dim)
-        self.norms = nn.ModuleList(nn.LayerNorm(edge_dim) for _ in range(2))
-        self.dropout = Dropout(dropout)
+        self._add_update(edge_dim, hidden_dim=hidden_dim, dropout=dropout)
 
     def forward(
         self,
@@ -285,8 +293,7 @@ class EdgeUpdate(nn.Module):
     ) -> Tensor:
         both = torch.cat([edges, opposite], dim=-1)
         hidden = self.from_edges(both) + (from_target + from_source)
-        edges = self.norms[0](edges + self.dropout(self.mixed(F.gelu(hidden))))
-        return self.norms[1](edges + self.dropout(self.feed_forward(edges)))
+        return self._updated(edges, self.mixed(F.gelu(hidden)))
 
 
 def _feed_forward(dim: int, hidden_dim: int) -> nn.Sequential:

@@ -12,6 +12,7 @@ from nn_graphs.encoders.features import GraphFeatures
 from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.heads import GraphHead, GraphModel, ParameterHead
 from nn_graphs.encoders.pooling import Pooling
+from nn_graphs.encoders.product_gnn import ProductGNN
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.builder import template_from_spec
@@ -85,6 +86,11 @@ def _gnn(**options) -> EncoderMaker:
     return lambda templates, statistics: NGGNN(templates, statistics, **SMALL_GNN | options)
 
 
+def _product(**options) -> EncoderMaker:
+    sizes = {"dim": 8, "hidden_dim": 12, "num_layers": 3}
+    return lambda templates, statistics: ProductGNN(templates, statistics, **sizes | options)
+
+
 def _ngt(**options) -> EncoderMaker:
     return lambda templates, statistics: NGT(templates, statistics, **SMALL_NGT | options)
 
@@ -98,8 +104,9 @@ ENCODERS: dict[str, EncoderMaker] = {
     "gnn_layer_norm": _gnn(norm="layer"),
     "gnn_rms_norm": _gnn(norm="rms", has_residuals=True),
     "gnn_no_norm": _gnn(norm="none", has_residuals=True),
-    "gnn_running_norm": _gnn(norm="running"),
     "gnn_probes_activations": _gnn(num_probes=5, has_activation_embedding=True),
+    "product": _product(),
+    "product_probes_activations": _product(num_probes=5, has_activation_embedding=True),
     "ngt": _ngt(),
     "ngt_edges": _ngt(attention="edges", has_last_edge_update=True),
     "ngt_reverse": _ngt(has_reverse_features=True, has_last_edge_update=True),

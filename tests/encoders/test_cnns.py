@@ -108,7 +108,7 @@ def test_kernels_are_scaled_but_not_moved_and_skips_stay_one():
     statistics = WeightStatistics.measure(DIMS, populations)
     features = plain_features(DIMS, statistics).double()
     graphs = DIMS.centred(PARK.stack(networks(PARK, 2)))
-    found = features._normalised_weights(graphs)
+    found = features.normalised_weights(graphs)
     is_value = PARK.is_value((5, 5))
     assert (found[:, ~is_value] == 0).all()
     is_skip = PARK.structure().edge_kind_id == 1

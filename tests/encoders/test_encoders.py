@@ -165,9 +165,13 @@ def _without_gradient(model) -> set[str]:
 
 
 def _has_last_edge_update(encoder) -> bool:
+    if not hasattr(encoder, "edge_updates"):
+        return True  # edges are read off neurons, once
     return len(encoder.edge_updates) == len(getattr(encoder, "node_updates", ()))
 
 
 def _part(encoder, name: str) -> str:
-    last = f"encoder.edge_updates.{len(encoder.edge_updates) - 1}."
-    return "last edge update" if name.startswith(last) else name
+    last = "edge_readout"
+    if hasattr(encoder, "edge_updates"):
+        last = f"edge_updates.{len(encoder.edge_updates) - 1}"
+    return "last edge update" if name.startswith(f"encoder.{last}.") else name

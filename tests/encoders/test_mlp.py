@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.mlp import make_mlp
 
 
@@ -15,7 +16,7 @@ def test_layers_and_sizes():
 
 def test_dropout_is_behind_every_relu():
     kinds = [type(layer) for layer in make_mlp([3, 5, 2], dropout=0.3)]
-    assert kinds == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
+    assert kinds == [nn.Linear, nn.ReLU, Dropout, nn.Linear]
 
 
 def test_no_hidden_layer():

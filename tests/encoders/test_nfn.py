@@ -73,5 +73,5 @@ def test_channel_dropout_in_training_alone():
 
 
 def test_unknown_variant(raises_saying):
-    with raises_saying(asked="'nnp'", found="unknown", do="np, hnp"):
+    with raises_saying(asked="'nnp'", found="no 'nnp'", do="np, hnp"):
         check_variant("nnp")

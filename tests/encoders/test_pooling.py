@@ -119,7 +119,7 @@ def test_a_layer_that_some_graphs_lack(raises_saying):
 def test_options_that_make_no_sense(raises_saying):
     with raises_saying(asked="layer 9", found=f"{DIMS.num_layers} layers", do="'last', 'all' or 0"):
         make("mean", layer=9)
-    with raises_saying(asked="'median'", found="unknown", do="cls_token"):
+    with raises_saying(asked="'median'", found="no 'median'", do="cls_token"):
         pooling._check("median", "last", DIMS, 16)  # the signature would be checked first
     with raises_saying(asked="set_transformer", found="size 12", do="another node_dim"):
         Pooling("set_transformer", dims=DIMS, node_dim=12, edge_dim=6)

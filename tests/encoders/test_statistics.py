@@ -69,7 +69,7 @@ def test_normalised_training_networks_have_mean_0_and_deviation_1_in_each_layer(
     params = 5 + 3 * networks(template, 30) + formula((30, template.num_params), 0)
     stack, structure = template.stack(params), template.structure()
     features = plain_features(dims, WeightStatistics.measure(dims, [(template, params)])).double()
-    weights, biases = features._normalised_weights(stack), features._normalised_biases(stack)
+    weights, biases = features.normalised_weights(stack), features._normalised_biases(stack)
     rows = dims.layer_row(structure)
     is_weight = structure.edge_kind_id == 0
     for layer in range(1, dims.num_layers):
@@ -89,7 +89,7 @@ def test_constant_edges_and_missing_biases_are_left_alone():
     is_constant = structure.edge_kind_id != 0
     assert is_constant.any()
     assert not structure.has_bias[:2].any()
-    assert (features._normalised_weights(stack)[:, is_constant] == 1).all()
+    assert (features.normalised_weights(stack)[:, is_constant] == 1).all()
     assert (features._normalised_biases(stack)[:, ~structure.has_bias] == 0).all()
 
 
@@ -105,7 +105,7 @@ def test_a_layer_of_equal_values_is_only_centred():
 def test_identity_leaves_weights_as_they_are():
     stack = TEMPLATE.stack(networks(TEMPLATE, 3))
     features = plain_features(DIMS, WeightStatistics.identity(DIMS))
-    assert torch.equal(features._normalised_weights(stack), stack.edge_features)
+    assert torch.equal(features.normalised_weights(stack), stack.edge_features)
     assert torch.equal(features._normalised_biases(stack), stack.node_features)
 
 

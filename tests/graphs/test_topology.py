@@ -234,6 +234,23 @@ def test_weighted_sums_per_head(directed):
     torch.testing.assert_close(Topology.reduce_weighted(topology, weights, parts), found, **EXACT)
 
 
+def test_products_per_head(directed):
+    topology, edges = directed.topology, directed.parts(directed.edges)
+    factors = on_edges(lambda e: torch.cat([e[..., :1].sin(), e[..., 1:2]], dim=-1), edges)
+    nodes = torch.cat([directed.nodes, directed.nodes.cos()], dim=-1)
+    found = topology.reduce_products(factors, nodes)
+    heads = [
+        topology.reduce_sum(on_edges(torch.mul, own, topology.sources(values)))
+        for own, values in zip(
+            (on_edges(lambda f, h=h: f[..., h : h + 1], factors) for h in range(2)),
+            nodes.chunk(2, dim=-1),
+            strict=True,
+        )
+    ]
+    torch.testing.assert_close(found, torch.cat(heads, dim=-1), **EXACT)
+    torch.testing.assert_close(Topology.reduce_products(topology, factors, nodes), found, **EXACT)
+
+
 def num_outputs(topology: Topology) -> int:
     if isinstance(topology, CompleteTopology):
         return topology.num_outputs

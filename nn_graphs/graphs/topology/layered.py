@@ -1,6 +1,6 @@
 """Blocks of edges between the groups of one architecture."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -123,16 +123,16 @@ class LayeredTopology(Topology):
         return self._per_group(edges, group_min)
 
     def reduce_weighted(self, weights: EdgeValues, edges: EdgeValues) -> NodeValues:
-        products = tuple(
+        return self._summed(
             part.weighted_sums(*values)
             for part, *values in zip(self.parts, weights, edges, strict=True)
         )
-        rows = []
-        for group, numbers in zip(self.groups, self._arriving, strict=True):
-            parts = [products[number] for number in numbers]
-            reduced = group_sum(parts, [None] * len(parts), group.width) if parts else None
-            rows.append(_no_messages(products, group) if reduced is None else reduced)
-        return self._where_any(torch.cat(rows, dim=1))
+
+    def reduce_products(self, factors: EdgeValues, nodes: NodeValues) -> NodeValues:
+        return self._summed(
+            part.products(*values)
+            for part, *values in zip(self.parts, factors, self.sources(nodes), strict=True)
+        )
 
     def reduce_statistics(self, edges: EdgeValues, *, eps: float) -> MessageStatistics:
         rows = []
@@ -172,6 +172,15 @@ class LayeredTopology(Topology):
             axes = [self.parts[number].sender_axis for number in numbers]
             reduced = reduction(parts, axes, group.width) if parts else _no_messages(edges, group)
             rows.append(reduced)
+        return self._where_any(torch.cat(rows, dim=1))
+
+    def _summed(self, sums: Iterable[Tensor]) -> NodeValues:
+        """What reaches each group of neurons, of sums over each part."""
+        sums, rows = tuple(sums), []
+        for group, numbers in zip(self.groups, self._arriving, strict=True):
+            parts = [sums[number] for number in numbers]
+            reduced = group_sum(parts, [None] * len(parts), group.width) if parts else None
+            rows.append(_no_messages(sums, group) if reduced is None else reduced)
         return self._where_any(torch.cat(rows, dim=1))
 
     def _where_any(self, nodes: NodeValues) -> NodeValues:
@@ -236,3 +245,15 @@ class Messages:
         if self.is_reversed:
             weights, values = weights.transpose(1, 2), values.transpose(1, 2)
         return (weights.transpose(2, 3) @ values).flatten(-2)
+
+    def products(
+        self, factors: Tensor, senders: Tensor
+    ) -> Float[Tensor, "B receivers heads_and_dim"]:
+        """Of a part, per receiver and head, the sum of the senders' values times factors."""
+        num_heads = factors.shape[-1]
+        if self.sender_axis is None:
+            values = senders.unflatten(-1, (num_heads, -1))
+            return (factors.unsqueeze(-1) * values).flatten(-2)
+        values = senders.squeeze(3 - self.sender_axis).unflatten(-1, (num_heads, -1))
+        matrices = factors.permute(0, 3, 2, 1) if self.is_reversed else factors.permute(0, 3, 1, 2)
+        return (matrices @ values.transpose(1, 2)).transpose(1, 2).flatten(-2)

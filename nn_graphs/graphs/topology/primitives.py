@@ -97,6 +97,15 @@ class Topology(ABC):
         products = on_edges(_outer, weights, edges)
         return self.reduce_sum(products)
 
+    def reduce_products(self, factors: EdgeValues, nodes: NodeValues) -> NodeValues:
+        """Per head, the sum of the senders' values, each times a factor of the edge.
+
+        Args:
+            factors: one per message and head, `[..., num_heads]`.
+            nodes: `[*B, num_nodes, num_heads * dim]`, as the result is.
+        """
+        return self.reduce_sum(on_edges(_scaled, factors, self.sources(nodes)))
+
     def reduce_statistics(self, edges: EdgeValues, *, eps: float) -> MessageStatistics:
         """Mean, smallest, largest and spread of the messages that reach a neuron.
 
@@ -134,3 +143,8 @@ class Topology(ABC):
 
 def _outer(weights: Tensor, edges: Tensor) -> Tensor:
     return (weights.unsqueeze(-1) * edges.unsqueeze(-2)).flatten(-2)
+
+
+def _scaled(factors: Tensor, values: Tensor) -> Tensor:
+    heads = values.unflatten(-1, (factors.shape[-1], -1))
+    return (factors.unsqueeze(-1) * heads).flatten(-2)

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.equivariant.head import InvariantHead
 from nn_graphs.encoders.equivariant.spaces import ParameterSpaces
 from nn_graphs.encoders.features import EncodedGraphs
@@ -53,6 +54,6 @@ def test_where_all_neurons_may_be_permuted_there_is_one_average_per_tensor():
 
 def test_layers_of_the_mlp():
     head = make_head(TEMPLATE, hidden_dims=[8, 7], dropout=0.5)
-    hidden = [nn.Linear, nn.ReLU, nn.Dropout]
+    hidden = [nn.Linear, nn.ReLU, Dropout]
     assert [type(layer) for layer in head.mlp] == [*hidden, *hidden, nn.Linear]
     assert head(encoded()).shape == (2, 4)
