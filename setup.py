@@ -29,6 +29,7 @@ setup(
         "h5py>=3.10",
         "safetensors>=0.5",
         "scikit-learn>=1.4",
+        "threadpoolctl>=3.1",
         "pandas>=2.1",
         "pooch>=1.8",
         "matplotlib>=3.8",

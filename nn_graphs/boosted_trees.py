@@ -16,11 +16,13 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from nn_graphs.encoders.statnn import tensor_statistics
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.tasks.task import Task
+from nn_graphs.threads import side_by_side
 from nn_graphs.training.outcome import Outcome, read_outcome, write_outcome
 from nn_graphs.zoos.batches import GraphDataset
 
@@ -155,10 +157,13 @@ def _choose(task: Task, settings: TreeSettings) -> _Fitted:
     check_labels(task, train.labels)
     splits = [(statistics_of(split, task), split.labels) for split in (train, val)]
     features, labels = splits[0]
-    fitted = [
-        _tried(model.fit(features, labels.numpy()), *splits, task=task, settings=settings)
-        for model in settings.make_models(labels)
-    ]
+
+    def fit(model: Model) -> _Fitted:
+        with threadpool_limits(1, user_api="openmp"):  # of this thread, in scikit-learn
+            model.fit(features, labels.numpy())
+            return _tried(model, *splits, task=task, settings=settings)
+
+    fitted = side_by_side(fit, [*settings.make_models(labels)])
     return max(fitted, key=lambda one: one.val_metrics[task.metric])
 
 
