@@ -23,6 +23,7 @@ from nn_graphs.errors import check_known
 from nn_graphs.graphs.topology import Topology
 
 NormName = Literal["published", "running", "graph", "layer", "rms", "none"]
+NORM_NAMES: tuple[str, ...] = get_args(NormName)
 NEEDS_WHOLE_BATCH = ("published", "running")
 EPS = 1e-5
 MOMENTUM = 0.1  # share of a batch in the running averages
@@ -37,7 +38,7 @@ def make_norm(name: NormName, dim: int) -> nn.Module:
     Raises:
         NNGraphsError: there is no such norm.
     """
-    check_known(name, get_args(NormName), asked=f"normalise by {name!r}")
+    check_known(name, NORM_NAMES, asked=f"normalise by {name!r}")
     makers = {
         "published": lambda: BatchNorm(dim, has_running_averages=False),
         "running": lambda: BatchNorm(dim, has_running_averages=True),

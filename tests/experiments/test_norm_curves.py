@@ -1,0 +1,40 @@
+"""The curves of norms are those of the runs that were given one by name."""
+
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from experiments.inr_classification.norm_curves import collect, plot
+
+
+def write_run(folder, *, norm, seed=0, metric="val/accuracy", values=(10.0, 20.0)):
+    folder.mkdir(parents=True)
+    model = {"encoder": {"norm": norm}} if norm else {"num_probes": 3}
+    config = {"encoder": {"model": model}, "zoo": {"name": "digits_inrs"}, "seed": seed}
+    OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+    steps = [10 * (number + 1) for number in range(len(values))]
+    curve = {"epoch": steps, "step": steps, metric: values, "cpu_minutes": [0.5, 1.0][: len(steps)]}
+    pd.DataFrame(curve).to_csv(folder / "metrics.csv", index=False)
+
+
+def test_runs_with_a_norm_are_collected(tmp_path, raises_saying):
+    with raises_saying(asked=str(tmp_path), found="none", do="norm="):
+        collect([tmp_path])
+    write_run(tmp_path / "norm=layer,seed=0", norm="layer")
+    write_run(tmp_path / "norm=layer,seed=1", norm="layer", seed=1, values=(30.0, 40.0))
+    write_run(tmp_path / "norm=rms", norm="rms", metric="val/tau", values=(0.5,))
+    write_run(tmp_path / "seed=0", norm="graph")  # the default, not asked for
+    write_run(tmp_path / "encoder=probe_only,norm=", norm=None)
+    curves = collect([tmp_path])
+    assert list(curves["norm"]) == ["layer"] * 4 + ["rms"]
+    assert list(curves["value"]) == [10, 20, 30, 40, 0.5]
+
+
+def test_lines_are_means_over_seeds(tmp_path):
+    for seed, values in enumerate(((10.0, 20.0), (30.0, 60.0))):
+        write_run(tmp_path / f"norm=layer,seed={seed}", norm="layer", seed=seed, values=values)
+    figure = plot(collect([tmp_path]))
+    lines = figure.axes[0].get_lines()
+    assert [list(line.get_ydata()) for line in lines] == [[10, 20], [30, 60], [20, 40]]
+    assert figure.axes[0].get_legend().get_texts()[0].get_text() == "layer"
+    assert list(figure.axes[1].get_lines()[-1].get_xdata()) == pytest.approx([0.5, 1.0])
