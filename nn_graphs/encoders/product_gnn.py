@@ -56,7 +56,6 @@ class ProductGNN(nn.Module):
     ):
         super().__init__()
         self.node_dim = self.edge_dim = dim
-        self.hidden_dim = hidden_dim
         self.needs_whole_batch = norm in NEEDS_WHOLE_BATCH
         self.features = GraphFeatures(
             GraphDims.of(templates),
@@ -88,13 +87,13 @@ class ProductGNN(nn.Module):
         return EncodedGraphs(graphs, nodes, self.edge_readout(graphs.topology, weights, nodes))
 
     def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts | None:
-        """Numbers that a layer makes: vectors of neurons, and factors of edges both ways.
+        """Numbers in what is passed from layer to layer: vectors of neurons, factors of edges.
 
         None where a norm needs the whole batch.
         """
         if self.needs_whole_batch:
             return None
-        return num_nodes * (self.hidden_dim + 8 * self.node_dim) + 4 * num_edges
+        return num_nodes * self.node_dim + 4 * num_edges * self.features.dims.num_edge_values
 
     def _factors(
         self,

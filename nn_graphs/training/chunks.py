@@ -22,6 +22,7 @@ from nn_graphs.zoos.batches import LabelledGraphs
 
 CACHE_VALUES = 1_200_000  # numbers that a core works on without waiting for memory
 NUM_CORES = 4  # that a batch is shared out among evenly, whatever there are
+WORTH_VALUES = 250_000  # fewer numbers are done before another core has begun
 MIXED_CACHE_VALUES = 240_000  # the same for edge lists, of which more is held at a time
 COMPILED_CACHE_VALUES = 300_000  # the same for a compiled model, which needs no large chunks
 
@@ -116,13 +117,19 @@ def default_chunk_sizes(
     if isinstance(graphs, NeuralGraphStack):
         if is_compiled:
             return _equal_sizes(graphs.num_graphs, max(1, COMPILED_CACHE_VALUES // values))
-        num_chunks = -(-graphs.num_graphs * values // CACHE_VALUES)
-        num_chunks = NUM_CORES * -(-num_chunks // NUM_CORES)
+        num_chunks = _num_chunks(graphs.num_graphs * values)
         return _equal_sizes(graphs.num_graphs, -(-graphs.num_graphs // num_chunks))
     if is_compiled:
         return whole
     chunk = (values.cumsum(0) - 1) // MIXED_CACHE_VALUES
     return chunk.unique_consecutive(return_counts=True)[1].tolist()
+
+
+def _num_chunks(values: int) -> int:
+    """As many as fit a core's cache, and for `NUM_CORES` to share them evenly, if worth it."""
+    fewest = -(-values // CACHE_VALUES)
+    shared = NUM_CORES * -(-fewest // NUM_CORES)
+    return max(fewest, min(shared, values // WORTH_VALUES))
 
 
 def _sizes(

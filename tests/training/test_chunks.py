@@ -171,14 +171,26 @@ def test_gradients_add_up_over_batches():
     torch.testing.assert_close(twice, [2 * grad for grad in once])
 
 
-@pytest.mark.parametrize("num_graphs", [1, 3, 64, 65])
-def test_a_stack_is_shared_out_evenly(num_graphs):
+@pytest.mark.parametrize(
+    ("values_per_graph", "num_graphs", "num_chunks"),
+    [
+        (1_000, 1, 1),
+        (1_000, 64, 1),  # little work is not shared out
+        (10_000, 64, 2),
+        (30_000, 64, 4),
+        (30_000, 65, 4),
+        (100_000, 64, 8),
+        (3_000_000, 3, 3),  # no graph is cut
+    ],
+)
+def test_a_stack_is_shared_out_evenly(monkeypatch, values_per_graph, num_graphs, num_chunks):
     model = mixed_model("gnn")
+    monkeypatch.setattr(model, "values_per_graph", lambda nodes, edges: values_per_graph)
     stack = TEMPLATES[0].stack(torch.zeros(num_graphs, TEMPLATES[0].num_params))
     sizes = default_chunk_sizes(model, stack)
     assert sum(sizes) == num_graphs
-    assert len(sizes) == min(num_graphs, 4)
-    assert max(sizes) == -(-num_graphs // 4)
+    assert len(sizes) == num_chunks
+    assert max(sizes) == -(-num_graphs // num_chunks)
 
 
 def dropping_model(name: str, templates) -> nn.Module:
