@@ -14,9 +14,9 @@ from pathlib import Path
 
 from nn_graphs.datasets import DATASETS
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.zoos.makers.cnn import CNNRecipe
-from nn_graphs.zoos.makers.images import LabelledImages
-from nn_graphs.zoos.makers.opening import open_or_make_zoo
+from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
+from nn_graphs.zoos.makers.labelled_images import LabelledImages
+from nn_graphs.zoos.makers.open_or_make import open_or_make_zoo
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
 from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
 

@@ -14,12 +14,12 @@ import pandas as pd
 import torch
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.networks.classifiers.chunks import Chunk, train_chunks
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.evaluation import Scores
 from nn_graphs.networks.classifiers.single import train_module
+from nn_graphs.networks.classifiers.stack_chunks import Chunk, train_chunks
 from nn_graphs.networks.classifiers.streams import StreamedData
-from nn_graphs.networks.classifiers.training import Checkpoint, Plan, Recipe
+from nn_graphs.networks.classifiers.train_stack import Checkpoint, Plan, Recipe
 from nn_graphs.networks.relational.architectures import Architecture
 from nn_graphs.networks.relational.family import groups_by_width, stack_family
 from nn_graphs.networks.relational.matching import match_widths

@@ -1,17 +1,27 @@
-"""Finished parts of a zoo in the making: each written whole or not at all, merged at the end."""
+"""Finished parts of a zoo in the making: each written whole or not at all, merged at the end.
+
+Several processes may each make some of them.
+"""
 
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from nn_graphs import workers
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.progress import Progress
 from nn_graphs.records import as_json_data, differences, write_record
 from nn_graphs.zoos.storage import check_place
+
+FitShard = Callable[[int, int, Progress], Mapping[str, np.ndarray]]
+"""`(start, stop, progress) -> arrays` of the networks of a shard; must be picklable."""
 
 
 @dataclass(frozen=True)
@@ -88,3 +98,18 @@ class Shards:
 def _read_shard(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as arrays:
         return dict(arrays)
+
+
+def fit_shards(fit_shard: FitShard, shards: Shards, bar: Progress, *, num_workers: int) -> None:
+    """Fits what is missing of `shards`, in this process or in `num_workers` others."""
+    work = partial(_fit, fit_shard, shards)
+    workers.work_off(work, shards.missing(), bar, num_workers=num_workers)
+
+
+def default_num_workers(shards: Shards, device: torch.device) -> int:
+    """One process a core, on a CPU and where each gets shards enough."""
+    return workers.default_num_workers(len(shards.missing()), device)
+
+
+def _fit(fit_shard: FitShard, shards: Shards, place: tuple[int, int], progress: Progress) -> None:
+    shards.write(place[0], fit_shard(*place, progress))

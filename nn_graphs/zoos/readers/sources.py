@@ -8,11 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from nn_graphs.errors import NNGraphsError
-from nn_graphs.zoos.readers.architectures import Architecture
 from nn_graphs.zoos.readers.checkpoints import Checkpoint, parse_checkpoint
-from nn_graphs.zoos.readers.files import AnyPath, relative_to
-from nn_graphs.zoos.readers.report import ReadReport, Reason, Skip
+from nn_graphs.zoos.readers.given_architectures import Architecture
+from nn_graphs.zoos.readers.read_report import ReadReport, Reason, Skip
+from nn_graphs.zoos.readers.source_files import AnyPath, relative_to
 from nn_graphs.zoos.zoo import Zoo
 
 
@@ -110,29 +109,3 @@ def list_named_files(
     ]
     kept = named[is_there & ~is_again].reset_index(drop=True)
     return Listing([root / path for path in kept["path"]], kept, tuple(left_out))
-
-
-def relative_paths(root: Path, pattern: str) -> list[str]:
-    """Files of a pattern under `root`, as sorted paths with slashes; hidden ones are left out."""
-    found = (path.relative_to(root) for path in root.glob(pattern))
-    return sorted(
-        path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)
-    )
-
-
-def find_root(folder: str | Path, *, asked: str, inside: str, archive: str, child: str) -> Path:
-    """`folder` or its subfolder `child`, whichever holds what the pattern `inside` says.
-
-    Raises:
-        NNGraphsError: neither does.
-    """
-    candidates = (Path(folder), Path(folder) / child)
-    for root in candidates:
-        if next(root.glob(inside), None) is not None:
-            return root
-    is_there = Path(folder).is_dir()
-    raise NNGraphsError(
-        asked,
-        found=f"it holds no {inside}." if is_there else "there is no such folder.",
-        do=f"Unpack {archive} and give the folder {child}.",
-    )

@@ -8,7 +8,7 @@ from enum import Enum
 import pandas as pd
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.zoos.readers.files import AnyPath
+from nn_graphs.zoos.readers.source_files import AnyPath
 
 
 class Reason(Enum):

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.zoos.readers.architectures import INRArchitecture
-from nn_graphs.zoos.readers.listing import FileSource, Listing, relative_paths
-from nn_graphs.zoos.readers.report import Reason, Skip
+from nn_graphs.zoos.readers.given_architectures import INRArchitecture
+from nn_graphs.zoos.readers.read_report import Reason, Skip
+from nn_graphs.zoos.readers.sources import FileSource, Listing, relative_paths
 from nn_graphs.zoos.zoo import SPLITS
 
 DATASETS = {"mnist": "mnist", "fashion": "fashion_mnist", "cifar": "cifar10"}

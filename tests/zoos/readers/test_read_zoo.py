@@ -10,12 +10,12 @@ from torch import nn
 
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.tasks.inr_classification import INRClassification
-from nn_graphs.zoos.readers.architectures import INRArchitecture
-from nn_graphs.zoos.readers.dws import DWSMnist
-from nn_graphs.zoos.readers.modules import ModuleArchitecture
-from nn_graphs.zoos.readers.nfn import NFNSirens
-from nn_graphs.zoos.readers.reading import open_or_read_zoo, read_zoo
-from nn_graphs.zoos.readers.report import ADVICE, ReadReport, Reason, summary
+from nn_graphs.zoos.readers.dws_inrs import DWSMnist
+from nn_graphs.zoos.readers.given_architectures import INRArchitecture
+from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
+from nn_graphs.zoos.readers.nfn_sirens import NFNSirens
+from nn_graphs.zoos.readers.read_report import ADVICE, ReadReport, Reason, summary
+from nn_graphs.zoos.readers.read_zoo import open_or_read_zoo, read_zoo
 from nn_graphs.zoos.zoo import Zoo
 from tests.zoos.readers.published import NFNNetwork, numbered, save, write_mnist, write_nfn
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from nn_graphs.datasets import load_images
-from nn_graphs.networks.classifiers import chunks
+from nn_graphs.networks.classifiers import stack_chunks
 from nn_graphs.networks.classifiers.data import LabelledData
-from nn_graphs.networks.classifiers.training import Plan
+from nn_graphs.networks.classifiers.train_stack import Plan
 from nn_graphs.networks.stacked import stacked_forward
 from nn_graphs.tasks.generalization import Generalization
-from nn_graphs.zoos.makers import cnn
-from nn_graphs.zoos.makers.cnn import SCORES, make_cnn_zoo
-from nn_graphs.zoos.makers.images import LabelledImages
-from nn_graphs.zoos.makers.runs import training_chunk_size
+from nn_graphs.zoos.makers import cnn_zoos
+from nn_graphs.zoos.makers.cnn_runs import training_chunk_size
+from nn_graphs.zoos.makers.cnn_zoos import SCORES, make_cnn_zoo
+from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.shards import Shards
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
 from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
@@ -143,7 +143,7 @@ def assert_equal(found: Zoo, expected: Zoo) -> None:
 
 @pytest.mark.parametrize("kind", RECIPES)
 def test_interrupted_zoos_go_on_bit_for_bit(zoos, kind, tmp_path, monkeypatch):
-    path, train = tmp_path / "zoo.h5", chunks.train_classifiers
+    path, train = tmp_path / "zoo.h5", stack_chunks.train_classifiers
     begun = []
 
     def interrupted(*args, progress, **options):
@@ -154,8 +154,8 @@ def test_interrupted_zoos_go_on_bit_for_bit(zoos, kind, tmp_path, monkeypatch):
         return train(*args, progress=progress, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(chunks, "train_classifiers", interrupted)
-        patch.setattr(cnn, "Plan", partial(Plan, save_seconds=0.0))
+        patch.setattr(stack_chunks, "train_classifiers", interrupted)
+        patch.setattr(cnn_zoos, "Plan", partial(Plan, save_seconds=0.0))
         with pytest.raises(KeyboardInterrupt):
             make(RECIPES[kind], path)
     assert begun[2].exists()
@@ -187,7 +187,7 @@ def test_parts_of_another_recipe_are_refused(tmp_path, monkeypatch, raises_sayin
 
     path = tmp_path / "zoo.h5"
     with monkeypatch.context() as patch:
-        patch.setattr(chunks, "train_classifiers", interrupt)
+        patch.setattr(stack_chunks, "train_classifiers", interrupt)
         with pytest.raises(KeyboardInterrupt):
             make(SMALL, path)
     with raises_saying(asked="zoo.h5", found="seed was 0, now 1", do="delete"):
@@ -196,7 +196,7 @@ def test_parts_of_another_recipe_are_refused(tmp_path, monkeypatch, raises_sayin
 
 def test_diverged_networks_are_counted_and_dropped_or_kept(tmp_path, caplog):
     wild = replace(SMALL, learning_rate=(1e18, 1e20), optimizers=("sgd",), activations=("relu",))
-    with caplog.at_level(logging.WARNING, "nn_graphs.zoos.makers.cnn"):
+    with caplog.at_level(logging.WARNING, "nn_graphs.zoos.makers.cnn_zoos"):
         kept = make(replace(wild, diverged="keep"), tmp_path / "kept.h5")
         dropped = make(wild, tmp_path / "dropped.h5")
     is_lost = kept.table["has_diverged"]
@@ -232,13 +232,13 @@ def test_stacks_are_of_one_architecture_and_share_of_the_data():
 
 def test_filled_stacks_make_the_same_zoo(zoos, tmp_path, monkeypatch):
     """As they are where stacks are compiled, which is left out here."""
-    sizes, train = [], chunks.train_classifiers
+    sizes, train = [], stack_chunks.train_classifiers
 
     def watched(model, params, *args, **options):
         sizes.append((model.spec, len(params)))
         return train(model, params, *args, **options)
 
-    monkeypatch.setattr(chunks, "train_classifiers", watched)
+    monkeypatch.setattr(stack_chunks, "train_classifiers", watched)
     with torch.compiler.set_stance("force_eager"):
         found = make_cnn_zoo(SMALL, tmp_path / "zoo.h5", num_workers=1)
     assert len(set(sizes)) == 2  # one per architecture

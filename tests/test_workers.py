@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from nn_graphs import workers
-from nn_graphs.zoos.makers.inr import INRRecipe, make_inr_zoo
-from nn_graphs.zoos.makers.shards import Shards
-from nn_graphs.zoos.makers.workers import default_num_workers
+from nn_graphs.zoos.makers.inr_zoos import INRRecipe, make_inr_zoo
+from nn_graphs.zoos.makers.shards import Shards, default_num_workers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,7 +43,7 @@ def test_what_goes_wrong_in_a_process_is_raised_here(tmp_path):
 ENDLESS = """
 import sys
 from nn_graphs import workers
-from nn_graphs.zoos.makers.inr import INRRecipe, make_inr_zoo
+from nn_graphs.zoos.makers.inr_zoos import INRRecipe, make_inr_zoo
 if __name__ == "__main__":
     make_inr_zoo(RECIPE, sys.argv[1], chunk_size=1, num_workers=2, is_compiled=False)
 """
@@ -109,7 +108,7 @@ COMPILED_BEFORE = """
 import sys
 import torch
 from nn_graphs import workers
-from nn_graphs.zoos.makers.inr import INRRecipe, make_inr_zoo
+from nn_graphs.zoos.makers.inr_zoos import INRRecipe, make_inr_zoo
 if __name__ == "__main__":
     assert workers.start_method() == ("fork" if sys.platform == "linux" else "spawn")
     torch.compile(torch.sin)(torch.ones(5))

@@ -9,11 +9,11 @@ import torch
 
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import ConvSpec, NetworkSpec
-from nn_graphs.zoos.readers.architectures import ChainArchitecture
-from nn_graphs.zoos.readers.folder import Folder
-from nn_graphs.zoos.readers.modules import ModuleArchitecture
-from nn_graphs.zoos.readers.reading import open_or_read_zoo, read_zoo
-from nn_graphs.zoos.readers.report import Reason
+from nn_graphs.zoos.readers.given_architectures import ChainArchitecture
+from nn_graphs.zoos.readers.labelled_folder import Folder
+from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
+from nn_graphs.zoos.readers.read_report import Reason
+from nn_graphs.zoos.readers.read_zoo import open_or_read_zoo, read_zoo
 from nn_graphs.zoos.zoo import Zoo
 from tests.zoos.readers.published import save
 from tests.zoos.readers.test_safetensors import written

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
-from nn_graphs.zoos.makers import opening
-from nn_graphs.zoos.makers.images import LabelledImages
-from nn_graphs.zoos.makers.inr import INRRecipe
-from nn_graphs.zoos.makers.opening import open_or_make_zoo
+from nn_graphs.zoos.makers.inr_zoos import INRRecipe
+from nn_graphs.zoos.makers.labelled_images import LabelledImages
+from nn_graphs.zoos.makers.open_or_make import open_or_make_zoo
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
 from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
 from nn_graphs.zoos.zoo import Zoo

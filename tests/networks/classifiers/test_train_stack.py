@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from nn_graphs.networks.classifiers.data import Orders
-from nn_graphs.networks.classifiers.optimizers import Optimizer
 from nn_graphs.networks.classifiers.schedules import Schedule
 from nn_graphs.networks.classifiers.single import measure_norms, torch_optimizer, train_module
-from nn_graphs.networks.classifiers.training import Plan, Recipe
+from nn_graphs.networks.classifiers.train_stack import Plan, Recipe
+from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.progress import ProgressBar
 from tests.networks.classifiers.stacks import (
     SmallStack,
@@ -238,7 +238,7 @@ def test_bad_input(raises_saying):
 
 
 def train_two_with_one_recipe():
-    from nn_graphs.networks.classifiers.training import train_classifiers
+    from nn_graphs.networks.classifiers.train_stack import train_classifiers
     from tests.networks.classifiers.stacks import make_stack
 
     train_classifiers(SmallStack(), *make_stack(2), make_data(), [Recipe()], PLAN)

@@ -11,14 +11,14 @@ from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 from nn_graphs.networks.stacked import stacked_forward
-from nn_graphs.zoos.readers.architectures import (
+from nn_graphs.zoos.readers.given_architectures import (
     INRArchitecture,
     StateFlattener,
     describe,
     infer_chain,
 )
-from nn_graphs.zoos.readers.modules import ModuleArchitecture
-from nn_graphs.zoos.readers.report import Reason, Skipped
+from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
+from nn_graphs.zoos.readers.read_report import Reason, Skipped
 from tests.zoos.readers.user_networks import Chain
 
 HERE = "tests.zoos.readers.user_networks"

@@ -20,8 +20,7 @@ from nn_graphs.networks.inr import INRPreset, inr_preset
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.networks.stacked import channel_first_layers
 from nn_graphs.progress import Progress, progress_bar
-from nn_graphs.zoos.makers.shards import Shards
-from nn_graphs.zoos.makers.workers import default_num_workers, fit_shards
+from nn_graphs.zoos.makers.shards import Shards, default_num_workers, fit_shards
 from nn_graphs.zoos.zoo import Zoo
 
 CACHE_VALUES = 400_000  # values of one layer in one chunk that stay in a core's cache

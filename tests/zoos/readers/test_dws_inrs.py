@@ -7,9 +7,9 @@ import torch
 
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.stacked import stacked_forward
-from nn_graphs.zoos.readers.dws import DWSFashionMnist, DWSMnist
-from nn_graphs.zoos.readers.reading import read_zoo
-from nn_graphs.zoos.readers.report import Reason
+from nn_graphs.zoos.readers.dws_inrs import DWSFashionMnist, DWSMnist
+from nn_graphs.zoos.readers.read_report import Reason
+from nn_graphs.zoos.readers.read_zoo import read_zoo
 from tests.zoos.readers.published import (
     FASHION_IMAGES,
     LAYOUT,

@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 
 from nn_graphs.networks.stacked import stacked_forward
-from nn_graphs.zoos.canonical import canonical_zoo
+from nn_graphs.zoos.canonical_copies import canonical_zoo
 from tests.toy_zoos import mixed_zoo
 
 

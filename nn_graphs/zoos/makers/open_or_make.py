@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from nn_graphs.zoos.makers.cnn import CNNRecipe, make_cnn_zoo
-from nn_graphs.zoos.makers.inr import INRRecipe, make_inr_zoo
+from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe, make_cnn_zoo
+from nn_graphs.zoos.makers.inr_zoos import INRRecipe, make_inr_zoo
 from nn_graphs.zoos.recipes import open_zoo_made_by
 from nn_graphs.zoos.zoo import Zoo
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.model import StackedModel
-from nn_graphs.networks.classifiers.training import Checkpoint, Plan, Recipe, train_classifiers
+from nn_graphs.networks.classifiers.train_stack import Checkpoint, Plan, Recipe, train_classifiers
 from nn_graphs.progress import Progress, progress_bar
 from nn_graphs.workers import default_num_workers, work_off
 

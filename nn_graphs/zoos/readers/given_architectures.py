@@ -21,9 +21,9 @@ from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.zoos.readers.checkpoints import Checkpoint
-from nn_graphs.zoos.readers.files import AnyPath
-from nn_graphs.zoos.readers.modules import ModuleArchitecture
-from nn_graphs.zoos.readers.report import Reason, Skipped
+from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
+from nn_graphs.zoos.readers.read_report import Reason, Skipped
+from nn_graphs.zoos.readers.source_files import AnyPath
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from nn_graphs.zoos.readers.checkpoints import parse_checkpoint
-from nn_graphs.zoos.readers.report import Reason, Skipped
-from nn_graphs.zoos.readers.safetensors import parse_safetensors
+from nn_graphs.zoos.readers.checkpoints import parse_checkpoint, parse_safetensors
+from nn_graphs.zoos.readers.read_report import Reason, Skipped
 
 NAMES = {torch.float32: "F32", torch.float64: "F64", torch.bfloat16: "BF16", torch.int64: "I64"}
 STATE = {

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.zoos.readers.architectures import ListedArchitecture
 from nn_graphs.zoos.readers.checkpoints import SUFFIXES
-from nn_graphs.zoos.readers.files import AnyPath, list_files, open_folder
-from nn_graphs.zoos.readers.listing import FileSource, Listing, list_named_files
-from nn_graphs.zoos.readers.splits import split_by_run
+from nn_graphs.zoos.readers.given_architectures import ListedArchitecture
+from nn_graphs.zoos.readers.source_files import AnyPath, list_files, open_folder
+from nn_graphs.zoos.readers.sources import FileSource, Listing, list_named_files
+from nn_graphs.zoos.splits import split_by_run
 from nn_graphs.zoos.zoo import SPLITS
 
 RESERVED = ("spec", "row")  # of Zoo.table

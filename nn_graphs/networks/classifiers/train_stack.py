@@ -25,11 +25,11 @@ from nn_graphs.networks.classifiers.data import (
 from nn_graphs.networks.classifiers.draws import joined
 from nn_graphs.networks.classifiers.evaluation import Scores, evaluate
 from nn_graphs.networks.classifiers.model import StackedModel
-from nn_graphs.networks.classifiers.optimizers import Optimizer, make_coefficients
 from nn_graphs.networks.classifiers.saving import read_state, write_state
 from nn_graphs.networks.classifiers.schedules import Schedule
 from nn_graphs.networks.classifiers.step import NetworkState, make_step
 from nn_graphs.networks.fitting import CompiledIfPossible
+from nn_graphs.networks.optimizers import Optimizer, make_coefficients
 from nn_graphs.progress import Progress
 
 AUGMENTATION, DROPOUT = 1, 2  # what draws are for

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from nn_graphs import workers
-from nn_graphs.networks.classifiers.chunks import Chunk, train_chunks
-from nn_graphs.networks.classifiers.training import Plan, Recipe
+from nn_graphs.networks.classifiers.stack_chunks import Chunk, train_chunks
+from nn_graphs.networks.classifiers.train_stack import Plan, Recipe
 from tests.networks.classifiers.stacks import SmallStack, make_data, make_stack
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,17 +14,17 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from nn_graphs.zoos.readers.architectures import INRArchitecture
 from nn_graphs.zoos.readers.checkpoints import Checkpoint
-from nn_graphs.zoos.readers.listing import (
+from nn_graphs.zoos.readers.given_architectures import INRArchitecture
+from nn_graphs.zoos.readers.read_report import Reason, Skip, Skipped
+from nn_graphs.zoos.readers.sources import (
     FileSource,
     Listing,
     find_root,
     list_named_files,
     relative_paths,
 )
-from nn_graphs.zoos.readers.report import Reason, Skip, Skipped
-from nn_graphs.zoos.readers.splits import find_splits, read_splits
+from nn_graphs.zoos.splits import find_splits, read_splits
 
 NUM_TRAIN_IMAGES = 60_000  # of MNIST as of Fashion-MNIST
 COLUMNS = ["path", "label", "split", "view", "source_id"]

@@ -12,7 +12,7 @@ import torch
 
 from nn_graphs.datasets import load_images
 from nn_graphs.networks.inr import inr_preset
-from nn_graphs.zoos.makers.inr import (
+from nn_graphs.zoos.makers.inr_zoos import (
     INRRecipe,
     fitting_chunk_size,
     inr_loss_fn,
@@ -146,7 +146,7 @@ def test_early_stop_reaches_the_target(tmp_path):
 KILLED = """
 import os, signal, sys
 import torch
-from nn_graphs.zoos.makers.inr import INRRecipe, make_inr_zoo
+from nn_graphs.zoos.makers.inr_zoos import INRRecipe, make_inr_zoo
 from nn_graphs.zoos.makers.shards import Shards
 
 torch.set_num_threads(1)

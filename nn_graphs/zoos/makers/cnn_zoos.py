@@ -25,13 +25,13 @@ from torch import Tensor
 
 from nn_graphs.datasets import ImageDataset
 from nn_graphs.memory import keep_freed_memory
-from nn_graphs.networks.classifiers.chunks import Chunk, train_chunks
 from nn_graphs.networks.classifiers.data import Orders
 from nn_graphs.networks.classifiers.spec_model import SpecModel
-from nn_graphs.networks.classifiers.training import Checkpoint, Plan, Recipe
+from nn_graphs.networks.classifiers.stack_chunks import Chunk, train_chunks
+from nn_graphs.networks.classifiers.train_stack import Checkpoint, Plan, Recipe
 from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.zoos.makers.images import LabelledImages
-from nn_graphs.zoos.makers.runs import Runs, check_images_fit
+from nn_graphs.zoos.makers.cnn_runs import Runs, check_images_fit
+from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.shards import Shards
 from nn_graphs.zoos.zoo import Zoo
 
