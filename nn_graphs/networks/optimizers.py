@@ -8,7 +8,8 @@ With the gradient `g`, two moments `m` and `v` and coefficients per network:
 
 SGD with momentum and Nesterov's form (Sutskever et al., ICML 2013), Adam (Kingma & Ba, ICLR 2015),
 AdamW (Loshchilov & Hutter, ICLR 2019) and RMSprop are this with different coefficients, as
-`torch.optim` computes them.
+`torch.optim` computes them. Both engines move networks by it: that of classifiers, whose networks
+have coefficients of their own, and that of INRs, where all share those of Adam.
 """
 
 from collections.abc import Sequence
@@ -65,24 +66,33 @@ class Optimizer:
 
 
 class Coefficients(NamedTuple):
-    """The numbers in the formula above, one per network; see `make_coefficients`."""
+    """The numbers in the formula above, per network or shared by all.
 
-    coupled: Float[Tensor, "S 1"]
-    decoupled: Float[Tensor, "S 1"]
-    decay_1: Float[Tensor, "S 1"]
-    fresh: Float[Tensor, "S 1"]
-    decay_2: Float[Tensor, "S 1"]
-    eps: Float[Tensor, "S 1"]
-    now: Float[Tensor, "S 1"]
-    then: Float[Tensor, "S 1"]
-    is_adam: Float[Tensor, "S 1"]
-    is_rmsprop: Float[Tensor, "S 1"]
+    See `make_coefficients` and `shared_coefficients`. Terms that a shared number takes out of the
+    formula are not computed.
+    """
+
+    coupled: Float[Tensor, "S 1"] | float
+    decoupled: Float[Tensor, "S 1"] | float
+    decay_1: Float[Tensor, "S 1"] | float
+    fresh: Float[Tensor, "S 1"] | float
+    decay_2: Float[Tensor, "S 1"] | float
+    eps: Float[Tensor, "S 1"] | float
+    now: Float[Tensor, "S 1"] | float
+    then: Float[Tensor, "S 1"] | float
+    is_adam: Float[Tensor, "S 1"] | float
+    is_rmsprop: Float[Tensor, "S 1"] | float
 
 
 def make_coefficients(optimizers: Sequence[Optimizer], like: Tensor) -> Coefficients:
     """The coefficients of a stack, of the type and on the device of `like`."""
     columns = zip(*(_coefficients(optimizer) for optimizer in optimizers), strict=True)
     return Coefficients(*(like.new_tensor(column).unsqueeze(1) for column in columns))
+
+
+def shared_coefficients(optimizer: Optimizer) -> Coefficients:
+    """The coefficients of one optimizer for all networks of a stack, as numbers."""
+    return Coefficients(*_coefficients(optimizer))
 
 
 def make_update(is_adaptive: bool):
@@ -120,15 +130,38 @@ def _adaptive_update(
     c: Coefficients,
 ) -> tuple[Tensor, Tensor, Tensor]:
     is_adam, is_rmsprop = c.is_adam > 0, c.is_rmsprop > 0
-    gradient = gradient + c.coupled * params
+    gradient = _combined((1.0, gradient), (c.coupled, params))
     second = c.decay_2 * second + (1 - c.decay_2) * gradient * gradient
-    correction_1 = torch.where(is_adam, 1 - c.decay_1**count, 1)
-    correction_2 = torch.where(is_adam, 1 - c.decay_2**count, 1)
+    correction_1 = _where(is_adam, 1 - c.decay_1**count, 1)
+    correction_2 = _where(is_adam, 1 - c.decay_2**count, 1)
     root = (second / correction_2).sqrt() + c.eps
-    gradient = gradient / torch.where(is_rmsprop, root, 1)
+    gradient = gradient / _where(is_rmsprop, root, 1)
     first = c.decay_1 * first + c.fresh * gradient
-    move = (c.now * gradient + c.then * first / correction_1) / torch.where(is_adam, root, 1)
-    return params * (1 - rate * c.decoupled) - rate * move, first, second
+    move = _combined((c.now, gradient), (c.then, first / correction_1))
+    move = move / _where(is_adam, root, 1)
+    kept = params if _is_number(c.decoupled, 0.0) else params * (1 - rate * c.decoupled)
+    return kept - rate * move, first, second
+
+
+def _combined(*terms: tuple[Tensor | float, Tensor]) -> Tensor:
+    """The sum of factors times values, without terms whose factor is the number 0."""
+    products = [
+        values if _is_number(factor, 1.0) else factor * values
+        for factor, values in terms
+        if not _is_number(factor, 0.0)
+    ]
+    return sum(products[1:], start=products[0])
+
+
+def _where(is_so: Tensor | bool, yes: Tensor | int, no: Tensor | int) -> Tensor | int:
+    """`torch.where`, decided at once where the answer is the same for all networks."""
+    if isinstance(is_so, bool):
+        return yes if is_so else no
+    return torch.where(is_so, yes, no)
+
+
+def _is_number(factor: Tensor | float, number: float) -> bool:
+    return isinstance(factor, float) and factor == number
 
 
 def _coefficients(optimizer: Optimizer) -> tuple[float, ...]:

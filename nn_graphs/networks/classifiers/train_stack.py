@@ -28,9 +28,10 @@ from nn_graphs.networks.classifiers.model import StackedModel
 from nn_graphs.networks.classifiers.saving import read_state, write_state
 from nn_graphs.networks.classifiers.schedules import Schedule
 from nn_graphs.networks.classifiers.step import NetworkState, make_step
-from nn_graphs.networks.fitting import CompiledIfPossible
+from nn_graphs.networks.compiling import CompiledIfPossible
 from nn_graphs.networks.optimizers import Optimizer, make_coefficients
 from nn_graphs.progress import Progress
+from nn_graphs.threads import one_thread
 
 AUGMENTATION, DROPOUT = 1, 2  # what draws are for
 
@@ -40,18 +41,23 @@ class Recipe:
     """How one network is trained.
 
     Attributes:
-        optimizer: with its learning rate.
-        schedule: of the learning rate.
+        optimizer: with its learning rate; a name stands for its defaults.
+        schedule: of the learning rate; the same.
         dropout: probability, where the model has dropout.
         train_fraction: share of the training data that it sees.
         seed: of its subset and order of the data, its augmentations and its dropout.
     """
 
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    schedule: Schedule = field(default_factory=Schedule)
+    optimizer: Optimizer | str = field(default_factory=Optimizer)
+    schedule: Schedule | str = field(default_factory=Schedule)
     dropout: float = 0.0
     train_fraction: float = 1.0
     seed: int = 0
+
+    def __post_init__(self):
+        for name, kind in (("optimizer", Optimizer), ("schedule", Schedule)):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, kind(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -122,10 +128,10 @@ def train_classifiers(
     plan: Plan,
     *,
     trainable: Bool[Tensor, "N num_params"] | None = None,
-    state_file: Path | None = None,
+    state_file: str | Path | None = None,
     progress: Progress | None = None,
 ) -> list[Checkpoint]:
-    """Trains all networks, as one stack.
+    """Trains all networks, as one stack; on a processor, on one core of it.
 
     Args:
         model: logits of the stack.
@@ -150,22 +156,30 @@ def train_classifiers(
             found=f"there are {len(recipes)} recipes.",
             do="Give one per network.",
         )
-    run = _Run(model, data, recipes, plan, NetworkState.begin(params, buffers, trainable))
-    if state_file is not None and state_file.exists():
-        run.resume(state_file)
-    elif 0 in plan.epochs_kept:
-        run.keep(epoch=0)
-    if progress is not None:
-        progress.advance(run.epoch * len(recipes))
+    state_file = None if state_file is None else Path(state_file)
+    state = NetworkState.begin(params, buffers, trainable)
+    with one_thread():
+        run = _Run(model, data, recipes, plan, state, progress)
+        if state_file is not None and state_file.exists():
+            run.resume(state_file)
+        elif 0 in plan.epochs_kept:
+            run.keep(epoch=0)
+        if progress is not None:
+            progress.advance(run.epoch * len(recipes))
+        _train(run, state_file=state_file, progress=progress)
+    return run.checkpoints()
+
+
+def _train(run: "_Run", *, state_file: Path | None, progress: Progress | None) -> None:
+    """Trains what is left of the epochs."""
     saved = time.monotonic()
-    while run.epoch < plan.num_epochs:
+    while run.epoch < run.plan.num_epochs:
         run.train_epoch()
         if progress is not None:
-            progress.advance(len(recipes), {"loss": f"{run.mean_loss():.3f}"})
-        if state_file is not None and time.monotonic() - saved >= plan.save_seconds:
+            progress.advance(len(run.recipes), {"loss": f"{run.mean_loss():.3f}"})
+        if state_file is not None and time.monotonic() - saved >= run.plan.save_seconds:
             run.save(state_file)
             saved = time.monotonic()
-    return run.checkpoints()
 
 
 class _Run:
@@ -178,8 +192,10 @@ class _Run:
         recipes: Sequence[Recipe],
         plan: Plan,
         state: NetworkState,
+        progress: Progress | None,
     ):
-        self._model, self._data, self._recipes, self._plan = model, data, recipes, plan
+        self.recipes, self.plan = recipes, plan
+        self._model, self._data = model, data
         self._state, self.epoch = state, 0
         self._orders = Orders(
             data.num_train,
@@ -201,15 +217,15 @@ class _Run:
             is_uneven=len(set(self._orders.num_steps)) > 1,
             has_mask=state.trainable is not None,
         )
-        self._step = CompiledIfPossible(step) if plan.is_compiled else step
+        self._step = CompiledIfPossible(step, progress) if plan.is_compiled else step
         self._kept: dict[tuple[str, int], Checkpoint] = {}
 
     def train_epoch(self) -> None:
         rate = self._state.params.new_tensor(
             [
                 recipe.optimizer.learning_rate
-                * recipe.schedule.at(self.epoch, self._plan.num_epochs)
-                for recipe in self._recipes
+                * recipe.schedule.at(self.epoch, self.plan.num_epochs)
+                for recipe in self.recipes
             ]
         ).unsqueeze(1)
         order = self._orders.epoch(self.epoch).to(self._num_steps.device)
@@ -225,10 +241,10 @@ class _Run:
                 self._dropout,
                 None if self._dropout is None else self._draw_key(index, DROPOUT, number),
             )
-            if self._plan.checkpoint_steps:
+            if self.plan.checkpoint_steps:
                 self._keep_steps(number + 1)
         self.epoch += 1
-        if self.epoch in self._plan.epochs_kept:
+        if self.epoch in self.plan.epochs_kept:
             self.keep(epoch=self.epoch)
 
     def keep(self, *, epoch: int | None = None, step: int | None = None) -> None:
@@ -268,14 +284,14 @@ class _Run:
         write_state(file, self._state, self.epoch, kept, self._fingerprint())
 
     def _fingerprint(self) -> str:
-        plan = replace(self._plan, is_compiled=False, save_seconds=0.0)
-        return f"{plan} {self._recipes} {len(self._data.labels)} {self._data.num_train}"
+        plan = replace(self.plan, is_compiled=False, save_seconds=0.0)
+        return f"{plan} {self.recipes} {len(self._data.labels)} {self._data.num_train}"
 
     def _inputs(self, index: Tensor, step: int) -> Float[Tensor, "S_or_1 B *shape"]:
         inputs = self._data.take(index)
-        if self._plan.augmentation is None:
+        if self.plan.augmentation is None:
             return inputs
-        return self._plan.augmentation(inputs, self._draw_key(index, AUGMENTATION, step))
+        return self.plan.augmentation(inputs, self._draw_key(index, AUGMENTATION, step))
 
     def _draw_key(self, index: Tensor, purpose: int, step: int) -> Int32[Tensor, "S_or_1"]:
         """Of the draws of a step; one for all networks where they see the same inputs."""
@@ -283,12 +299,12 @@ class _Run:
 
     def _keep_steps(self, number: int) -> None:
         """Keeps the networks that have just taken one of the steps asked for."""
-        last = number == max(self._orders.num_steps) and self.epoch + 1 == self._plan.num_epochs
-        for step in self._plan.checkpoint_steps:
+        last = number == max(self._orders.num_steps) and self.epoch + 1 == self.plan.num_epochs
+        for step in self.plan.checkpoint_steps:
             is_there = torch.tensor(
                 [
                     (self.epoch * steps + number == step and number <= steps)
-                    or (last and step > self._plan.num_epochs * steps)
+                    or (last and step > self.plan.num_epochs * steps)
                     for steps in self._orders.num_steps
                 ]
             )

@@ -207,6 +207,7 @@ def _fit_shard(
         chunk_size=chunk_size,
         is_compiled=is_compiled,
         on_done=report,
+        progress=bar,
     )
     return {
         "params": fitted.params.cpu().numpy(),

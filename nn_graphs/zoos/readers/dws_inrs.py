@@ -10,6 +10,7 @@ numbers count training and test images each from 0; a zoo's `source_id` counts t
 from abc import ABC
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, NamedTuple
 
 import pandas as pd
 from torch import Tensor
@@ -17,13 +18,8 @@ from torch import Tensor
 from nn_graphs.zoos.readers.checkpoints import Checkpoint
 from nn_graphs.zoos.readers.given_architectures import INRArchitecture
 from nn_graphs.zoos.readers.read_report import Reason, Skip, Skipped
-from nn_graphs.zoos.readers.sources import (
-    FileSource,
-    Listing,
-    find_root,
-    list_named_files,
-    relative_paths,
-)
+from nn_graphs.zoos.readers.source_files import find_root, relative_paths
+from nn_graphs.zoos.readers.sources import FileSource, Listing, list_named_files
 from nn_graphs.zoos.splits import find_splits, read_splits
 
 NUM_TRAIN_IMAGES = 60_000  # of MNIST as of Fashion-MNIST
@@ -39,9 +35,48 @@ class _DWSSource(FileSource, ABC):
 
     image_size = (28, 28)
     architecture = INRArchitecture("dws")
+    layout: ClassVar["_Layout"]
 
     def options(self) -> dict:
         return {"splits": None if self.splits is None else Path(self.splits).name}
+
+    def _named(self) -> tuple[Path, pd.DataFrame, list[Skip]]:
+        """The folder of the files; the rows of the split file, with `view`, `source_id` and
+        `folder_label` from their paths; and skips of those whose path could not be taken apart.
+        """
+        layout = self.layout
+        root = find_root(
+            self.folder,
+            asked=f"read {self.folder} as INRs of {layout.title}",
+            inside=layout.inside,
+            archive=f"{layout.folder}.zip",
+            child=layout.folder,
+        )
+        splits = find_splits(self.splits, root, layout.split_files)
+        names = read_splits(splits, num_parts=layout.num_parts)
+        fields = names["path"].str.extract(layout.path)
+        is_known = fields["image"].notna()
+        skips = [
+            Skip(root / path, Reason.NAME, "its name says no image number.")
+            for path in names["path"][~is_known]
+        ]
+        named, fields = names[is_known], fields[is_known]
+        is_test = fields["part"].str.startswith("test")
+        source = fields["image"].astype(int) + NUM_TRAIN_IMAGES * is_test.astype(int)
+        return root, named.assign(view=0, source_id=source, folder_label=fields.get("label")), skips
+
+
+class _Layout(NamedTuple):
+    """How files of one of them are called; `path` has groups `part`, `image` and maybe `label`,
+    and is that of the last `num_parts` parts.
+    """
+
+    title: str
+    folder: str
+    inside: str
+    split_files: tuple[str, ...]
+    path: str
+    num_parts: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +90,14 @@ class DWSMnist(_DWSSource):
 
     format = "dws_mnist"
     dataset = "mnist"
+    layout = _Layout(
+        title="MNIST",
+        folder="mnist-inrs",
+        inside="mnist_png_*",
+        split_files=("mnist_splits.json",),
+        path=r"^mnist_png_(?P<part>training|testing)_(?P<label>\d+)_(?P<image>\d+)/[^/]+/[^/]+$",
+        num_parts=3,
+    )
 
     def list_files(self) -> Listing:
         """The files that the split file names; labels must agree with the folders' names.
@@ -62,19 +105,8 @@ class DWSMnist(_DWSSource):
         Raises:
             NNGraphsError: the folder or the split file is not there, or makes no sense.
         """
-        root = find_root(
-            self.folder,
-            asked=f"read {self.folder} as INRs of MNIST",
-            inside="mnist_png_*",
-            archive="mnist-inrs.zip",
-            child="mnist-inrs",
-        )
-        names = read_splits(find_splits(self.splits, root, ["mnist_splits.json"]), num_parts=3)
-        fields = names["path"].str.extract(
-            r"^mnist_png_(training|testing)_(\d+)_(\d+)/[^/]+/[^/]+$"
-        )
-        named, skips = _with_sources(root, names, fields[0] == "testing", fields[2])
-        label = fields[1][named.index].astype(int)
+        root, named, skips = self._named()
+        label = named["folder_label"].astype(int)
         if "label" in named:
             is_other = label != named["label"]
             skips += [
@@ -107,6 +139,14 @@ class DWSFashionMnist(_DWSSource):
 
     format = "dws_fashion_mnist"
     dataset = "fashion_mnist"
+    layout = _Layout(
+        title="Fashion-MNIST",
+        folder="fmnist_inrs",
+        inside="train/model_*.pth",
+        split_files=("splits.json", "fmnist_splits.json"),
+        path=r"^(?P<part>train|test)/model_(?P<image>\d+)\.pth$",
+        num_parts=2,
+    )
 
     def list_files(self) -> Listing:
         """The files that the split file names; their labels are in the files.
@@ -114,17 +154,7 @@ class DWSFashionMnist(_DWSSource):
         Raises:
             NNGraphsError: the folder or the split file is not there, or makes no sense.
         """
-        root = find_root(
-            self.folder,
-            asked=f"read {self.folder} as INRs of Fashion-MNIST",
-            inside="train/model_*.pth",
-            archive="fmnist_inrs.zip",
-            child="fmnist_inrs",
-        )
-        splits = find_splits(self.splits, root, ["splits.json", "fmnist_splits.json"])
-        names = read_splits(splits, num_parts=2)
-        fields = names["path"].str.extract(r"^(train|test)/model_(\d+)\.pth$")
-        named, skips = _with_sources(root, names, fields[0] == "test", fields[1])
+        root, named, skips = self._named()
         named = named[[column for column in COLUMNS if column in named]]
         on_disk = [*relative_paths(root, "train/*.pth"), *relative_paths(root, "test/*.pth")]
         listing = list_named_files(root, named, on_disk, skips=skips)
@@ -139,16 +169,3 @@ def _read_label(checkpoint: Checkpoint) -> dict[str, int]:
     if not isinstance(value, int):
         raise Skipped(Reason.LABEL, f"its entry label is {value!r}.")
     return {"label": value}
-
-
-def _with_sources(
-    root: Path, names: pd.DataFrame, is_test: pd.Series, image: pd.Series
-) -> tuple[pd.DataFrame, list[Skip]]:
-    """The rows whose path could be taken apart, with `source_id`, and skips of the others."""
-    is_known = image.notna()
-    skips = [
-        Skip(root / path, Reason.NAME, "its name says no image number.")
-        for path in names["path"][~is_known]
-    ]
-    source = image[is_known].astype(int) + NUM_TRAIN_IMAGES * is_test[is_known]
-    return names[is_known].assign(view=0, source_id=source), skips

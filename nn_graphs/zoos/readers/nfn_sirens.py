@@ -20,7 +20,8 @@ import pandas as pd
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.readers.given_architectures import INRArchitecture
 from nn_graphs.zoos.readers.read_report import Reason, Skip
-from nn_graphs.zoos.readers.sources import FileSource, Listing, relative_paths
+from nn_graphs.zoos.readers.source_files import relative_paths
+from nn_graphs.zoos.readers.sources import FileSource, Listing
 from nn_graphs.zoos.zoo import SPLITS
 
 DATASETS = {"mnist": "mnist", "fashion": "fashion_mnist", "cifar": "cifar10"}

@@ -16,7 +16,7 @@ from nn_graphs.zoos.readers.read_report import Reason
 from nn_graphs.zoos.readers.read_zoo import open_or_read_zoo, read_zoo
 from nn_graphs.zoos.zoo import Zoo
 from tests.zoos.readers.published import save
-from tests.zoos.readers.test_safetensors import written
+from tests.zoos.readers.test_checkpoints_safetensors import written
 
 SPEC = NetworkSpec.mlp((2, 3, 1), activation=Activation("tanh"))
 TABLE = pd.DataFrame(
