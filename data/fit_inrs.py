@@ -13,7 +13,7 @@ from nn_graphs.datasets import DATASETS
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.inr import PRESETS
 from nn_graphs.zoos.makers.inr_zoos import INRRecipe
-from nn_graphs.zoos.makers.open_or_make import open_or_make_zoo
+from nn_graphs.zoos.recipes import open_or_make_zoo
 
 
 def parse_arguments() -> argparse.Namespace:

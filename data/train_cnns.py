@@ -16,9 +16,9 @@ from nn_graphs.datasets import DATASETS
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
-from nn_graphs.zoos.makers.open_or_make import open_or_make_zoo
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
 from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
+from nn_graphs.zoos.recipes import open_or_make_zoo
 
 RECIPES = {"small": SmallCNNRecipe, "wild": WildCNNRecipe}
 SCALES = {"small": "symmetric", "wild": "standard"}

@@ -8,12 +8,13 @@ from nn_graphs.zoos.batches import make_templates
 from nn_graphs.zoos.zoo import Zoo
 
 
-def canonical_zoo(zoo: Zoo, *, kinds: Collection[CanonicalKind]) -> Zoo:
+def canonical_zoo(zoo: Zoo, *, kinds: Collection[CanonicalKind] | CanonicalKind) -> Zoo:
     """The same zoo, each network replaced by its canonical copy; nothing where `kinds` is empty.
 
     Raises:
         NNGraphsError: a kind is unknown.
     """
+    kinds = (kinds,) if isinstance(kinds, str) else kinds
     if not kinds:
         return zoo
     params = tuple(

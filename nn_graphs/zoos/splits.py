@@ -18,12 +18,13 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.zoo import SPLITS
 
 
-def read_splits(path: Path, *, num_parts: int) -> pd.DataFrame:
+def read_splits(path: str | Path, *, num_parts: int) -> pd.DataFrame:
     """One row per listed file: `path` (its last `num_parts` parts), `split`, `label` if given.
 
     Raises:
         NNGraphsError: the file is no JSON of one of the schemas.
     """
+    path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         tables = [_read_split(content[split], split) for split in SPLITS if split in content]
@@ -54,12 +55,13 @@ def _read_split(content: dict | list, split: str) -> pd.DataFrame:
     return pd.DataFrame({"path": content["path"], "label": labels, "split": split})
 
 
-def find_splits(given: str | Path | None, root: Path, names: Sequence[str]) -> Path:
+def find_splits(given: str | Path | None, root: str | Path, names: Sequence[str]) -> Path:
     """The split file that is given, else the first of these names in `root` or beside it.
 
     Raises:
         NNGraphsError: it is not there.
     """
+    root = Path(root)
     places = [folder / name for folder in (root, root.parent) for name in names]
     candidates = places if given is None else [Path(given)]
     for path in candidates:

@@ -32,3 +32,7 @@ def test_zoo_of_several_architectures():
     again = canonical_zoo(canonical_zoo(zoo, kinds=["sign"]), kinds=["sign"])
     for once, twice in zip(canonical_zoo(zoo, kinds=["sign"]).params, again.params, strict=True):
         torch.testing.assert_close(once, twice)
+
+
+def test_one_kind_by_its_name(tiny_zoo):
+    assert canonical_zoo(tiny_zoo, kinds="sign").metadata["canonical"] == ["sign"]

@@ -39,7 +39,7 @@ def train_chunks(
     data: LabelledData,
     plan: Plan,
     *,
-    folder: Path,
+    folder: str | Path,
     on_done: Callable[[int, list[Checkpoint]], None],
     num_workers: int | None = None,
 ) -> None:
@@ -55,6 +55,7 @@ def train_chunks(
         on_done: called with each finished chunk's number and checkpoints.
         num_workers: processes; None: one a core where there are chunks enough.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     device = data.labels.device
     num_workers = num_workers or default_num_workers(len(sizes), device)

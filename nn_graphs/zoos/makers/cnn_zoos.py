@@ -13,9 +13,10 @@ core.
 
 import dataclasses
 import logging
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -39,9 +40,8 @@ logger = logging.getLogger(__name__)
 SCORES = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
 
 
-@runtime_checkable
-class CNNRecipe(Protocol):
-    """What a zoo of CNNs is made of: a frozen dataclass; equal recipes make equal zoos.
+class CNNRecipe(ABC):
+    """A `ZooRecipe` of CNNs, which says what is trained: a frozen dataclass.
 
     Attributes:
         images: that networks are trained on.
@@ -55,35 +55,43 @@ class CNNRecipe(Protocol):
     num_epochs: int
     batch_size: int
     diverged: Literal["drop", "keep"]
+    compiles: ClassVar[bool]
 
     @property
+    @abstractmethod
     def epochs_kept(self) -> tuple[int, ...]:
         """After which epochs a network goes into the zoo, 0 being its initial values."""
-        ...
 
-    @property
-    def compiles(self) -> bool: ...
-
+    @abstractmethod
     def make_runs(self, images: ImageDataset) -> Runs:
         """All runs, with their hyper-parameters."""
-        ...
 
+    @abstractmethod
     def training(self, run: pd.Series) -> Recipe:
         """How the run of a row is trained."""
-        ...
 
+    @abstractmethod
     def initial_params(
         self, spec: NetworkSpec, runs: pd.DataFrame
     ) -> Float[Tensor, "S num_params"]:
         """Initial values of some runs of one architecture."""
-        ...
+
+    def make(
+        self,
+        path: str | Path,
+        *,
+        data_root: str | Path | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Zoo:
+        """See `ZooRecipe.make`, and `make_cnn_zoo` for more options."""
+        return make_cnn_zoo(self, path, data_root=data_root, device=device)
 
 
 def make_cnn_zoo(
     recipe: CNNRecipe,
     path: str | Path,
     *,
-    data_root: Path | None = None,
+    data_root: str | Path | None = None,
     device: str | torch.device = "cpu",
     chunk_size: int | None = None,
     num_workers: int | None = None,
@@ -139,14 +147,10 @@ def make_cnn_zoo(
     )
     metadata = {
         "maker": "cnn",
-        "kind": type(recipe).__name__,
-        "recipe": dataclasses.asdict(recipe),
         "image_size": [height, width],
     }
     zoo = _assemble(runs, chunks, shards.read(), metadata, recipe.diverged)
-    zoo.save(path)
-    shards.remove()
-    return Zoo.open(path)
+    return shards.replace_by(zoo, recipe, path)
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,6 +60,16 @@ class INRRecipe:
     def __post_init__(self):
         object.__setattr__(self, "hidden_widths", tuple(self.hidden_widths))
 
+    def make(
+        self,
+        path: str | Path,
+        *,
+        data_root: str | Path | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Zoo:
+        """See `ZooRecipe.make`, and `make_inr_zoo` for more options."""
+        return make_inr_zoo(self, path, data_root=data_root, device=device)
+
     def make_spec(self, images: ImageDataset) -> NetworkSpec:
         channels = images.images.shape[-1]
         return inr_preset(self.preset).make_spec((2, *self.hidden_widths, channels))
@@ -103,7 +113,7 @@ def make_inr_zoo(
     recipe: INRRecipe,
     path: str | Path,
     *,
-    data_root: Path | None = None,
+    data_root: str | Path | None = None,
     device: str | torch.device = "cpu",
     chunk_size: int | None = None,
     num_workers: int | None = None,
@@ -127,7 +137,7 @@ def make_inr_zoo(
         NNGraphsError: shards of another recipe lie at `path`, or the data set cannot be read.
     """
     path = Path(path)
-    images = load_images(recipe.dataset, data_root)
+    images = load_images(recipe.dataset, None if data_root is None else Path(data_root))
     spec, table = recipe.make_spec(images), recipe.make_table(images)
     height, width = images.images.shape[1:3]
     chunk = chunk_size or fitting_chunk_size(spec, num_points=height * width)
@@ -143,11 +153,9 @@ def make_inr_zoo(
         fit_shards(fit, shards, bar, num_workers=num_workers)
     columns = shards.read()
     params = torch.from_numpy(columns.pop("params"))
-    metadata = {"maker": "inr", "recipe": dataclasses.asdict(recipe), "image_size": [height, width]}
+    metadata = {"maker": "inr", "image_size": [height, width]}
     zoo = Zoo.single(spec, params, table.assign(**columns), metadata)
-    zoo.save(path)
-    shards.remove()
-    return Zoo.open(path)
+    return shards.replace_by(zoo, recipe, path)
 
 
 def fitting_chunk_size(spec: NetworkSpec, *, num_points: int) -> int:

@@ -31,13 +31,13 @@ class LabelledImages:
     num_test: int | None = None
     scale: Literal["symmetric", "standard"] = "symmetric"
 
-    def load(self, data_root: Path | None = None) -> ImageDataset:
+    def load(self, data_root: str | Path | None = None) -> ImageDataset:
         """The images as they are looked at, from the files under a folder.
 
         Raises:
             NNGraphsError: there are no such images.
         """
-        images = load_images(self.dataset, data_root)
+        images = load_images(self.dataset, None if data_root is None else Path(data_root))
         images = gray(images) if self.is_gray else images
         return images if self.size is None else pooled(images, self.size)
 

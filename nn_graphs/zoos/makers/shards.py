@@ -18,7 +18,9 @@ from nn_graphs import workers
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.progress import Progress
 from nn_graphs.records import as_json_data, differences, write_record
+from nn_graphs.zoos.recipes import ZooRecipe, save_made_zoo
 from nn_graphs.zoos.storage import check_place
+from nn_graphs.zoos.zoo import Zoo
 
 FitShard = Callable[[int, int, Progress], Mapping[str, np.ndarray]]
 """`(start, stop, progress) -> arrays` of the networks of a shard; must be picklable."""
@@ -33,7 +35,9 @@ class Shards:
     shard_size: int
 
     @classmethod
-    def open(cls, path: Path, recipe: Mapping, *, num_networks: int, shard_size: int) -> "Shards":
+    def open(
+        cls, path: str | Path, recipe: Mapping, *, num_networks: int, shard_size: int
+    ) -> "Shards":
         """The shards beside the zoo file `path`, begun with this recipe or empty.
 
         Shards that are there keep the size that they were begun with.
@@ -41,6 +45,7 @@ class Shards:
         Raises:
             NNGraphsError: they were begun with another recipe, or there can be no file at `path`.
         """
+        path = Path(path)
         check_place(path)
         folder = path.with_name(f"{path.name}.shards")
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,6 +94,12 @@ class Shards:
         """All shards together, array by array."""
         parts = [_read_shard(self._file(start)) for start in self._starts]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def replace_by(self, zoo: Zoo, recipe: ZooRecipe, path: str | Path) -> Zoo:
+        """Saves the zoo of all parts, and deletes these; returns it, opened from its file."""
+        saved = save_made_zoo(zoo, recipe, path)
+        self.remove()
+        return saved
 
     def remove(self) -> None:
         """Deletes the folder, once the zoo is saved."""

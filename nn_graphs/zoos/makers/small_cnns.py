@@ -32,6 +32,7 @@ from nn_graphs.networks.initializers import KERAS_INITIALIZERS, keras_initial_pa
 from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.zoos.makers.cnn_runs import Runs
+from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.splits import split_by_run
 
@@ -41,7 +42,7 @@ INITIAL = 3  # what draws are for, beside those of the training
 
 
 @dataclass(frozen=True)
-class SmallCNNRecipe:
+class SmallCNNRecipe(CNNRecipe):
     """What such a zoo is made of; equal recipes make equal zoos. Defaults are as published, but
     for the number of runs (30,000 there) and the images.
 

@@ -32,6 +32,7 @@ from nn_graphs.networks.initializers import torch_initial_params
 from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.zoos.makers.cnn_runs import Runs
+from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.splits import split_by_run
 
@@ -40,7 +41,7 @@ NO_RESIDUAL = -1
 
 
 @dataclass(frozen=True)
-class WildCNNRecipe:
+class WildCNNRecipe(CNNRecipe):
     """What such a zoo is made of; equal recipes make equal zoos.
 
     Attributes:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -121,12 +122,13 @@ class ListedArchitecture(MixedArchitecture):
         return self._known[name]
 
 
-def read_spec(path: AnyPath) -> NetworkSpec:
+def read_spec(path: str | AnyPath) -> NetworkSpec:
     """The architecture in a JSON file.
 
     Raises:
         NNGraphsError: it is not there, or is none.
     """
+    path = Path(path) if isinstance(path, str) else path
     try:
         return NetworkSpec.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -27,7 +27,7 @@ class Collection:
         scratch: folder of the unnamed file; None: the system's for temporary files.
     """
 
-    def __init__(self, scratch: Path | None = None):
+    def __init__(self, scratch: str | Path | None = None):
         self._file = tempfile.TemporaryFile(dir=scratch, buffering=BUFFER_BYTES)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
         self._numbers: dict[NetworkSpec, int] = {}

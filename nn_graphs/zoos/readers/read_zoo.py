@@ -60,10 +60,10 @@ Row = Mapping[str, Any]  # of a listing's table
 def read_zoo(
     source: ZooSource,
     *,
-    architecture: Architecture | None = None,
+    architecture: Architecture | str | None = None,
     num_workers: int = 4,
     strict: bool = False,
-    scratch: Path | None = None,
+    scratch: str | Path | None = None,
 ) -> tuple[Zoo, ReadReport]:
     """The networks in the files of a published zoo.
 
@@ -71,7 +71,7 @@ def read_zoo(
 
     Args:
         source: where the files are, and how they are laid out; see `readers.formats`.
-        architecture: of the networks; None: as the source has it.
+        architecture: of the networks; None: as the source has it; a name is that of an INR preset.
         num_workers: threads that read ahead.
         strict: raise where any file cannot be used.
         scratch: folder of an unnamed file that the weights are gathered in; None: the system's.
@@ -110,7 +110,7 @@ def open_or_read_zoo(
     source: ZooSource,
     path: str | Path,
     *,
-    architecture: Architecture | None = None,
+    architecture: Architecture | str | None = None,
     num_workers: int = 4,
     strict: bool = False,
 ) -> Zoo:
@@ -146,7 +146,7 @@ def open_or_read_zoo(
 
 
 def _choose_architecture(
-    source: ZooSource, architecture: Architecture | None
+    source: ZooSource, architecture: Architecture | str | None
 ) -> Architecture | None:
     """What is given, else what the source has; None: the source knows by itself."""
     if isinstance(source, RowSource):
@@ -158,6 +158,8 @@ def _choose_architecture(
             )
         return None
     chosen = architecture if architecture is not None else source.architecture
+    if isinstance(chosen, str):
+        return INRArchitecture(chosen)
     if chosen is None:
         raise NNGraphsError(
             f"read {source.folder} as a zoo ({source.format})",
@@ -200,7 +202,7 @@ def read_files(
     *,
     num_workers: int,
     strict: bool,
-    scratch: Path | None,
+    scratch: str | Path | None,
 ) -> tuple[Zoo, ReadReport]:
     """The networks in the files of a source, and what was left out; see `read_zoo`."""
     listing = source.list_files()
@@ -227,7 +229,7 @@ class _Reading:
         self,
         listing: Listing,
         find_flattener: Callable[[Checkpoint, Row], StateFlattener],
-        scratch: Path | None,
+        scratch: str | Path | None,
     ):
         self._listing, self._find_flattener = listing, find_flattener
         self.networks = Collection(scratch)

@@ -117,7 +117,7 @@ class SmallCNNZoo(RowSource):
             "diverged": self.diverged,
         }
 
-    def read(self, *, scratch: Path | None) -> tuple[Zoo, ReadReport]:
+    def read(self, *, scratch: str | Path | None) -> tuple[Zoo, ReadReport]:
         """The networks of the chosen checkpoints.
 
         Raises:

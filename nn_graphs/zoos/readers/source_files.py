@@ -64,8 +64,9 @@ def relative_to(path: AnyPath, root: AnyPath) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def relative_paths(root: Path, pattern: str) -> list[str]:
+def relative_paths(root: str | Path, pattern: str) -> list[str]:
     """Files of a pattern under `root`, as sorted paths with slashes; hidden ones are left out."""
+    root = Path(root)
     found = (path.relative_to(root) for path in root.glob(pattern))
     return sorted(
         path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)

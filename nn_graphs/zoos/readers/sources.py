@@ -75,7 +75,7 @@ class RowSource(ZooSource):
     """A layout with all networks in one array, a row for each."""
 
     @abstractmethod
-    def read(self, *, scratch: Path | None) -> tuple[Zoo, ReadReport]:
+    def read(self, *, scratch: str | Path | None) -> tuple[Zoo, ReadReport]:
         """The networks, and what was left out."""
 
 

@@ -242,3 +242,9 @@ def train_two_with_one_recipe():
     from tests.networks.classifiers.stacks import make_stack
 
     train_classifiers(SmallStack(), *make_stack(2), make_data(), [Recipe()], PLAN)
+
+
+def test_names_stand_for_optimizers_and_schedules(raises_saying):
+    assert Recipe("adam", "cosine") == Recipe(Optimizer("adam"), Schedule("cosine"))
+    with raises_saying(asked="'lion'", found="no 'lion'", do="adamw"):
+        Recipe("lion")

@@ -201,3 +201,13 @@ def test_zoo_survives_its_file(sirens, tmp_path):
 def test_summary_of_nothing_skipped():
     report = ReadReport(70_000)
     assert str(report) == summary(report.metadata()) == "70,000 networks read, 0 files skipped"
+
+
+def test_an_inr_preset_by_its_name(sirens):
+    by_name, _ = read_zoo(
+        NFNSirens(str(sirens), "cifar10", split_points=POINTS), architecture="nfn"
+    )
+    given = INRArchitecture("nfn")
+    by_hand, _ = read_zoo(NFNSirens(sirens, "cifar10", split_points=POINTS), architecture=given)
+    assert by_name.specs == by_hand.specs
+    assert by_name.metadata == by_hand.metadata
