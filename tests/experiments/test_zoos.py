@@ -51,7 +51,8 @@ class OwnRecipe:
 def test_a_recipe_of_ones_own_is_named_by_its_path(tmp_path):
     recipe = {"_target_": f"{__name__}.OwnRecipe", "num_networks": 5}
     zoo = {"path": str(tmp_path / "own.h5"), "recipe": recipe}
-    config = OmegaConf.create({"data_root": str(tmp_path), "zoo": zoo})
+    others = {"data_root": str(tmp_path), "num_train": None, "canonical": []}
+    config = OmegaConf.create({**others, "zoo": zoo})
     assert check_config(config) == 1
     run = Run(config, tmp_path, command="", options="")
     assert len(open_zoo(run)) == len(open_zoo(run)) == 5
