@@ -12,8 +12,8 @@ from pathlib import Path
 from nn_graphs.datasets import DATASETS
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.inr import PRESETS
-from nn_graphs.zoos.makers.inr import INRRecipe
-from nn_graphs.zoos.makers.opening import open_or_make_zoo
+from nn_graphs.zoos.makers.inr_zoos import INRRecipe
+from nn_graphs.zoos.recipes import open_or_make_zoo
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -19,17 +19,16 @@ from pathlib import Path
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.inr import PRESETS
-from nn_graphs.zoos.readers.architectures import (
+from nn_graphs.zoos.readers.given_architectures import (
     Architecture,
     ChainArchitecture,
     INRArchitecture,
     read_spec,
 )
-from nn_graphs.zoos.readers.formats import FORMATS
-from nn_graphs.zoos.readers.listing import ZooSource
-from nn_graphs.zoos.readers.modules import ModuleArchitecture
-from nn_graphs.zoos.readers.reading import open_or_read_zoo
-from nn_graphs.zoos.readers.report import summary
+from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
+from nn_graphs.zoos.readers.read_report import summary
+from nn_graphs.zoos.readers.read_zoo import FORMATS, open_or_read_zoo
+from nn_graphs.zoos.readers.sources import ZooSource
 from nn_graphs.zoos.zoo import Zoo
 
 

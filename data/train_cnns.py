@@ -14,11 +14,11 @@ from pathlib import Path
 
 from nn_graphs.datasets import DATASETS
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.zoos.makers.cnn import CNNRecipe
-from nn_graphs.zoos.makers.images import LabelledImages
-from nn_graphs.zoos.makers.opening import open_or_make_zoo
+from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
+from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
 from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
+from nn_graphs.zoos.recipes import open_or_make_zoo
 
 RECIPES = {"small": SmallCNNRecipe, "wild": WildCNNRecipe}
 SCALES = {"small": "symmetric", "wild": "standard"}

@@ -1,6 +1,7 @@
 """Figures: learning curves, confusion matrices, rows of images, drawings of neural graphs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 
@@ -34,6 +35,44 @@ STYLE = {
 GRAPH_COLORS = "RdBu_r"
 
 
+@contextmanager
+def new_figure(
+    width: float | int, height: float | int, *, has_grid: bool = True, layout: str | None = None
+) -> Iterator[Figure]:
+    """An empty figure of a size in inches, drawn on in the style of all of ours."""
+    with mpl.rc_context({**STYLE, "axes.grid": has_grid}):
+        yield Figure(figsize=(width, height), layout=layout)
+
+
+def draw_table(
+    axes: Axes,
+    values: Float[np.ndarray, "rows columns"],
+    texts: Sequence[Sequence[str | None]],
+    *,
+    cmap: str,
+    limits: tuple[int, int],
+    white_beyond: float | int,
+    fontsize: int | None = None,
+) -> None:
+    """A table as colours, with a text on each cell: white on the dark ones.
+
+    Args:
+        axes: to draw on.
+        values: that are colours, from the first to the second of `limits`.
+        texts: of the cells; None: without one.
+        cmap: name of the colours.
+        limits: of the values.
+        white_beyond: cells whose value is larger than this, up or down, are dark.
+        fontsize: of the texts; None: as all text.
+    """
+    axes.imshow(values, cmap=cmap, vmin=limits[0], vmax=limits[1])
+    for row, column in np.ndindex(*values.shape):
+        color = "white" if abs(values[row, column]) > white_beyond else "black"
+        text = texts[row][column]
+        if text is not None:
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=fontsize)
+
+
 def save_figure(figure: Figure, path: str | Path) -> Path:
     """Writes a figure as a PNG file."""
     path = Path(path)
@@ -53,8 +92,7 @@ def plot_learning_curves(metrics: pd.DataFrame, *, metric: str, title: str = "")
     """
     counted = metrics.columns[0]
     epochs = metrics.set_index(counted)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8, 3))
+    with new_figure(8, 3) as figure:
         loss_axes, metric_axes = figure.subplots(1, 2)
         marker = "." if len(epochs) == 1 else None  # a line needs two
         for column, label in (("train/loss", "train"), ("val/loss", "val")):
@@ -87,15 +125,15 @@ def plot_confusion(
     """How many networks of each class (rows) were taken for which class (columns), in percent."""
     counts = confusion_matrix(labels, predictions, labels=range(len(class_names)))
     shares = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(0.45 * len(class_names) + 1.5, 0.45 * len(class_names) + 1))
+    texts = [
+        [f"{share:.0f}" if count else None for share, count in zip(*row, strict=True)]
+        for row in zip(shares, counts, strict=True)
+    ]
+    side = 0.45 * len(class_names) + 1
+    with new_figure(side + 0.5, side, has_grid=False) as figure:
         axes = figure.subplots()
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-        for row, column in np.ndindex(*shares.shape):
-            if counts[row, column]:
-                color = "white" if shares[row, column] > 50 else "black"
-                text = f"{shares[row, column]:.0f}"
-                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=7)
+        colors = {"cmap": "Blues", "limits": (0, 100), "white_beyond": 50}
+        draw_table(axes, shares, texts, **colors, fontsize=7)
         ticks = range(len(class_names))
         rotation = 45 if max(map(len, class_names)) > 2 else 0
         axes.set_xticks(ticks, class_names, rotation=rotation, ha="right" if rotation else "center")
@@ -112,8 +150,7 @@ def plot_predictions(
     title: str = "",
 ) -> Figure:
     """Predicted against true values, one point per network, with the line where they are equal."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4, 4))
+    with new_figure(4, 4) as figure:
         axes = figure.subplots()
         opacity = min(0.7, max(0.05, 300 / max(len(labels), 1)))
         axes.scatter(labels, predictions, s=9, alpha=opacity, linewidths=0)
@@ -149,8 +186,7 @@ def plot_image_rows(
         titles: of the columns.
         caption: of the figure.
     """
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(0.9 * len(titles) + 0.6, len(rows) + 0.5))
+    with new_figure(0.9 * len(titles) + 0.6, len(rows) + 0.5, has_grid=False) as figure:
         cells = figure.subplots(len(rows), len(titles), squeeze=False)
         for row, (name, images) in zip(cells, rows.items(), strict=True):
             for cell, image in zip(row, images, strict=True):
@@ -164,8 +200,7 @@ def plot_image_rows(
 
 def plot_scores(scores: Mapping[str, Sequence[float]], *, ylabel: str, title: str = "") -> Figure:
     """One bar per model, its mean over seeds, with a dot per seed."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(0.9 * len(scores) + 2, 3))
+    with new_figure(0.9 * len(scores) + 2, 3) as figure:
         axes = figure.subplots()
         for place, values in enumerate(scores.values()):
             axes.bar(place, np.mean(values), color=f"C{place}", alpha=0.8)
@@ -185,8 +220,7 @@ def plot_against_size(
     title: str = "",
 ) -> Figure:
     """A curve per model: the mean over seeds at each size, with a dot per seed; sizes as logs."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    with new_figure(6.4, 4.0, layout="constrained") as figure:
         axes = figure.subplots()
         for name, points in curves.items():
             sizes = sorted(points)
@@ -216,8 +250,7 @@ def plot_neural_graphs(graphs: Mapping[str, NeuralGraph], *, is_sorted: bool = T
     Raises:
         NNGraphsError: a graph is a batch, or has more than one feature per neuron or edge.
     """
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(4.6 * len(graphs) + 0.8, 3.8), layout="constrained")
+    with new_figure(4.6 * len(graphs) + 0.8, 3.8, has_grid=False, layout="constrained") as figure:
         figure.get_layout_engine().set(wspace=0.06)
         cells = figure.subplots(1, len(graphs), squeeze=False)[0]
         for axes, (title, graph) in zip(cells, graphs.items(), strict=True):

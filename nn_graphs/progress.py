@@ -41,9 +41,12 @@ class ProgressBar:
         )
 
     def advance(self, steps: int, figures: Mapping[str, str] | None = None) -> None:
-        """Move on by `steps` and show `figures` (name -> formatted value) beside the bar."""
-        if figures:
-            self._bar.set_postfix(figures, refresh=False)
+        """Move on by `steps` and show `figures` (name -> formatted value) beside the bar.
+
+        Figures that come without a step are shown at once; none of them, `{}`, takes those away.
+        """
+        if figures is not None:
+            self._bar.set_postfix(figures, refresh=bool(figures) and not steps)
         self._bar.update(steps)
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from nn_graphs.progress import Progress
+from nn_graphs.threads import num_cores
 
 POLL_SECONDS = 0.2
 COMPILER = "torch._inductor.async_compile"
@@ -75,7 +76,7 @@ def default_num_workers(num_parts: int, device: torch.device) -> int:
     """One process a core, on a CPU and where each gets parts enough."""
     if device.type != "cpu" or multiprocessing.parent_process() is not None:
         return 1
-    return max(1, min(torch.get_num_threads(), num_parts // PARTS_A_WORKER))
+    return max(1, min(num_cores(), num_parts // PARTS_A_WORKER))
 
 
 def _watch(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.zoos.makers.inr import INRRecipe, make_inr_zoo
+from nn_graphs.zoos.makers.inr_zoos import INRRecipe, make_inr_zoo
 from nn_graphs.zoos.zoo import Zoo
 
 TINY_RECIPE = INRRecipe(

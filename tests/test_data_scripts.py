@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nn_graphs.download import DOWNLOADS
-from nn_graphs.zoos.makers import inr
+from nn_graphs.zoos.makers import inr_zoos
 from nn_graphs.zoos.zoo import Zoo
 from tests.download.server import make_archive, make_download, running_server
 
@@ -127,7 +127,7 @@ def test_interrupted(fit_inrs, monkeypatch, tmp_path):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nn_graphs.zoos.makers.inr.fit_networks", interrupt)
+    monkeypatch.setattr("nn_graphs.zoos.makers.inr_zoos.fit_networks", interrupt)
     found = fit_inrs("--output", str(tmp_path / "zoo.h5"), *TINY.split())
     assert found == (1, "", "interrupted; the same command goes on from here\n")
 
@@ -153,13 +153,13 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
     assert killed.returncode == -signal.SIGKILL
     shards = [file.name for file in (tmp_path / "zoo.h5.shards").glob("*.npz")]
     assert shards == ["00000000.npz"]  # of 240
-    seen, fit = [], inr.fit_networks
+    seen, fit = [], inr_zoos.fit_networks
 
     def counting_fit(loss_fn, params, data, **settings):
         seen.append(len(params))
         return fit(loss_fn, params, data, **settings)
 
-    monkeypatch.setattr(inr, "fit_networks", counting_fit)
+    monkeypatch.setattr(inr_zoos, "fit_networks", counting_fit)
     assert fit_inrs(*options, "--output", str(tmp_path / "zoo.h5"))[0] == 0
     assert sum(seen) == 525 - 240
     assert fit_inrs(*options, "--output", str(tmp_path / "other.h5"))[0] == 0

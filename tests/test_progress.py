@@ -61,3 +61,17 @@ def test_silence(monkeypatch, stream):
 
 def test_bar_that_breaks_off_ends_its_line(monkeypatch):
     assert shown(monkeypatch, io.StringIO(), steps=1).splitlines()[-1].startswith("fitting:  40%")
+
+
+def test_figures_without_a_step_are_shown_at_once_and_taken_away(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("NN_GRAPHS_PROGRESS", "1")
+    with progress_bar(10, unit="fits", description="fitting") as bar:
+        bar.advance(0, {"step": "compiling"})
+        assert "0/10" in stream.getvalue().splitlines()[-1]
+        assert "step=compiling" in stream.getvalue().splitlines()[-1]
+        bar.advance(0, {})
+        bar.advance(10)
+    assert "10/10" in stream.getvalue().splitlines()[-1]
+    assert "compiling" not in stream.getvalue().splitlines()[-1]

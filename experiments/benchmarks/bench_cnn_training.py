@@ -21,10 +21,10 @@ from torch import nn
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.activations import ActivationModule
 from nn_graphs.networks.classifiers.single import train_module
-from nn_graphs.networks.classifiers.training import Plan
+from nn_graphs.networks.classifiers.train_stack import Plan
 from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.zoos.makers.cnn import make_cnn_zoo
-from nn_graphs.zoos.makers.images import LabelledImages
+from nn_graphs.zoos.makers.cnn_zoos import make_cnn_zoo
+from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
 
 

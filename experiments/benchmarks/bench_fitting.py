@@ -20,7 +20,7 @@ from nn_graphs.datasets import load_images
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.inr import PRESETS
 from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.zoos.makers.inr import INRRecipe, inr_targets, make_inr_zoo
+from nn_graphs.zoos.makers.inr_zoos import INRRecipe, inr_targets, make_inr_zoo
 
 PRESET = PRESETS["dws"]
 LEARNING_RATE = 5e-4

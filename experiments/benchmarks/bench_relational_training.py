@@ -21,10 +21,10 @@ from support.benchmarks import RESULTS, record
 
 from nn_graphs.datasets import load_images
 from nn_graphs.networks.classifiers.data import LabelledData
-from nn_graphs.networks.classifiers.optimizers import Optimizer
 from nn_graphs.networks.classifiers.schedules import Schedule
 from nn_graphs.networks.classifiers.single import train_module
-from nn_graphs.networks.classifiers.training import Plan, Recipe
+from nn_graphs.networks.classifiers.train_stack import Plan, Recipe
+from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.relational.architectures import mlp
 from nn_graphs.networks.relational.family import groups_by_width, stack_family
 from nn_graphs.relational_results.graphs import GraphSet

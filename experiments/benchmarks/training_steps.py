@@ -23,7 +23,7 @@ from support.paths import EXPERIMENTS
 from torch import Tensor, nn
 
 from nn_graphs.memory import keep_freed_memory
-from nn_graphs.networks.fitting import CompiledIfPossible
+from nn_graphs.networks.compiling import CompiledIfPossible
 from nn_graphs.networks.inr import PRESETS
 from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.training import TrainingSettings, accumulate_gradients

@@ -3,9 +3,9 @@
 from support.launch import Run
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.zoos.canonical import canonical_zoo
-from nn_graphs.zoos.makers.opening import open_or_make_zoo
-from nn_graphs.zoos.readers.reading import open_or_read_zoo
+from nn_graphs.zoos.canonical_copies import canonical_zoo
+from nn_graphs.zoos.readers.read_zoo import open_or_read_zoo
+from nn_graphs.zoos.recipes import open_or_make_zoo
 from nn_graphs.zoos.zoo import Zoo
 
 

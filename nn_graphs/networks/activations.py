@@ -86,6 +86,18 @@ class Activation:
         if self.parameter is None:
             object.__setattr__(self, "parameter", self.rule.default_parameter)
 
+    @classmethod
+    def of(cls, given: "Activation | str") -> "Activation":
+        """An activation, or that of a name with its default parameter.
+
+        Raises:
+            NNGraphsError: there is none of this name, or this is neither.
+        """
+        if isinstance(given, cls):
+            return given
+        name = given if isinstance(given, str) else f"of the type {type(given).__name__}"
+        return cls(name)
+
     @property
     def rule(self) -> ActivationRule:
         return ACTIVATIONS[self.name]
@@ -94,16 +106,21 @@ class Activation:
     def activation_id(self) -> int:
         return ACTIVATION_NAMES.index(self.name)
 
+    def __str__(self) -> str:
+        """The name, with the parameter where it is not the usual one: `relu`, `sine(30)`."""
+        is_usual = self.parameter == self.rule.default_parameter
+        return self.name if is_usual else f"{self.name}({self.parameter:g})"
+
     def __call__(self, values: Tensor) -> Tensor:
         return self.rule.apply(values, self.parameter)
 
 
 class ActivationModule(nn.Module):
-    """An `Activation` as a torch module."""
+    """An `Activation`, or its name, as a torch module."""
 
-    def __init__(self, activation: Activation):
+    def __init__(self, activation: Activation | str):
         super().__init__()
-        self.activation = activation
+        self.activation = Activation.of(activation)
 
     def forward(self, values: Tensor) -> Tensor:
         return self.activation(values)

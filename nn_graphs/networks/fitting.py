@@ -5,7 +5,6 @@ moves on. A network that is done (its loss is low enough, or its steps are used 
 to the next one, so that the stack stays full and its shapes never change.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,9 +14,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.compiling import CompiledIfPossible
 from nn_graphs.networks.gradients import with_gradient
-
-logger = logging.getLogger(__name__)
+from nn_graphs.networks.optimizers import Coefficients, Optimizer, make_update, shared_coefficients
+from nn_graphs.progress import Progress
+from nn_graphs.threads import one_thread
 
 LossFn = Callable[[Tensor, Tensor], Tensor]
 """`(params [N, num_params], data [N, ...]) -> losses [N]`, no network touching another's."""
@@ -32,6 +33,10 @@ class Adam:
     learning_rate: float | Float[Tensor, "N"] = 5e-4
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+
+    def coefficients(self) -> Coefficients:
+        """Of the formula in `nn_graphs.networks.optimizers`; numbers, the same for all networks."""
+        return shared_coefficients(Optimizer("adam", betas=self.betas, eps=self.eps))
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,12 @@ def fit_networks(
     chunk_size: int = 16,
     is_compiled: bool = True,
     on_done: Callable[[Float[Tensor, "done"]], None] | None = None,
+    progress: Progress | None = None,
 ) -> FittedNetworks:
     """Minimizes every network's own loss.
+
+    A processor computes on one core meanwhile: steps of a stack that stays in its cache are too
+    small to be divided. Fit parts of the networks in several processes (`nn_graphs.workers`).
 
     Args:
         loss_fn: losses of a stack; see `LossFn`.
@@ -73,6 +82,7 @@ def fit_networks(
         chunk_size: networks that are trained together.
         is_compiled: compile the step; where that fails, it runs eagerly with a warning.
         on_done: called with the losses of networks as they get done.
+        progress: shows that the step is being compiled.
 
     Raises:
         NNGraphsError: the chunk size is not positive.
@@ -92,43 +102,15 @@ def fit_networks(
         stop_loss=params.new_tensor(stop_loss),
         num_steps=params.new_tensor(num_steps),
     )
-    run = CompiledIfPossible(step) if is_compiled else step
-    while stack.is_busy:
-        for _ in range(stack.advance_to_next_check()):
-            run(*stack.slots)
-        done_losses = stack.harvest()
-        if on_done is not None and len(done_losses):
-            on_done(done_losses)
+    run = CompiledIfPossible(step, progress) if is_compiled else step
+    with one_thread():
+        while stack.is_busy:
+            for _ in range(stack.advance_to_next_check()):
+                run(*stack.slots)
+            done_losses = stack.harvest()
+            if on_done is not None and len(done_losses):
+                on_done(done_losses)
     return stack.fitted
-
-
-class CompiledIfPossible:
-    """A function compiled for fixed shapes; eager, with one warning, where there is no compiler."""
-
-    def __init__(self, function: Callable):
-        self._eager = function
-        self._function = torch.compile(function, fullgraph=True, dynamic=False)
-        self.is_ready = False  # once it was called, and compiled
-
-    def __call__(self, *args):
-        try:
-            result = self._function(*args)
-            self.is_ready = True
-            return result
-        except Exception as error:
-            if self._function is self._eager or not _is_compiler_failure(error):
-                raise
-            cause = " ".join(str(error).split("\n\n")[0].split())[:200]  # the first paragraph
-            logger.warning("Cannot compile (%s); going on without.", cause)
-            self._function = self._eager
-            return self._eager(*args)
-
-
-def _is_compiler_failure(error: Exception) -> bool:
-    is_switched_off = "no compiled frames" in str(error)  # TORCH_COMPILE_DISABLE=1
-    return is_switched_off or type(error).__module__.startswith(
-        ("torch._inductor", "torch._dynamo")
-    )
 
 
 class _Slots(NamedTuple):
@@ -228,7 +210,7 @@ def _make_step(
 
     The two limits are tensors so that runs that differ in them share one compiled step.
     """
-    (decay_1, decay_2), eps = optimizer.betas, optimizer.eps
+    coefficients, update = optimizer.coefficients(), make_update(is_adaptive=True)
 
     def total_loss(params: Tensor, data: Tensor):
         losses = loss_fn(params, data)
@@ -239,12 +221,15 @@ def _make_step(
     def step(params, first, second, steps, is_active, losses, learning_rate, data):
         gradient, new_losses = gradient_fn(params, data)
         goes_on = is_active & (new_losses > stop_loss) & (steps < num_steps)
-        count = steps + 1
-        new_first = first + (1 - decay_1) * (gradient - first)
-        new_second = second + (1 - decay_2) * (gradient * gradient - second)
-        rate = learning_rate / (1 - decay_1**count)
-        root = (new_second / (1 - decay_2**count).unsqueeze(1)).sqrt()
-        moved = params - rate.unsqueeze(1) * new_first / (root + eps)
+        moved, new_first, new_second = update(
+            params,
+            gradient,
+            first,
+            second,
+            (steps + 1).unsqueeze(1),
+            learning_rate.unsqueeze(1),
+            coefficients,
+        )
         params.copy_(torch.where(goes_on.unsqueeze(1), moved, params))
         first.copy_(new_first)
         second.copy_(new_second)

@@ -34,13 +34,14 @@ class ConvSpec:
         padding: zeros at both ends of every axis; by default 0.
     """
 
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...] = ()
-    padding: tuple[int, ...] = ()
+    kernel_size: Sequence[int]
+    stride: Sequence[int] = ()
+    padding: Sequence[int] = ()
 
     def __post_init__(self):
-        object.__setattr__(self, "stride", self.stride or (1,) * self.num_axes)
-        object.__setattr__(self, "padding", self.padding or (0,) * self.num_axes)
+        object.__setattr__(self, "kernel_size", tuple(self.kernel_size))
+        object.__setattr__(self, "stride", tuple(self.stride) or (1,) * self.num_axes)
+        object.__setattr__(self, "padding", tuple(self.padding) or (0,) * self.num_axes)
         lengths = {len(self.kernel_size), len(self.stride), len(self.padding)}
         if len(lengths) != 1 or self.num_axes not in CONVOLUTIONS:
             raise NNGraphsError(
@@ -68,7 +69,8 @@ class LayerSpec:
 
     Attributes:
         width: number of output neurons; of a convolution, channels.
-        activation: applied to the sum of the linear map and the skips.
+        activation: applied to the sum of the linear map and the skips; a name stands for the
+            `Activation` with its default parameter.
         has_bias: whether the linear map has a bias.
         skips: earlier layers whose outputs are added before the activation (0 = the input).
         offset: a constant added after the activation (0.5 in the INRs of Navon et al., 2023).
@@ -78,12 +80,27 @@ class LayerSpec:
     """
 
     width: int
-    activation: Activation = Activation()  # noqa: RUF009 (frozen)
+    activation: Activation | str = Activation()  # noqa: RUF009 (frozen)
     has_bias: bool = True
-    skips: tuple[int, ...] = ()
+    skips: Sequence[int] = ()
     offset: float = 0.0
     conv: ConvSpec | None = None
     num_places: int | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "activation", Activation.of(self.activation))
+        object.__setattr__(self, "skips", tuple(self.skips))
+
+    def __repr__(self) -> str:
+        """Only what is not the default, e.g. `LayerSpec(8, relu, skips=(0,))`."""
+        parts = [str(self.width)]
+        parts += [str(self.activation)] if self.activation != Activation() else []
+        parts += [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)[2:]
+            if getattr(self, field.name) != field.default
+        ]
+        return f"LayerSpec({', '.join(parts)})"
 
 
 @dataclass(frozen=True)
@@ -96,9 +113,10 @@ class NetworkSpec:
     """
 
     in_width: int
-    layers: tuple[LayerSpec, ...]
+    layers: Sequence[LayerSpec]
 
     def __post_init__(self):
+        object.__setattr__(self, "layers", tuple(self.layers))
         for number, layer in enumerate(self.layers, start=1):
             for skip in layer.skips:
                 if not 0 <= skip < number:
@@ -108,6 +126,19 @@ class NetworkSpec:
                         do="Number layers from 1; 0 is the input.",
                     )
             self._check_places(number)
+
+    def __repr__(self) -> str:
+        """Widths, and activations of all layers but the last: `NetworkSpec(2-8-8-1, relu)`.
+
+        All layers are listed where more than that is not the default.
+        """
+        *hidden, last = self.layers or (None,)
+        plain = [LayerSpec(layer.width, layer.activation) for layer in hidden]
+        kinds = list(dict.fromkeys(str(layer.activation) for layer in hidden))
+        if last is None or hidden != plain or last != LayerSpec(last.width) or len(kinds) > 1:
+            layers = ", ".join(map(repr, self.layers))
+            return f"NetworkSpec({self.in_width}, ({layers}))"
+        return f"NetworkSpec({', '.join(['-'.join(map(str, self.layer_layout)), *kinds])})"
 
     def _check_places(self, number: int) -> None:
         """Makes sure that the kind of a layer fits those it reads."""
@@ -129,9 +160,9 @@ class NetworkSpec:
     @classmethod
     def mlp(
         cls,
-        layer_layout: list[int] | tuple[int, ...],
+        layer_layout: Sequence[int],
         *,
-        activation: Activation,
+        activation: Activation | str,
         offset: float = 0.0,
     ) -> "NetworkSpec":
         """A plain chain, e.g. `layer_layout=[2, 32, 32, 1]`; the last layer has no activation."""
@@ -144,7 +175,7 @@ class NetworkSpec:
         channels: Sequence[int],
         *,
         convs: Sequence[ConvSpec] | ConvSpec,
-        activations: Sequence[Activation] | Activation,
+        activations: Sequence[Activation | str] | Activation | str,
         num_outputs: int,
         skips: Sequence[Sequence[int]] | None = None,
         num_places: int | None = None,
@@ -161,7 +192,7 @@ class NetworkSpec:
         """
         depth = len(channels) - 1
         convs = [convs] * depth if isinstance(convs, ConvSpec) else convs
-        is_one = isinstance(activations, Activation)
+        is_one = isinstance(activations, Activation | str)
         activations = [activations] * depth if is_one else activations
         skips = [()] * depth if skips is None else skips
         if {len(convs), len(activations), len(skips)} != {depth}:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -11,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from nn_graphs.plotting import STYLE
+from nn_graphs.plotting import draw_table, new_figure
 from nn_graphs.relational_results.cells import CellGrid, cell_errors
 from nn_graphs.relational_results.curves import Curve
 from nn_graphs.relational_results.sweet_spot import SweetSpot
@@ -49,8 +48,7 @@ def plot_heat_map(
     baseline = errors.loc[errors["graph_id"] == BASELINE, "error"].tolist()
     shown = [*cells, *baseline]
     colors = {"cmap": "viridis_r", "vmin": min(shown), "vmax": max(shown)}
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(5, 4))
+    with new_figure(5, 4, has_grid=False) as figure:
         axes = figure.subplots()
         mesh = axes.pcolormesh(grid.clustering_edges, grid.path_edges, image, **colors)
         for error in baseline:
@@ -82,8 +80,7 @@ def plot_selected(
     cells = grid.cells_of(clustering, path_length)
     counts = np.zeros((grid.num_cells, grid.num_cells))
     np.add.at(counts, (cells[:, 1], cells[:, 0]), 1)
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(5, 4))
+    with new_figure(5, 4, has_grid=False) as figure:
         axes = figure.subplots()
         shown = np.ma.masked_equal(counts, 0)
         mesh = axes.pcolormesh(grid.clustering_edges, grid.path_edges, shown, cmap="viridis")
@@ -106,8 +103,7 @@ def plot_curve(
     x, (low, high) = curve.graphs[curve.along].to_numpy(float), curve.window
     other = "L" if curve.along == "clustering" else "C"
     places = np.linspace(x.min(), x.max(), 200)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.5, 3.2))
+    with new_figure(4.5, 3.2) as figure:
         axes = figure.subplots()
         axes.plot(x, curve.graphs["error"], ".", color="0.65", markersize=3)
         axes.plot(places, curve(places), label=f"quadratic, R2 {curve.r2:.3f}")
@@ -129,16 +125,12 @@ def plot_curve(
 
 def plot_correlations(correlations: pd.DataFrame, *, title: str = "") -> Figure:
     """A table of correlations between tasks, as colours and numbers."""
-    count = len(correlations)
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(0.9 * count + 2, 0.7 * count + 1.5))
+    count, values = len(correlations), correlations.to_numpy(float)
+    texts = np.where(np.isnan(values), "", np.char.mod("%.2f", values)).tolist()
+    with new_figure(0.9 * count + 2, 0.7 * count + 1.5, has_grid=False) as figure:
         axes = figure.subplots()
-        axes.imshow(correlations.to_numpy(float), cmap="RdBu_r", vmin=-1, vmax=1)
-        for row, column in np.ndindex(count, count):
-            value = correlations.iat[row, column]
-            color = "white" if abs(value) > 0.6 else "black"
-            text = "" if np.isnan(value) else f"{value:.2f}"
-            axes.text(column, row, text, ha="center", va="center", color=color)
+        colors = {"cmap": "RdBu_r", "limits": (-1, 1), "white_beyond": 0.6}
+        draw_table(axes, values, texts, **colors)
         axes.set_xticks(range(count), correlations.columns, rotation=45, ha="right")
         axes.set_yticks(range(count), correlations.index)
         axes.set(title=title)
@@ -160,8 +152,7 @@ def plot_correlation_lines(
         title: of the figure.
         marks: names and places of vertical lines.
     """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5, 3.2))
+    with new_figure(5, 3.2) as figure:
         axes = figure.subplots()
         for name in correlations.columns:
             line = correlations[name].dropna()
@@ -188,8 +179,7 @@ def plot_prediction(
     """
     measured = without_baseline(errors).set_index("graph_id")["error"].loc[predicted.index]
     ends = [min(measured.min(), predicted.min()), max(measured.max(), predicted.max())]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.8, 3.6))
+    with new_figure(3.8, 3.6) as figure:
         axes = figure.subplots()
         axes.plot(predicted, measured, ".", markersize=3, alpha=0.5)
         axes.plot(ends, ends, color="black", linewidth=0.8)
@@ -211,8 +201,7 @@ def plot_relational_graphs(graphs: Mapping[str, Adjacency]) -> Figure:
     Args:
         graphs: adjacency matrices by name.
     """
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(2.2 * len(graphs), 4.4))
+    with new_figure(2.2 * len(graphs), 4.4, has_grid=False) as figure:
         axes = figure.subplots(2, len(graphs), squeeze=False)
         for (drawn, mask), (name, adjacency) in zip(axes.T, graphs.items(), strict=True):
             angles = 2 * np.pi * np.arange(len(adjacency)) / len(adjacency)

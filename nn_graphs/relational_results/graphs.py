@@ -73,7 +73,7 @@ class GraphSet:
     best_of: str | None = None
     first: int | None = None
 
-    def read(self, root: Path) -> list[TrainedGraph]:
+    def read(self, root: str | Path) -> list[TrainedGraph]:
         """The graphs, the complete one last; `root` is a data root, which only "bio" reads.
 
         Raises:
@@ -82,7 +82,10 @@ class GraphSet:
         """
         check_known(self.division, DIVISIONS, asked=f"train the graphs {self.division!r}")
         if self.division == "bio":
-            return [*(_connectome(i, name, root) for i, name in enumerate(PUBLISHED)), COMPLETE]
+            return [
+                *(_connectome(i, name, Path(root)) for i, name in enumerate(PUBLISHED)),
+                COMPLETE,
+            ]
         graphs = [_ws_flex(i, row) for i, row in enumerate(small_selection(self.num_nodes))]
         if self.division == "best":
             return [graphs[self._best(len(graphs))], COMPLETE]

@@ -100,7 +100,7 @@ TASKS = {
 
 
 def read_published(
-    root: Path,
+    root: str | Path,
     *,
     tasks: Sequence[str] = tuple(TASKS),
     epochs: Collection[int] | None = None,
@@ -145,7 +145,7 @@ def read_published(
     return pd.concat(parts, ignore_index=True)
 
 
-def read_graphs(root: Path, name: str) -> pd.DataFrame:
+def read_graphs(root: str | Path, name: str) -> pd.DataFrame:
     """A published array of graphs.
 
     Args:
@@ -269,8 +269,9 @@ def _read_results(
     return results[..., list(RESULT_COLUMNS.values())].reshape(-1, len(RESULT_COLUMNS))
 
 
-def _find_folder(root: Path) -> Path:
+def _find_folder(root: str | Path) -> Path:
     """The folder that holds the results: `root`, or `analysis` of an unpacked repository."""
+    root = Path(root)
     folders = [root, *sorted(root.glob("analysis")), *sorted(root.glob("*/analysis"))]
     for folder in folders:
         if (folder / RESULTS).is_dir() or (folder / f"{RESULTS}.zip").is_file():

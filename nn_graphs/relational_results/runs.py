@@ -14,12 +14,12 @@ import pandas as pd
 import torch
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.networks.classifiers.chunks import Chunk, train_chunks
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.evaluation import Scores
 from nn_graphs.networks.classifiers.single import train_module
+from nn_graphs.networks.classifiers.stack_chunks import Chunk, train_chunks
 from nn_graphs.networks.classifiers.streams import StreamedData
-from nn_graphs.networks.classifiers.training import Checkpoint, Plan, Recipe
+from nn_graphs.networks.classifiers.train_stack import Checkpoint, Plan, Recipe
 from nn_graphs.networks.relational.architectures import Architecture
 from nn_graphs.networks.relational.family import groups_by_width, stack_family
 from nn_graphs.networks.relational.matching import match_widths
@@ -140,8 +140,8 @@ def train_jobs(
     jobs: Sequence[Job],
     data: LabelledData | StreamedData,
     *,
-    results: Path,
-    folder: Path,
+    results: str | Path,
+    folder: str | Path,
     describe: Callable[[], dict[str, str]],
     task: str,
     options: str,
@@ -164,7 +164,7 @@ def train_jobs(
     Raises:
         NNGraphsError: networks that are trained as stacks were given images on the disk.
     """
-    done = finished(results, task, options)
+    done, results = finished(results, task, options), Path(results)
 
     def record(jobs: Sequence[Job], scores: Scores) -> None:
         rows = [
@@ -206,15 +206,15 @@ def train_jobs(
     )
 
 
-def finished(results: Path, task: str, options: str) -> set[tuple[int, int]]:
+def finished(results: str | Path, task: str, options: str) -> set[tuple[int, int]]:
     """Graph and seed of the runs that have a row."""
-    if not results.exists():
+    if not Path(results).exists():
         return set()
     runs = read_runs(results, task=task, options=options)
     return set(zip(runs["graph_id"].tolist(), runs["train_seed"].tolist(), strict=True))
 
 
-def read_runs(results: Path, *, task: str, options: str) -> pd.DataFrame:
+def read_runs(results: str | Path, *, task: str, options: str) -> pd.DataFrame:
     """The rows of a task with the same options, as the analysis takes them."""
     table = pd.read_csv(results, keep_default_na=False, na_values={"test_loss": ["nan"]})
     return table[(table["task"] == task) & (table["options"] == options)].reset_index(drop=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from nn_graphs.networks.fitting import CompiledIfPossible
+from nn_graphs.networks.compiling import CompiledIfPossible
 from nn_graphs.tasks.task import Task
 from nn_graphs.training.checkpoint import random_states, restore_random_states
 from nn_graphs.training.chunks import accumulate_gradients, forward_in_chunks

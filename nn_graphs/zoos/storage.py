@@ -49,13 +49,14 @@ class ZooContents(NamedTuple):
 _Networks = tuple[tuple[NetworkSpec, ...], tuple[Tensor, ...], dict]  # specs, params, metadata
 
 
-def write_zoo_file(path: Path, contents: ZooContents) -> None:
+def write_zoo_file(path: str | Path, contents: ZooContents) -> None:
     """Writes a zoo; a file that is there is replaced only when all is written.
 
     Raises:
         NNGraphsError: a column of the table holds neither numbers nor strings, or has a name that
             cannot be kept; there can be no file at `path`.
     """
+    path = Path(path)
     _check_columns(contents.table)
     check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,12 +69,13 @@ def write_zoo_file(path: Path, contents: ZooContents) -> None:
         partial.unlink(missing_ok=True)
 
 
-def check_place(path: Path) -> None:
+def check_place(path: str | Path) -> None:
     """That a zoo may be written to `path`.
 
     Raises:
         NNGraphsError: it is a folder, or lies below something that is none.
     """
+    path = Path(path)
     parent = next(parent for parent in path.absolute().parents if parent.exists())
     found = "this is a folder." if path.is_dir() else f"{parent} is no folder."
     if path.is_dir() or not parent.is_dir():
@@ -112,12 +114,13 @@ def _write(file: h5py.File, contents: ZooContents) -> None:
     file["table"].attrs["columns"] = json.dumps(list(contents.table.columns))
 
 
-def read_zoo_file(path: Path) -> ZooContents:
+def read_zoo_file(path: str | Path) -> ZooContents:
     """Opens a zoo file; parameters are mapped, not read.
 
     Raises:
         NNGraphsError: there is no such file, it is truncated, or no zoo of this format.
     """
+    path = Path(path)
     if not path.is_file():
         raise _cannot_open(path, "there is no such file.", "Check the path, or make the zoo.")
     try:

@@ -49,6 +49,16 @@ class Zoo:
     def __len__(self) -> int:
         return len(self.table)
 
+    def __repr__(self) -> str:
+        """How many networks of what: `Zoo(64 networks of 1 architecture (2-8-8-1), train 64)`."""
+        kinds = f"{len(self.specs)} architecture{'s' if len(self.specs) != 1 else ''}"
+        if len(self.specs) == 1:
+            kinds += f" ({'-'.join(map(str, self.spec.layer_layout))})"
+        line = f"{len(self):,} network{'s' if len(self) != 1 else ''} of {kinds}"
+        counts = self.table["split"].value_counts() if "split" in self.table else {}
+        splits = " / ".join(f"{split} {counts[split]:,}" for split in SPLITS if split in counts)
+        return f"Zoo({line}, {splits})" if splits else f"Zoo({line})"
+
     @classmethod
     def single(
         cls,

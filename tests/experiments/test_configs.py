@@ -23,8 +23,8 @@ from nn_graphs.networks.inr import PRESETS
 from nn_graphs.tasks.generalization import Generalization
 from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.training import TrainingSettings
-from nn_graphs.zoos.makers.images import LabelledImages
-from nn_graphs.zoos.makers.inr import INRRecipe
+from nn_graphs.zoos.makers.inr_zoos import INRRecipe
+from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
 from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
 from nn_graphs.zoos.zoo import Zoo

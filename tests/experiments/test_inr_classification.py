@@ -23,7 +23,7 @@ from nn_graphs.encoders.flat_mlp import FlatMLP
 from nn_graphs.results import COLUMNS, read_results
 from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.training import TrainingSettings, train_and_test
-from nn_graphs.zoos.makers.inr import INRRecipe, make_inr_zoo
+from nn_graphs.zoos.makers.inr_zoos import INRRecipe, make_inr_zoo
 from nn_graphs.zoos.zoo import Zoo
 from tests.conftest import TINY_RECIPE
 

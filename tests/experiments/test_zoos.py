@@ -1,12 +1,18 @@
 """The zoo that a config names."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support.zoos import at_steps
+from omegaconf import OmegaConf
+from support.checks import check_config
+from support.launch import Run
+from support.zoos import at_steps, open_zoo
 
 from nn_graphs.networks.cnn import small_cnn_zoo_spec
+from nn_graphs.zoos.recipes import save_made_zoo
 from nn_graphs.zoos.zoo import Zoo
 
 
@@ -27,3 +33,26 @@ def test_some_checkpoints_alone(zoo):
 def test_checkpoints_that_are_not_there(zoo, raises_saying):
     with raises_saying(asked="[80]", found="[0, 86]", do="zoo.steps"):
         at_steps(zoo, [80])
+
+
+@dataclass(frozen=True)
+class OwnRecipe:
+    """A recipe in a file of one's own."""
+
+    num_networks: int = 2
+
+    def make(self, path, *, data_root=None, device="cpu") -> Zoo:
+        spec = small_cnn_zoo_spec()
+        table = pd.DataFrame({"step": [0] * self.num_networks})
+        zoo = Zoo.single(spec, torch.zeros(self.num_networks, spec.num_params), table)
+        return save_made_zoo(zoo, self, path)
+
+
+def test_a_recipe_of_ones_own_is_named_by_its_path(tmp_path):
+    recipe = {"_target_": f"{__name__}.OwnRecipe", "num_networks": 5}
+    zoo = {"path": str(tmp_path / "own.h5"), "recipe": recipe}
+    others = {"data_root": str(tmp_path), "num_train": None, "canonical": []}
+    config = OmegaConf.create({**others, "zoo": zoo})
+    assert check_config(config) == 1
+    run = Run(config, tmp_path, command="", options="")
+    assert len(open_zoo(run)) == len(open_zoo(run)) == 5

@@ -218,7 +218,7 @@ import torch
 from torch._dynamo.utils import counters
 from nn_graphs.networks.fitting import Adam, fit_networks
 from nn_graphs.networks.inr import inr_preset
-from nn_graphs.zoos.makers.inr import inr_loss_fn
+from nn_graphs.zoos.makers.inr_zoos import inr_loss_fn
 
 torch.set_num_threads(1)
 preset = inr_preset("dws")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nn_graphs.networks.activations import Activation
+from nn_graphs.networks.activations import Activation, ActivationModule
 from nn_graphs.networks.parameters import ParameterLayout
 from nn_graphs.networks.spec import ConvSpec, LayerSpec, NetworkSpec
 
@@ -152,3 +152,49 @@ def test_faulty_convolutions(raises_saying):
     conv = ConvSpec.square(3)
     with raises_saying(asked="2 conv", found="1 kernels, 2 activations", do="one each"):
         NetworkSpec.cnn((3, 4, 4), convs=[conv], activations=[RELU, RELU], num_outputs=1)
+
+
+def test_names_of_activations_are_activations():
+    by_name = NetworkSpec(2, [LayerSpec(4, "relu", skips=[0]), LayerSpec(1, activation="tanh")])
+    by_hand = NetworkSpec(2, (LayerSpec(4, RELU, skips=(0,)), LayerSpec(1, Activation("tanh"))))
+    assert by_name == by_hand
+    assert hash(by_name) == hash(by_hand)
+    assert NetworkSpec.from_json(by_name.to_json()) == by_hand
+    assert NetworkSpec.mlp([2, 4, 1], activation="relu").layers[0] == LayerSpec(4, RELU)
+    convs = ConvSpec([3, 3])
+    for activations in ("relu", ["relu", Activation("relu")]):
+        spec = NetworkSpec.cnn((1, 4, 4), convs=convs, activations=activations, num_outputs=10)
+        assert [layer.activation for layer in spec.layers] == [RELU, RELU, Activation()]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LayerSpec(8, "rleu"),
+        lambda: NetworkSpec.mlp((2, 8, 1), activation="rleu"),
+        lambda: ActivationModule("rleu"),
+    ],
+)
+def test_a_name_that_no_activation_has(raises_saying, make):
+    with raises_saying(asked="'rleu'", found="no 'rleu'", do="none, relu, gelu"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("spec", "shown"),
+    [
+        (NetworkSpec.mlp((2, 8, 8, 1), activation="relu"), "NetworkSpec(2-8-8-1, relu)"),
+        (NetworkSpec.mlp((2, 8, 1), activation=SINE), "NetworkSpec(2-8-1, sine(30))"),
+        (NetworkSpec(2, (LayerSpec(1),)), "NetworkSpec(2-1)"),
+        (
+            NetworkSpec(2, (LayerSpec(4, "relu", skips=(0,)), LayerSpec(1, offset=0.5))),
+            "NetworkSpec(2, (LayerSpec(4, relu, skips=(0,)), LayerSpec(1, offset=0.5)))",
+        ),
+        (
+            NetworkSpec(2, (LayerSpec(4, "relu"), LayerSpec(3, "tanh"), LayerSpec(1))),
+            "NetworkSpec(2, (LayerSpec(4, relu), LayerSpec(3, tanh), LayerSpec(1)))",
+        ),
+    ],
+)
+def test_what_specs_look_like(spec, shown):
+    assert repr(spec) == shown

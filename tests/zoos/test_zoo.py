@@ -297,3 +297,20 @@ def test_tiny_zoo_is_complete(tiny_zoo):
     assert tiny_zoo.table["split"].value_counts().to_dict() == {"train": 48, "val": 8, "test": 8}
     assert set(tiny_zoo.table["label"][:48]) == set(range(10))
     assert tiny_zoo.params[0].isfinite().all()
+
+
+def test_activations_given_by_name_come_back_from_a_file(tmp_path):
+    spec = NetworkSpec(2, [LayerSpec(8, activation="relu"), LayerSpec(1, "sigmoid")])
+    table = pd.DataFrame({"label": [0, 1]})
+    path = Zoo.single(spec, torch.randn(2, spec.num_params), table).save(str(tmp_path / "zoo.h5"))
+    assert Zoo.open(str(path)).spec == spec
+    assert Zoo.open(path).spec.layers[0].activation == Activation("relu")
+
+
+def test_what_a_zoo_looks_like():
+    networks = "6 networks of 1 architecture (2-3-1)"
+    assert repr(make_single()) == f"Zoo({networks}, train 3 / val 1 / test 2)"
+    assert repr(make_mixed()) == "Zoo(5 networks of 2 architectures)"
+    one = make_single().select([3])
+    assert repr(one) == "Zoo(1 network of 1 architecture (2-3-1), val 1)"
+    assert repr(make_single().select([])).startswith("Zoo(0 networks of 1 architecture")

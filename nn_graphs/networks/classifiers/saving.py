@@ -11,15 +11,18 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.classifiers.step import NetworkState
 
 
-def write_state(file: Path, state: NetworkState, epoch: int, kept: Any, fingerprint: str) -> None:
+def write_state(
+    file: str | Path, state: NetworkState, epoch: int, kept: Any, fingerprint: str
+) -> None:
     """Writes the state after `epoch` epochs; `kept` is tensors, numbers and texts."""
+    file = Path(file)
     partial = file.with_name(f"{file.name}.partial")
     content = {"epoch": epoch, "kept": kept, "of": _hash(state, fingerprint)}
     torch.save(content | {"state": state._asdict()}, partial)
     os.replace(partial, file)
 
 
-def read_state(file: Path, state: NetworkState, fingerprint: str) -> tuple[int, Any]:
+def read_state(file: str | Path, state: NetworkState, fingerprint: str) -> tuple[int, Any]:
     """Fills `state` from the file; returns the number of epochs done, and what was kept.
 
     Raises:

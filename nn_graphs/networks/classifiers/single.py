@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from nn_graphs.networks.classifiers.data import LabelledData, Orders, network_keys
 from nn_graphs.networks.classifiers.draws import joined
 from nn_graphs.networks.classifiers.evaluation import EVALUATION_BATCH, Scores
-from nn_graphs.networks.classifiers.optimizers import Optimizer
 from nn_graphs.networks.classifiers.streams import StreamedData
-from nn_graphs.networks.classifiers.training import AUGMENTATION, Plan, Recipe
+from nn_graphs.networks.classifiers.train_stack import AUGMENTATION, Plan, Recipe
+from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.progress import Progress
 
 

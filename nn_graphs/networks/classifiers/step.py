@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nn_graphs.networks.classifiers.model import Mode, StackedModel
-from nn_graphs.networks.classifiers.optimizers import make_update
 from nn_graphs.networks.gradients import with_gradient
+from nn_graphs.networks.optimizers import make_update
 
 
 class NetworkState(NamedTuple):

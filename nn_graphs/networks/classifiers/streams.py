@@ -24,8 +24,11 @@ class StreamedData:
     """
 
     images: ImageStream
-    device: torch.device
+    device: torch.device | str
     num_loaders: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "device", torch.device(self.device))
 
     @property
     def num_train(self) -> int:

@@ -1,17 +1,29 @@
-"""Finished parts of a zoo in the making: each written whole or not at all, merged at the end."""
+"""Finished parts of a zoo in the making: each written whole or not at all, merged at the end.
+
+Several processes may each make some of them.
+"""
 
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from nn_graphs import workers
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.progress import Progress
 from nn_graphs.records import as_json_data, differences, write_record
+from nn_graphs.zoos.recipes import ZooRecipe, save_made_zoo
 from nn_graphs.zoos.storage import check_place
+from nn_graphs.zoos.zoo import Zoo
+
+FitShard = Callable[[int, int, Progress], Mapping[str, np.ndarray]]
+"""`(start, stop, progress) -> arrays` of the networks of a shard; must be picklable."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,9 @@ class Shards:
     shard_size: int
 
     @classmethod
-    def open(cls, path: Path, recipe: Mapping, *, num_networks: int, shard_size: int) -> "Shards":
+    def open(
+        cls, path: str | Path, recipe: Mapping, *, num_networks: int, shard_size: int
+    ) -> "Shards":
         """The shards beside the zoo file `path`, begun with this recipe or empty.
 
         Shards that are there keep the size that they were begun with.
@@ -31,6 +45,7 @@ class Shards:
         Raises:
             NNGraphsError: they were begun with another recipe, or there can be no file at `path`.
         """
+        path = Path(path)
         check_place(path)
         folder = path.with_name(f"{path.name}.shards")
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,6 +95,12 @@ class Shards:
         parts = [_read_shard(self._file(start)) for start in self._starts]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+    def replace_by(self, zoo: Zoo, recipe: ZooRecipe, path: str | Path) -> Zoo:
+        """Saves the zoo of all parts, and deletes these; returns it, opened from its file."""
+        saved = save_made_zoo(zoo, recipe, path)
+        self.remove()
+        return saved
+
     def remove(self) -> None:
         """Deletes the folder, once the zoo is saved."""
         shutil.rmtree(self.folder)
@@ -88,3 +109,18 @@ class Shards:
 def _read_shard(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as arrays:
         return dict(arrays)
+
+
+def fit_shards(fit_shard: FitShard, shards: Shards, bar: Progress, *, num_workers: int) -> None:
+    """Fits what is missing of `shards`, in this process or in `num_workers` others."""
+    work = partial(_fit, fit_shard, shards)
+    workers.work_off(work, shards.missing(), bar, num_workers=num_workers)
+
+
+def default_num_workers(shards: Shards, device: torch.device) -> int:
+    """One process a core, on a CPU and where each gets shards enough."""
+    return workers.default_num_workers(len(shards.missing()), device)
+
+
+def _fit(fit_shard: FitShard, shards: Shards, place: tuple[int, int], progress: Progress) -> None:
+    shards.write(place[0], fit_shard(*place, progress))

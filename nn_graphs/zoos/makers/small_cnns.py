@@ -26,14 +26,15 @@ from torch import Tensor
 from nn_graphs.datasets import ImageDataset
 from nn_graphs.networks.classifiers.data import network_keys
 from nn_graphs.networks.classifiers.draws import joined
-from nn_graphs.networks.classifiers.optimizers import Optimizer
-from nn_graphs.networks.classifiers.training import Recipe
+from nn_graphs.networks.classifiers.train_stack import Recipe
 from nn_graphs.networks.cnn import small_cnn_zoo_spec
 from nn_graphs.networks.initializers import KERAS_INITIALIZERS, keras_initial_params
+from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.zoos.makers.images import LabelledImages
-from nn_graphs.zoos.makers.runs import Runs
-from nn_graphs.zoos.readers.splits import split_by_run
+from nn_graphs.zoos.makers.cnn_runs import Runs
+from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
+from nn_graphs.zoos.makers.labelled_images import LabelledImages
+from nn_graphs.zoos.splits import split_by_run
 
 KERAS_EPS = 1e-7
 KERAS_RHO = 0.9  # decay of RMSprop's second moment
@@ -41,7 +42,7 @@ INITIAL = 3  # what draws are for, beside those of the training
 
 
 @dataclass(frozen=True)
-class SmallCNNRecipe:
+class SmallCNNRecipe(CNNRecipe):
     """What such a zoo is made of; equal recipes make equal zoos. Defaults are as published, but
     for the number of runs (30,000 there) and the images.
 

@@ -26,21 +26,22 @@ from torch import Tensor
 from nn_graphs.datasets import ImageDataset
 from nn_graphs.networks.classifiers.data import network_keys
 from nn_graphs.networks.classifiers.draws import joined
-from nn_graphs.networks.classifiers.optimizers import Optimizer
-from nn_graphs.networks.classifiers.training import Recipe
+from nn_graphs.networks.classifiers.train_stack import Recipe
 from nn_graphs.networks.cnn import wild_park_spec
 from nn_graphs.networks.initializers import torch_initial_params
+from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.zoos.makers.images import LabelledImages
-from nn_graphs.zoos.makers.runs import Runs
-from nn_graphs.zoos.readers.splits import split_by_run
+from nn_graphs.zoos.makers.cnn_runs import Runs
+from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
+from nn_graphs.zoos.makers.labelled_images import LabelledImages
+from nn_graphs.zoos.splits import split_by_run
 
 INITIAL = 3  # what draws are for, beside those of the training
 NO_RESIDUAL = -1
 
 
 @dataclass(frozen=True)
-class WildCNNRecipe:
+class WildCNNRecipe(CNNRecipe):
     """What such a zoo is made of; equal recipes make equal zoos.
 
     Attributes:

@@ -2,26 +2,36 @@
 
 Files of `torch.save` are pickles. They are read by torch's restricted unpickler, which knows
 tensors and containers and nothing else; a checkpoint that asks for more is reported, not loaded.
+
+A pickled object is the name of its class and its fields. Where checkpoints hold objects beside
+weights, the unpickler is told that every name it does not know stands for `Fields`, which keeps the
+fields and does nothing; the class itself is never looked up, imported or called.
+
+Files of the safetensors format are read by its own library; no code in them can run. Of them,
+tensors of integers, and of eight or fewer bits, are left out: no weights are among them.
 """
 
 import io
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pickle import UnpicklingError
 from typing import Any
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from nn_graphs.zoos.readers.report import Reason, Skipped
-from nn_graphs.zoos.readers.safetensors import parse_safetensors
+from nn_graphs.zoos.readers.read_report import Reason, Skipped
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 STATE_NAMES = ("state_dict", "model_state_dict", "model", "network", "net", "params")
 WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 MAX_DEPTH = 3
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # of safetensors
 
 
 @dataclass(frozen=True)
@@ -161,3 +171,92 @@ def _outline(content: Any) -> str:
         names = ", ".join(map(str, list(content)[:5]))
         return f"the entries {names}" if names else "an empty dictionary"
     return f"a {type(content).__name__}"
+
+
+def parse_safetensors(content: bytes) -> dict[str, Tensor]:
+    """The floating-point tensors of a file, in natural order (`net.2` before `net.10`).
+
+    The format keeps no order of its own: files are written sorted by name.
+
+    Raises:
+        Skipped: the content is damaged, or has a kind of numbers that torch lacks.
+    """
+    try:
+        tensors = safetensors.torch.load(content)
+    # A kind of numbers that torch lacks is a KeyError.
+    except (SafetensorError, KeyError) as error:
+        raise Skipped(Reason.DAMAGED, f"it is no safetensors file: {_cause(error)}.") from error
+    return {
+        name: tensors[name]
+        for name in sorted(tensors, key=_natural)
+        if tensors[name].dtype in DTYPES
+    }
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"its tensors are of the kind {error}, which torch has not"
+    return re.sub("^Error while deserializing( header)?: ", "", str(error)).rstrip(".")
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Sorts numbers in a name by their value."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+
+class Fields:
+    """What was pickled of an object: the arguments of its class, and its fields."""
+
+    def __new__(cls, *arguments: Any) -> "Fields":
+        """As pickle makes an object: without its `__init__`."""
+        made = super().__new__(cls)
+        made.arguments = arguments
+        return made
+
+
+def _empty_dict(*arguments: Any) -> dict:
+    return {}
+
+
+STAND_INS = {"collections.defaultdict": _empty_dict}  # whose items are pickled behind it
+
+
+class ObjectReader:
+    """Reads checkpoints as `torch.load` does, objects as `Fields`; remembers names of classes."""
+
+    def __init__(self):
+        self._names: set[str] = set()
+
+    def load(self, content: bytes) -> Any:
+        """What the bytes of a file hold.
+
+        Raises:
+            Exception: whatever `torch.load` raises for what it cannot read.
+        """
+        try:
+            return self._load(content)
+        except UnpicklingError:
+            names = set(get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
+            if names <= self._names:
+                raise
+            self._names |= names
+            return self._load(content)
+
+    def _load(self, content: bytes) -> Any:
+        known = [(STAND_INS.get(name, Fields), name) for name in sorted(self._names)]
+        with safe_globals(known):
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def plain(value: Any) -> Any:
+    """Configurations of OmegaConf as dictionaries, lists and values; objects of others as None."""
+    if isinstance(value, Fields):
+        fields = vars(value)
+        inner = fields.get("_content", fields.get("_val"))
+        return None if inner is None else plain(inner)
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | torch.Tensor):
+        return [plain(entry) for entry in value]
+    return value

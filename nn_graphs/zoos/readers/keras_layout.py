@@ -21,7 +21,7 @@ SHAPE = re.compile(r"\s*[(\[]?\s*\d+(?:[\s,]+\d+)*[\s,]*[)\]]?\s*")
 
 
 def torch_columns(
-    path: Path, spec: NetworkSpec, *, num_columns: int
+    path: str | Path, spec: NetworkSpec, *, num_columns: int
 ) -> Int[np.ndarray, "num_params"]:
     """Which column of the stored vectors each parameter of `spec` is.
 
@@ -76,7 +76,7 @@ def _tensor(row: Mapping[str, Any], num_columns: int) -> Int[np.ndarray, "..."]:
     return np.arange(start, end).reshape(shape).transpose(AXES[len(shape)])
 
 
-def _bad_layout(path: Path, found: str) -> NNGraphsError:
+def _bad_layout(path: str | Path, found: str) -> NNGraphsError:
     return NNGraphsError(
         f"read the layout of weights in {path}",
         found=found,

@@ -30,11 +30,11 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.cnn import small_cnn_zoo_spec
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.progress import progress_bar
-from nn_graphs.zoos.readers.collecting import Collection
 from nn_graphs.zoos.readers.keras_layout import torch_columns
-from nn_graphs.zoos.readers.listing import RowSource
-from nn_graphs.zoos.readers.report import ReadReport, Reason, Skip
-from nn_graphs.zoos.readers.splits import find_splits
+from nn_graphs.zoos.readers.network_collection import Collection
+from nn_graphs.zoos.readers.read_report import ReadReport, Reason, Skip
+from nn_graphs.zoos.readers.sources import RowSource
+from nn_graphs.zoos.splits import find_splits
 from nn_graphs.zoos.zoo import Zoo
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class SmallCNNZoo(RowSource):
             "diverged": self.diverged,
         }
 
-    def read(self, *, scratch: Path | None) -> tuple[Zoo, ReadReport]:
+    def read(self, *, scratch: str | Path | None) -> tuple[Zoo, ReadReport]:
         """The networks of the chosen checkpoints.
 
         Raises:

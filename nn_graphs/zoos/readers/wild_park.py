@@ -24,13 +24,12 @@ import pandas as pd
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import ConvSpec, NetworkSpec
-from nn_graphs.zoos.readers.architectures import MixedArchitecture
-from nn_graphs.zoos.readers.checkpoints import Checkpoint, parse_checkpoint
-from nn_graphs.zoos.readers.files import list_files, open_folder
-from nn_graphs.zoos.readers.listing import FileSource, Listing, list_named_files
-from nn_graphs.zoos.readers.objects import ObjectReader, plain
-from nn_graphs.zoos.readers.report import Reason, Skipped
-from nn_graphs.zoos.readers.splits import split_by_run
+from nn_graphs.zoos.readers.checkpoints import Checkpoint, ObjectReader, parse_checkpoint, plain
+from nn_graphs.zoos.readers.given_architectures import MixedArchitecture
+from nn_graphs.zoos.readers.read_report import Reason, Skipped
+from nn_graphs.zoos.readers.source_files import list_files, open_folder
+from nn_graphs.zoos.readers.sources import FileSource, Listing, list_named_files
+from nn_graphs.zoos.splits import split_by_run
 from nn_graphs.zoos.zoo import SPLITS
 
 SPLIT_FILE = "cnn_park_splits.json"

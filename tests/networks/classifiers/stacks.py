@@ -8,7 +8,7 @@ from torch import nn
 
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.model import Mode, batch_norm, linear
-from nn_graphs.networks.classifiers.training import Checkpoint, Plan, Recipe, train_classifiers
+from nn_graphs.networks.classifiers.train_stack import Checkpoint, Plan, Recipe, train_classifiers
 from nn_graphs.networks.parameters import ParameterLayout
 
 NUM_INPUTS, WIDTH, NUM_CLASSES = 5, 7, 3

@@ -9,12 +9,12 @@ from nn_graphs.datasets import load_images
 from nn_graphs.networks.classifiers.data import LabelledData, Orders, network_keys
 from nn_graphs.networks.classifiers.draws import joined, uniforms
 from nn_graphs.networks.classifiers.model import Mode
-from nn_graphs.networks.classifiers.optimizers import Optimizer
 from nn_graphs.networks.classifiers.single import torch_optimizer
 from nn_graphs.networks.classifiers.spec_model import SpecModel
-from nn_graphs.networks.classifiers.training import DROPOUT, Plan, Recipe, train_classifiers
+from nn_graphs.networks.classifiers.train_stack import DROPOUT, Plan, Recipe, train_classifiers
 from nn_graphs.networks.cnn import small_cnn_zoo_spec, wild_park_spec
 from nn_graphs.networks.initializers import torch_initial_params
+from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.spec import NetworkSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")

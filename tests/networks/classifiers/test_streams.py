@@ -6,10 +6,10 @@ from torch import nn
 
 from nn_graphs.datasets.streamed import ImageStream
 from nn_graphs.networks.classifiers.data import ImageAugmentation, LabelledData
-from nn_graphs.networks.classifiers.optimizers import Optimizer
 from nn_graphs.networks.classifiers.single import train_module
 from nn_graphs.networks.classifiers.streams import StreamedData
-from nn_graphs.networks.classifiers.training import Plan, Recipe
+from nn_graphs.networks.classifiers.train_stack import Plan, Recipe
+from nn_graphs.networks.optimizers import Optimizer
 from tests.datasets.image_folders import make_folders
 
 CPU = torch.device("cpu")

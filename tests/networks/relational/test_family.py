@@ -9,9 +9,9 @@ import torch.nn.functional as F
 
 from nn_graphs.networks.classifiers.data import LabelledData, Orders
 from nn_graphs.networks.classifiers.model import EVALUATION, Mode
-from nn_graphs.networks.classifiers.optimizers import Optimizer
 from nn_graphs.networks.classifiers.schedules import Schedule
-from nn_graphs.networks.classifiers.training import Plan, Recipe, train_classifiers
+from nn_graphs.networks.classifiers.train_stack import Plan, Recipe, train_classifiers
+from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.relational.architectures import mlp
 from nn_graphs.networks.relational.family import groups_by_width, stack_family
 from nn_graphs.networks.relational.network import RelationalNetwork

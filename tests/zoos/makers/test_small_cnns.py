@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nn_graphs.datasets import load_images
-from nn_graphs.networks.classifiers.optimizers import Optimizer
+from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
 
 RUNS = SmallCNNRecipe(num_runs=4000).make_runs(load_images("digits"))

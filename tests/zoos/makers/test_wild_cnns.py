@@ -3,7 +3,7 @@
 from collections import Counter
 
 from nn_graphs.datasets import load_images
-from nn_graphs.networks.classifiers.optimizers import Optimizer
+from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
 
 RUNS = WildCNNRecipe(num_architectures=1500).make_runs(load_images("digits"))

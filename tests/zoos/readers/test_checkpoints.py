@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nn_graphs.zoos.readers.checkpoints import parse_checkpoint
-from nn_graphs.zoos.readers.report import Reason, Skipped
+from nn_graphs.zoos.readers.read_report import Reason, Skipped
 
 STATE = {"0.weight": torch.arange(6.0).reshape(3, 2), "0.bias": torch.arange(3.0)}
 OTHER = {"0.weight": torch.ones(3, 2), "0.bias": torch.ones(3)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nn_graphs.networks.inr import inr_preset
-from nn_graphs.zoos.readers.formats import FORMATS
+from nn_graphs.zoos.readers.read_zoo import FORMATS
 from nn_graphs.zoos.zoo import Zoo
 from tests.zoos.readers.published import mnist_path, write_fashion, write_mnist, write_nfn
 
@@ -121,7 +121,7 @@ def test_interrupted(read_zoo, tmp_path, monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nn_graphs.zoos.readers.listing.parse_checkpoint", interrupt)
+    monkeypatch.setattr("nn_graphs.zoos.readers.sources.parse_checkpoint", interrupt)
     path = tmp_path / "zoo.h5"
     command = ("--format", "dws_mnist", "--folder", write_mnist(tmp_path), "--output", path)
     assert read_zoo(*command) == (1, "", "interrupted; nothing was written\n")

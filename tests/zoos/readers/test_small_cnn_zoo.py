@@ -11,8 +11,8 @@ import torch
 
 from nn_graphs.networks.cnn import small_cnn_zoo_spec
 from nn_graphs.networks.stacked import stacked_forward
-from nn_graphs.zoos.readers.reading import open_or_read_zoo, read_zoo
-from nn_graphs.zoos.readers.report import Reason
+from nn_graphs.zoos.readers.read_report import Reason
+from nn_graphs.zoos.readers.read_zoo import open_or_read_zoo, read_zoo
 from nn_graphs.zoos.readers.small_cnn_zoo import SmallCNNZoo, split_names
 from nn_graphs.zoos.zoo import Zoo
 from tests.zoos.readers.small_cnns import LAYOUT, STEPS, layout_table, metrics_table, write_zoo

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from nn_graphs.networks.stacked import stacked_forward
-from nn_graphs.zoos.readers.objects import ObjectReader, plain
-from nn_graphs.zoos.readers.reading import open_or_read_zoo, read_zoo
-from nn_graphs.zoos.readers.report import Reason, Skipped
+from nn_graphs.zoos.readers.checkpoints import ObjectReader, plain
+from nn_graphs.zoos.readers.read_report import Reason, Skipped
+from nn_graphs.zoos.readers.read_zoo import open_or_read_zoo, read_zoo
 from nn_graphs.zoos.readers.wild_park import WildPark, spec_of_config
 from nn_graphs.zoos.zoo import Zoo
 from tests.zoos.readers.published import save

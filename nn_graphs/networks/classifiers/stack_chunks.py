@@ -1,0 +1,96 @@
+"""Many classifiers in chunks that stay in the processor's cache, by one process a core."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from nn_graphs.networks.classifiers.data import LabelledData
+from nn_graphs.networks.classifiers.model import StackedModel
+from nn_graphs.networks.classifiers.train_stack import Checkpoint, Plan, Recipe, train_classifiers
+from nn_graphs.progress import Progress, progress_bar
+from nn_graphs.workers import default_num_workers, work_off
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Networks that are trained together.
+
+    Attributes:
+        model: their function.
+        params, buffers: initial values, on the device to compute on.
+        recipes: one per network.
+        trainable: see `train_classifiers`.
+    """
+
+    model: StackedModel
+    params: Float[Tensor, "S num_params"]
+    buffers: Float[Tensor, "S num_buffers"]
+    recipes: tuple[Recipe, ...]
+    trainable: Bool[Tensor, "S num_params"] | None = None
+
+
+def train_chunks(
+    make_chunk: Callable[[int], Chunk],
+    sizes: dict[int, int],
+    data: LabelledData,
+    plan: Plan,
+    *,
+    folder: str | Path,
+    on_done: Callable[[int, list[Checkpoint]], None],
+    num_workers: int | None = None,
+) -> None:
+    """Trains chunk after chunk, or several at a time.
+
+    Args:
+        make_chunk: makes a chunk of its number, where it is trained; picklable.
+        sizes: numbers of the chunks to train, and how many networks each has.
+        data: for all.
+        plan: for all.
+        folder: where states of interrupted chunks are kept (`chunk_<number>.pt`), from which they
+            go on. Once `on_done` returns, a chunk is forgotten.
+        on_done: called with each finished chunk's number and checkpoints.
+        num_workers: processes; None: one a core where there are chunks enough.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    device = data.labels.device
+    num_workers = num_workers or default_num_workers(len(sizes), device)
+    total = sum(sizes.values()) * plan.num_epochs
+
+    def finish(number: int, checkpoints: list[Checkpoint]) -> None:
+        on_done(number, checkpoints)
+        _state_file(folder, number).unlink(missing_ok=True)
+
+    work = partial(_train, make_chunk, data, plan, folder)
+    with progress_bar(total, unit="epoch", description="training") as bar:
+        work_off(work, list(sizes), bar, num_workers=num_workers, on_done=finish)
+
+
+def _train(
+    make_chunk: Callable[[int], Chunk],
+    data: LabelledData,
+    plan: Plan,
+    folder: Path,
+    number: int,
+    progress: Progress,
+) -> list[Checkpoint]:
+    chunk = make_chunk(number)
+    return train_classifiers(
+        chunk.model,
+        chunk.params,
+        chunk.buffers,
+        data,
+        chunk.recipes,
+        plan,
+        trainable=chunk.trainable,
+        state_file=_state_file(folder, number),
+        progress=progress,
+    )
+
+
+def _state_file(folder: Path, number: int) -> Path:
+    return folder / f"chunk_{number}.pt"

@@ -1,0 +1,169 @@
+"""A folder of checkpoints with a CSV of labels: the layout for zoos of one's own.
+
+The CSV has a column `path`, relative to the folder; all others go into the zoo's table as they are.
+By convention: `label`, `split` (train, val or test), `run` (which training run), `view`, `step`,
+`source_id` (what it was trained on), `activation` (of a chain's hidden layers).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.zoos.readers.checkpoints import SUFFIXES
+from nn_graphs.zoos.readers.given_architectures import ListedArchitecture
+from nn_graphs.zoos.readers.source_files import AnyPath, list_files, open_folder
+from nn_graphs.zoos.readers.sources import FileSource, Listing, list_named_files
+from nn_graphs.zoos.splits import split_by_run
+from nn_graphs.zoos.zoo import SPLITS
+
+RESERVED = ("spec", "row")  # of Zoo.table
+
+
+@dataclass(frozen=True)
+class Folder(FileSource):
+    """Checkpoints (`.pth`, `.pt`, `.safetensors`), at any depth of a folder or a zip archive.
+
+    Attributes:
+        folder: where they are.
+        labels: the CSV file; None: `labels.csv` in the folder.
+        dataset: name of the images, where the networks are INRs of images.
+        path_column: of the CSV file.
+        architecture_column: of the CSV file, with the path of every network's architecture, a JSON
+            file as by `NetworkSpec.to_json`.
+        run_columns: networks that agree in these columns are of one training run; none: as the
+            column `run` says.
+        val_share, test_share: of the runs, where the CSV has no column `split`; None: then there is
+            no split.
+        seed: of the split.
+    """
+
+    folder: str | Path
+    labels: str | Path | None = None
+    dataset: str | None = None
+    path_column: str = "path"
+    architecture_column: str | None = None
+    run_columns: Sequence[str] = ()
+    val_share: float | None = None
+    test_share: float | None = None
+    seed: int = 0
+
+    format = "folder"
+    image_size = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "run_columns", tuple(self.run_columns))
+
+    @property
+    def architecture(self) -> ListedArchitecture | None:
+        """Each network's own, as `architecture_column` says; else one has to be given."""
+        if self.architecture_column is None:
+            return None
+        return ListedArchitecture(self.architecture_column, self._root)
+
+    def list_files(self) -> Listing:
+        """The files that the CSV names.
+
+        Raises:
+            NNGraphsError: the folder or the CSV is not there, or the CSV lacks something.
+        """
+        root = self._root()
+        named = self._with_splits(self._with_runs(self._read_labels(root)))
+        on_disk = [name for suffix in SUFFIXES for name in list_files(root, f"*{suffix}")]
+        return list_named_files(root, named, on_disk)
+
+    def options(self) -> dict:
+        labels = "labels.csv" if self.labels is None else Path(self.labels).name
+        others = {
+            "path_column": self.path_column,
+            "run_columns": list(self.run_columns),
+            "val_share": self.val_share,
+            "test_share": self.test_share,
+            "seed": self.seed,
+        }
+        return {"folder": Path(self.folder).name, "labels": labels, **others}
+
+    def _root(self) -> AnyPath:
+        """The folder; of an archive that holds a single folder, that one."""
+        root = open_folder(self.folder, asked=f"read the checkpoints in {self.folder}")
+        inside = list(root.iterdir())
+        is_packed = not isinstance(root, Path) and len(inside) == 1 and inside[0].is_dir()
+        return inside[0] if is_packed else root
+
+    def _read_labels(self, root: AnyPath) -> pd.DataFrame:
+        path = root / "labels.csv" if self.labels is None else Path(self.labels)
+        return _read_labels(path, root, path_column=self.path_column)
+
+    def _with_runs(self, table: pd.DataFrame) -> pd.DataFrame:
+        self._check_columns(table)
+        if not self.run_columns:
+            return table
+        runs = table.groupby(list(self.run_columns), sort=True, dropna=False).ngroup()
+        if "run" in table:
+            table = table.rename(columns={"run": "run_name"})
+        return table.assign(run=runs)
+
+    def _with_splits(self, table: pd.DataFrame) -> pd.DataFrame:
+        if "split" in table or self.val_share is None or self.test_share is None:
+            return table
+        runs = table["run"] if "run" in table else pd.Series(range(len(table)))
+        shares = {"val_share": self.val_share, "test_share": self.test_share}
+        return table.assign(split=split_by_run(runs, **shares, seed=self.seed))
+
+    def _check_columns(self, table: pd.DataFrame) -> None:
+        others = () if self.architecture_column is None else (self.architecture_column,)
+        missing = [name for name in (*self.run_columns, *others) if name not in table]
+        if missing:
+            raise NNGraphsError(
+                f"read the labels of {self.folder}",
+                found=f"they have no column {missing[0]}, but {', '.join(table)}.",
+                do="Give run_columns and architecture_column that they have.",
+            )
+
+
+def _read_labels(path: AnyPath, root: AnyPath, *, path_column: str) -> pd.DataFrame:
+    try:
+        with path.open("rb") as file:
+            table = pd.read_csv(file, dtype={path_column: str}).rename(
+                columns={path_column: "path"}
+            )
+    except FileNotFoundError as error:
+        raise _bad_labels(path, "there is no such file.") from error
+    except (OSError, ValueError) as error:
+        raise _bad_labels(path, f"it is no CSV file ({str(error).strip()}).") from error
+    if "path" not in table:
+        columns = ", ".join(map(str, table))
+        raise _bad_labels(path, f"it has no column {path_column}, but {columns}.")
+    if not len(table):
+        raise _bad_labels(path, "it has no rows.")
+    if table["path"].isna().any():
+        row = table["path"].isna().argmax() + 1
+        raise _bad_labels(path, f"its row {row} has no {path_column}.")
+    taken = [column for column in RESERVED if column in table]
+    if taken:
+        raise _bad_labels(path, f"the column {taken[0]} is one that the zoo makes itself.")
+    splits = set(table.get("split", pd.Series(dtype=object)))
+    if not splits <= set(SPLITS):
+        others = ", ".join(map(str, splits - set(SPLITS)))
+        raise _bad_labels(path, f"its splits are not all one of {', '.join(SPLITS)}: {others}.")
+    table["path"] = [_inside(root, name) for name in table["path"]]
+    strings = table.select_dtypes(exclude=["number", "bool"]).columns
+    return table.assign(**{name: table[name].fillna("").astype(str) for name in strings})
+
+
+def _inside(root: AnyPath, name: str) -> str:
+    """A path relative to `root`, of an absolute one too."""
+    path = Path(name)
+    if isinstance(root, Path) and path.is_relative_to(root.absolute()):
+        path = path.relative_to(root.absolute())
+    return path.as_posix()
+
+
+def _bad_labels(path: AnyPath, found: str) -> NNGraphsError:
+    return NNGraphsError(
+        f"read the labels in {path}",
+        found=found,
+        do="Give a CSV file with one row per network and the columns path, label, split.",
+    )

@@ -1,0 +1,201 @@
+"""A folder of checkpoints with a CSV of labels."""
+
+import shutil
+import zipfile
+
+import pandas as pd
+import pytest
+import torch
+
+from nn_graphs.networks.activations import Activation
+from nn_graphs.networks.spec import ConvSpec, NetworkSpec
+from nn_graphs.zoos.readers.given_architectures import ChainArchitecture
+from nn_graphs.zoos.readers.labelled_folder import Folder
+from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
+from nn_graphs.zoos.readers.read_report import Reason
+from nn_graphs.zoos.readers.read_zoo import open_or_read_zoo, read_zoo
+from nn_graphs.zoos.zoo import Zoo
+from tests.zoos.readers.published import save
+from tests.zoos.readers.test_checkpoints_safetensors import written
+
+SPEC = NetworkSpec.mlp((2, 3, 1), activation=Activation("tanh"))
+TABLE = pd.DataFrame(
+    {
+        "path": ["a.pth", "./deep/er/b.pt", "deep/c.safetensors", "d.pth"],
+        "label": [0.25, 0.5, 0.75, 1.0],
+        "split": ["train", "train", "val", "test"],
+        "run": [7, 7, 8, 9],
+        "optimizer": ["adam", None, "sgd", "sgd"],
+        "step": [10, 20, 10, 10],
+    }
+)
+
+
+def state_of(number: int) -> dict[str, torch.Tensor]:
+    params = torch.full((SPEC.num_params,), float(number))
+    return {
+        name.replace("layers", "net"): value.clone()
+        for name, value in SPEC.parameters.unflatten(params).items()
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "mine"
+    save(state_of(0), root / "a.pth")
+    save({"model_state_dict": state_of(1), "epoch": 3}, root / "deep/er/b.pt")
+    (root / "deep/c.safetensors").write_bytes(written(state_of(2)))
+    save({f"module.{name}": value for name, value in state_of(3).items()}, root / "d.pth")
+    TABLE.to_csv(root / "labels.csv", index=False)
+    return root
+
+
+def test_all_kinds_of_files(folder, tmp_path):
+    zoo, report = read_zoo(Folder(folder), architecture=SPEC)
+    assert report.skips == ()
+    assert zoo.params[0][:, 0].tolist() == [0, 1, 2, 3]
+    for column in ("label", "split", "run", "step"):
+        assert zoo.table[column].tolist() == TABLE[column].tolist()
+    assert zoo.table["optimizer"].tolist() == ["adam", "", "sgd", "sgd"]
+    assert zoo.table["path"][1] == "deep/er/b.pt"
+    assert list(zoo.table)[:3] == ["label", "split", "run"]
+    again = Zoo.open(zoo.save(tmp_path / "zoo.h5"))
+    pd.testing.assert_frame_equal(again.table, zoo.table, check_dtype=False)
+    assert "image_size" not in zoo.metadata
+
+
+def test_labels_beside_the_folder_with_absolute_paths(folder, tmp_path):
+    paths = [str(folder.absolute() / path) for path in TABLE["path"]]
+    TABLE.assign(path=paths).to_csv(tmp_path / "other.csv", index=False)
+    (folder / "labels.csv").unlink()
+    architecture = ModuleArchitecture("tests.zoos.readers.user_networks:plain")
+    zoo, _ = read_zoo(Folder(folder, tmp_path / "other.csv"), architecture=architecture)
+    assert zoo.params[0][:, 0].tolist() == [0, 1, 2, 3]
+    assert zoo.table["path"].tolist() == ["a.pth", "deep/er/b.pt", "deep/c.safetensors", "d.pth"]
+
+
+def test_list_and_disk_differ(folder):
+    save(state_of(4), folder / "deep/unlisted.pth")
+    (folder / "d.pth").unlink()
+    rows = [*TABLE.to_dict("records"), {**TABLE.iloc[0], "label": 0.1}]
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    zoo, report = read_zoo(Folder(folder), architecture=SPEC)
+    assert zoo.table["label"].tolist() == [0.25, 0.5, 0.75]
+    assert {skip.reason: skip.path.relative_to(folder).as_posix() for skip in report.skips} == {
+        Reason.TWICE: "a.pth",
+        Reason.MISSING: "d.pth",
+        Reason.UNLISTED: "deep/unlisted.pth",
+    }
+
+
+def test_runs_of_their_own_where_none_are_given(folder):
+    TABLE[["path"]].to_csv(folder / "labels.csv", index=False)
+    zoo, _ = read_zoo(Folder(folder), architecture=SPEC)
+    assert list(zoo.table) == ["run", "path", "spec", "row"]
+    assert zoo.table["run"].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, "no such file"),
+        ("", "it is no CSV file"),
+        ("file,label\na.pth,1\n", "it has no column path, but file, label"),
+        ("path,label\n", "it has no rows"),
+        ("path,label\na.pth,1\n,2\n", "its row 2 has no path"),
+        ("path,spec\na.pth,1\n", "the column spec is one that the zoo makes itself"),
+        ("path,split\na.pth,train\nd.pth,dev\n", "not all one of train, val, test: dev"),
+    ],
+)
+def test_bad_labels(folder, raises_saying, content, found):
+    path = folder / "labels.csv"
+    path.unlink() if content is None else path.write_text(content)
+    with raises_saying(asked=f"labels in {path}", found=found, do="path, label, split"):
+        read_zoo(Folder(folder), architecture=SPEC)
+
+
+def test_no_folder_and_no_architecture(folder, raises_saying):
+    with raises_saying(asked="checkpoints", found="no such folder", do="Check the path"):
+        read_zoo(Folder(folder / "nowhere"), architecture=SPEC)
+    with raises_saying(asked=str(folder), found="architecture", do="INR preset, a NetworkSpec"):
+        read_zoo(Folder(folder))
+
+
+WIDTHS = ((2, 3, 1), (4, 8, 8, 2), (2, 3, 1), (5, 1))
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Four MLPs of three architectures in three runs, as safetensors, in a zip archive."""
+    rows = []
+    with zipfile.ZipFile(tmp_path / "mixed.zip", "w") as archive:
+        for number, widths in enumerate(WIDTHS):
+            spec = NetworkSpec.mlp(widths, activation=Activation("relu"))
+            params = torch.arange(spec.num_params) + 1000.0 * number
+            state = {k: v.clone() for k, v in spec.parameters.unflatten(params).items()}
+            archive.writestr(f"policies/{number}.safetensors", written(state))
+            rows.append({"file": f"{number}.safetensors", "kind": f"k{number % 2}"})
+        table = pd.DataFrame(rows).assign(env=["a", "b", "a", "c"], run="one")
+        archive.writestr("policies/labels.csv", table.to_csv(index=False))
+    return tmp_path / "mixed.zip"
+
+
+def test_chains_of_any_widths_in_a_zip_archive(mixed, tmp_path):
+    source = Folder(
+        mixed, path_column="file", run_columns=["env", "run"], val_share=0.3, test_share=0.3
+    )
+    zoo, report = read_zoo(source, architecture=ChainArchitecture("relu"))
+    assert report.skips == ()
+    assert [spec.layer_layout for spec in zoo.specs] == [(2, 3, 1), (4, 8, 8, 2), (5, 1)]
+    assert zoo.table["spec"].tolist() == [0, 1, 0, 2]
+    assert zoo.table["row"].tolist() == [0, 0, 1, 0]
+    assert zoo.table["run"].tolist() == [0, 1, 0, 2]
+    assert zoo.table["run_name"].tolist() == ["one"] * 4
+    assert set(zoo.table["split"]) == {"train", "val", "test"}
+    assert zoo.table["split"][0] == zoo.table["split"][2]
+    for number, (kind, row) in enumerate(zoo.table[["spec", "row"]].to_numpy()):
+        count = zoo.specs[kind].num_params
+        expected = torch.arange(count) + 1000.0 * number
+        assert torch.equal(zoo.params[kind][row], expected)
+    again = Zoo.open(zoo.save(tmp_path / "zoo.h5"))
+    assert again.specs == zoo.specs
+
+
+def test_activation_of_each_chain(folder):
+    TABLE.assign(activation=["tanh", "relu", "", "odd"]).to_csv(folder / "labels.csv", index=False)
+    zoo, report = read_zoo(Folder(folder), architecture=ChainArchitecture("gelu"))
+    names = [spec.layers[0].activation.name for spec in zoo.specs]
+    assert names == ["tanh", "relu", "gelu"]
+    assert "no 'odd'" in report.skips[0].detail
+
+
+def test_architecture_of_each_network_in_a_file(folder, tmp_path):
+    (folder / "small.json").write_text(SPEC.to_json())
+    names = ["small.json", "small.json", "none.json", "small.json"]
+    TABLE.assign(architecture=names).to_csv(folder / "labels.csv", index=False)
+    source = Folder(folder, architecture_column="architecture")
+    zoo = open_or_read_zoo(source, tmp_path / "zoo.h5")
+    assert zoo.params[0][:, 0].tolist() == [0, 1, 3]
+    shutil.rmtree(folder)
+    assert len(open_or_read_zoo(source, tmp_path / "zoo.h5")) == 3
+
+
+def test_columns_that_are_not_there(mixed, raises_saying):
+    for options in ({"run_columns": ["seed"]}, {"architecture_column": "seed"}):
+        source = Folder(mixed, path_column="file", **options)
+        with raises_saying(asked="labels", found="no column seed, but path", do="run_columns"):
+            read_zoo(source, architecture=ChainArchitecture("relu"))
+
+
+def test_convolutions_in_a_file_sorted_by_name(tmp_path):
+    """`fc` comes before `layers`, and its bias must not be taken for that of a convolution."""
+    spec = NetworkSpec.cnn(
+        (1, 10, 10), convs=ConvSpec.square(3), activations=Activation("relu"), num_outputs=10
+    )
+    params = torch.arange(float(spec.num_params))
+    state = spec.parameters.unflatten(params)
+    renamed = {name.replace("layers.2", "fc"): value.clone() for name, value in state.items()}
+    (tmp_path / "a.safetensors").write_bytes(written(dict(sorted(renamed.items()))))
+    (tmp_path / "labels.csv").write_text("path\na.safetensors\n")
+    zoo, _ = read_zoo(Folder(tmp_path), architecture=spec)
+    assert torch.equal(zoo.params[0][0], params)
