@@ -16,7 +16,7 @@ from nn_graphs.encoders.norms import (
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.testing import assert_batch_independent
-from nn_graphs.training import accumulate_gradients
+from nn_graphs.training import accumulate_gradients, chunks
 from tests.encoders.cases import classifier, inr, networks, randomise
 from tests.processes import assert_runs_in_own_process
 
@@ -82,13 +82,15 @@ def test_which_predictions_depend_on_company(name):
 
 
 @pytest.mark.parametrize("name", NORM_NAMES)
-def test_norms_of_whole_batches_are_not_cut(name):
+def test_norms_of_whole_batches_are_not_cut(name, monkeypatch):
     encoder = NGGNN([TEMPLATE], dim=6, num_layers=3, dropout=0.0, norm=name)
     model, seen = classifier(encoder, GraphDims.of([TEMPLATE])), []
     model.register_forward_pre_hook(lambda _, graphs: seen.append(len(graphs[0])))
     stack = TEMPLATE.stack(networks(TEMPLATE, 9))
+    monkeypatch.setattr(chunks, "CACHE_VALUES", 1000)
     accumulate_gradients(model, lambda outputs, _: outputs.square().mean(), (stack, torch.zeros(9)))
     assert (seen == [9]) == (name in NEEDS_WHOLE_BATCH)
+    assert sum(seen) == 9
 
 
 def test_an_unknown_norm():
