@@ -102,15 +102,13 @@ class ProductGNN(nn.Module):
         weights: Float[Tensor, "*B num_edges values"],
         nodes: Float[Tensor, "*B num_nodes dim"],
     ) -> EdgeValues:
-        """What messages are multiplied by, `[.., 2 * values]`: along edges, then against them."""
-        zeros = torch.zeros_like(weights)
-        along, against = torch.cat([weights, zeros], -1), torch.cat([zeros, weights], -1)
+        """What messages are multiplied by: weights over the root of how many arrive."""
         fan_in = graphs.topology.in_degree
-        counts = torch.cat([fan_in, topology.in_degree - fan_in], -1).clamp_min(1)
-        scale = counts.rsqrt().repeat_interleave(weights.shape[-1], dim=-1)
-        scale = scale.expand(*nodes.shape[:-1], -1).to(nodes.dtype)
-        factors = topology.join(along, against, fill=zeros.new_zeros(along.shape[-1]))
-        return on_edges(torch.mul, factors, topology.targets(scale))
+        counts = torch.stack([fan_in, topology.in_degree - fan_in], -1).clamp_min(1)
+        along, against = counts.to(nodes.dtype).rsqrt().unbind(-1)
+        source, target = graphs.structure.edge_index
+        own, mirrored = weights * along[target], weights * against[source]
+        return topology.join(own, mirrored, fill=weights.new_zeros(weights.shape[-1]))
 
 
 class ProductLayer(nn.Module):

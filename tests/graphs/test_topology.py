@@ -234,20 +234,26 @@ def test_weighted_sums_per_head(directed):
     torch.testing.assert_close(Topology.reduce_weighted(topology, weights, parts), found, **EXACT)
 
 
-def test_products_per_head(directed):
+def test_products_per_direction_and_head(directed):
     topology, edges = directed.topology, directed.parts(directed.edges)
+    if not topology.is_bidirectional or isinstance(topology, CompleteTopology):
+        pytest.skip("for edges with messages in both directions")
     factors = on_edges(lambda e: torch.cat([e[..., :1].sin(), e[..., 1:2]], dim=-1), edges)
-    nodes = torch.cat([directed.nodes, directed.nodes.cos()], dim=-1)
+    nodes = torch.cat([directed.nodes * number for number in (1, 2, 3, 4)], dim=-1)
     found = topology.reduce_products(factors, nodes)
-    heads = [
-        topology.reduce_sum(on_edges(torch.mul, own, topology.sources(values)))
-        for own, values in zip(
-            (on_edges(lambda f, h=h: f[..., h : h + 1], factors) for h in range(2)),
-            nodes.chunk(2, dim=-1),
-            strict=True,
-        )
-    ]
-    torch.testing.assert_close(found, torch.cat(heads, dim=-1), **EXACT)
+    forward, backward = topology.split(factors)
+    zeros, fill = torch.zeros_like(forward), forward.new_zeros(2)
+    expected = []
+    for number, (along, against) in enumerate([(forward, zeros), (zeros, backward)]):
+        own = topology.join(along, against, fill=fill)
+        for head in range(2):
+            sent = on_edges(
+                lambda f, x, h=head: f[..., h : h + 1] * x,
+                own,
+                topology.sources(directed.nodes * (2 * number + head + 1)),
+            )
+            expected.append(topology.reduce_sum(sent))
+    torch.testing.assert_close(found, torch.cat(expected, dim=-1), **EXACT)
     torch.testing.assert_close(Topology.reduce_products(topology, factors, nodes), found, **EXACT)
 
 

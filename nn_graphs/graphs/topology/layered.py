@@ -1,6 +1,6 @@
 """Blocks of edges between the groups of one architecture."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -123,16 +123,21 @@ class LayeredTopology(Topology):
         return self._per_group(edges, group_min)
 
     def reduce_weighted(self, weights: EdgeValues, edges: EdgeValues) -> NodeValues:
-        return self._summed(
+        sums = tuple(
             part.weighted_sums(*values)
             for part, *values in zip(self.parts, weights, edges, strict=True)
         )
+        return self._summed(sums, range(len(sums)))
 
     def reduce_products(self, factors: EdgeValues, nodes: NodeValues) -> NodeValues:
-        return self._summed(
-            part.products(*values)
-            for part, *values in zip(self.parts, factors, self.sources(nodes), strict=True)
+        directions = [self.sources(half) for half in nodes.chunk(2, dim=-1)]
+        sums = tuple(
+            part.products(values, directions[part.is_reversed][number])
+            for number, (part, values) in enumerate(zip(self.parts, factors, strict=True))
         )
+        half = len(self.blocks)
+        halves = (range(half), range(half, 2 * half))
+        return torch.cat([self._summed(sums, numbers) for numbers in halves], dim=-1)
 
     def reduce_statistics(self, edges: EdgeValues, *, eps: float) -> MessageStatistics:
         rows = []
@@ -174,11 +179,11 @@ class LayeredTopology(Topology):
             rows.append(reduced)
         return self._where_any(torch.cat(rows, dim=1))
 
-    def _summed(self, sums: Iterable[Tensor]) -> NodeValues:
-        """What reaches each group of neurons, of sums over each part."""
-        sums, rows = tuple(sums), []
-        for group, numbers in zip(self.groups, self._arriving, strict=True):
-            parts = [sums[number] for number in numbers]
+    def _summed(self, sums: EdgeValues, numbers: range) -> NodeValues:
+        """What reaches each group of neurons, of sums over each part, by some of the parts."""
+        rows = []
+        for group, arriving in zip(self.groups, self._arriving, strict=True):
+            parts = [sums[number] for number in arriving if number in numbers]
             reduced = group_sum(parts, [None] * len(parts), group.width) if parts else None
             rows.append(_no_messages(sums, group) if reduced is None else reduced)
         return self._where_any(torch.cat(rows, dim=1))

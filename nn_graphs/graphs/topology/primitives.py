@@ -98,13 +98,19 @@ class Topology(ABC):
         return self.reduce_sum(products)
 
     def reduce_products(self, factors: EdgeValues, nodes: NodeValues) -> NodeValues:
-        """Per head, the sum of the senders' values, each times a factor of the edge.
+        """Per direction and head, the sum of the senders' values times factors of the edges.
+
+        For topologies of edges with messages in both directions.
 
         Args:
             factors: one per message and head, `[..., num_heads]`.
-            nodes: `[*B, num_nodes, num_heads * dim]`, as the result is.
+            nodes: `[*B, num_nodes, 2 * num_heads * dim]`, what is sent along edges, then what is
+                sent against them; the result holds what arrives in the same order.
         """
-        return self.reduce_sum(on_edges(_scaled, factors, self.sources(nodes)))
+        ones = self.split(factors)[0][..., :1].detach() * 0 + 1
+        is_along = self.join(ones, torch.zeros_like(ones), fill=ones.new_zeros(1))
+        messages = on_edges(_directed_products, factors, self.sources(nodes), is_along)
+        return self.reduce_sum(messages)
 
     def reduce_statistics(self, edges: EdgeValues, *, eps: float) -> MessageStatistics:
         """Mean, smallest, largest and spread of the messages that reach a neuron.
@@ -145,6 +151,8 @@ def _outer(weights: Tensor, edges: Tensor) -> Tensor:
     return (weights.unsqueeze(-1) * edges.unsqueeze(-2)).flatten(-2)
 
 
-def _scaled(factors: Tensor, values: Tensor) -> Tensor:
-    heads = values.unflatten(-1, (factors.shape[-1], -1))
-    return (factors.unsqueeze(-1) * heads).flatten(-2)
+def _directed_products(factors: Tensor, values: Tensor, is_along: Tensor) -> Tensor:
+    """Products with the half of the values of a message's own direction; zeros in the other one."""
+    heads = values.unflatten(-1, (2, factors.shape[-1], -1))
+    directions = torch.cat([is_along, 1 - is_along], dim=-1)[..., None, None]
+    return (factors[..., None, :, None] * heads * directions).flatten(-3)
