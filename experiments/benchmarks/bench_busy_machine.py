@@ -15,20 +15,19 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-import torch
 from benchmarks.cnn_steps import CNNStepSetting, prepare_cnn_step
 from benchmarks.training_steps import StepSetting, prepare_step
-from support.benchmarks import RESULTS, record
+from support.benchmarks import RESULTS, record, seconds
 from torch import Tensor, nn
 
+from nn_graphs.threads import one_thread
 from nn_graphs.training import accumulate_gradients
 from nn_graphs.training.chunks import default_chunk_sizes, split_graphs
 from nn_graphs.zoos.batches import LabelledGraphs
@@ -71,23 +70,17 @@ WAYS = {
 
 def time_steps(step: str, way: str, *, num_steps: int, batch_size: int | None) -> float:
     """Median seconds of a step, after one that is not counted, in this process."""
-    if way == "one core":
-        torch.set_num_threads(1)
     _, setting = STEPS[step]
     setting = dataclasses.replace(setting, batch_size=batch_size or setting.batch_size)
     prepare = prepare_step if isinstance(setting, StepSetting) else prepare_cnn_step
-    do = prepare(setting, accumulate=WAYS[way])
-    do()
-    times = []
-    for _ in range(num_steps):
-        start = time.perf_counter()
-        do()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    with one_thread() if way == "one core" else nullcontext():
+        return seconds(prepare(setting, accumulate=WAYS[way]), repeats=num_steps)
 
 
 def time_apart(step: str, way: str, options: argparse.Namespace) -> float:
     """`time_steps` in a fresh process."""
+    if options.in_one_process:
+        return time_steps(step, way, num_steps=options.num_steps, batch_size=options.batch_size)
     command = [sys.executable, __file__, f"--step={step}", f"--way={way}"]
     command.append(f"--num-steps={options.num_steps}")
     if options.batch_size:
@@ -113,7 +106,7 @@ def neighbours(count: int) -> Iterator[None]:
 def compare(step: str, options: argparse.Namespace) -> None:
     """Rows of one step."""
     found: dict[tuple[str, int], float] = {}
-    for count in (0, NUM_NEIGHBOURS):
+    for count in (0, options.num_neighbours):
         times: dict[str, list[float]] = {way: [] for way in WAYS}
         with neighbours(count):
             for number in range(options.num_rounds):
@@ -122,15 +115,16 @@ def compare(step: str, options: argparse.Namespace) -> None:
                     times[way].append(time_apart(step, way, options))
                     print(f"{step}, {way}, {count} neighbours: {times[way][-1]:.3f} s", flush=True)
         found |= {(way, count): statistics.median(values) for way, values in times.items()}
-    _record(STEPS[step][0], found, options.results)
+    _record(STEPS[step][0], found, options)
 
 
-def _record(name: str, found: dict[tuple[str, int], float], results: Path) -> None:
-    busy = {way: found[way, NUM_NEIGHBOURS] / found[way, 0] for way in WAYS}
+def _record(name: str, found: dict[tuple[str, int], float], options: argparse.Namespace) -> None:
+    neighbours = options.num_neighbours
+    busy = {way: found[way, neighbours] / found[way, 0] for way in WAYS}
     remarks = {
         ("one core", 0): "",
         ("split operations", 0): "",
-        ("split operations", NUM_NEIGHBOURS): (
+        ("split operations", neighbours): (
             f"Beside them a step takes {busy['side by side']:.2f} times as long as alone; "
             f"{busy['split operations']:.2f} times where operations are split, "
             f"{busy['one core']:.2f} times on one core."
@@ -144,7 +138,7 @@ def _record(name: str, found: dict[tuple[str, int], float], results: Path) -> No
             plain=found[way, count],
             ours=found["side by side", count],
             remark=remark,
-            results=results,
+            results=options.results,
         )
 
 
@@ -156,6 +150,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--step", choices=STEPS, help="time one, in this process")
     parser.add_argument("--way", choices=WAYS, help="of that one")
     parser.add_argument("--batch-size", type=int, help="networks per step, if not as published")
+    parser.add_argument("--num-neighbours", type=int, default=NUM_NEIGHBOURS)
+    parser.add_argument("--in-one-process", action="store_true", help="quicker, but less fair")
     parser.add_argument("--num-steps", type=int, default=5, help="timed in each process")
     parser.add_argument("--num-rounds", type=int, default=2, help="processes of each way")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file to append to")

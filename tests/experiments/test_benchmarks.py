@@ -1,10 +1,12 @@
 """The benchmark scripts run and write rows that say what was measured."""
 
 import dataclasses
+import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,7 +17,8 @@ COLUMNS = [field.name for field in dataclasses.fields(SpeedRow)]
 TINY = {
     script: options.split()
     for script, options in {
-        "bench_busy_machine.py": "--only gnn --batch-size 2 --num-steps 1 --num-rounds 1",
+        "bench_busy_machine.py": "--only gnn --batch-size 2 --num-steps 1 --num-rounds 1 "
+        "--num-neighbours 1 --in-one-process",
         "bench_cnn_steps.py": "--only park curves --batch-size 2 --channels 2 4 --kernel-sizes 1 3 "
         "--architectures 1 2 --num-steps 1 --num-rounds 1 --in-one-process",
         "bench_cnn_training.py": "--num-plain 1 --num-ours 11 --num-epochs 1",
@@ -40,35 +43,47 @@ def test_every_script_is_run_here():
     assert {script.name for script in scripts} == set(TINY)
 
 
+RUN_ALL = """
+import contextlib, json, pathlib, runpy, sys
+for script, (options, output) in json.load(sys.stdin).items():
+    sys.argv = [script, *options]
+    with open(output, "w") as file, contextlib.redirect_stdout(file):
+        runpy.run_path(str(pathlib.Path(script).resolve()), run_name="__main__")
+"""
+
+
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory) -> dict[str, tuple[str, pd.DataFrame]]:
-    """What each script prints and writes; they run at the same time."""
+    """What each script prints and writes; all in one process, which imports everything once."""
     folder = tmp_path_factory.mktemp("benchmarks")
-    empty = folder / "data"
     environment = {
         "OMP_NUM_THREADS": "1",
         "TORCH_COMPILE_DISABLE": "1",
-        "NN_GRAPHS_DATA": str(empty),
+        "NN_GRAPHS_DATA": str(folder / "data"),
         "NN_GRAPHS_PROGRESS": "0",
     }
-    processes = {
-        script: subprocess.Popen(
-            [sys.executable, script, *options, "--results", str(folder / f"{script}.csv")]
+    runs = {
+        script: [
+            [*options, "--results", str(folder / f"{script}.csv")]
             + ["--folder", str(folder)] * (script in ("bench_cnn_steps.py", "bench_scaling.py")),
-            cwd=EXPERIMENTS / "benchmarks",
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+            str(folder / f"{script}.txt"),
+        ]
         for script, options in TINY.items()
     }
-    found = {}
-    for script, process in processes.items():
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == 0, output
-        found[script] = output, pd.read_csv(folder / f"{script}.csv")
-    return found
+    found = subprocess.run(
+        [sys.executable, "-c", RUN_ALL],
+        input=json.dumps(runs),
+        cwd=EXPERIMENTS / "benchmarks",
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert found.returncode == 0, found.stderr
+    return {
+        script: (Path(output).read_text(), pd.read_csv(folder / f"{script}.csv"))
+        for script, (_, output) in runs.items()
+    }
 
 
 @pytest.mark.parametrize("script", TINY)
