@@ -1,11 +1,11 @@
-"""What the norm between the layers of NG-GNN does to its training: val against steps and time.
+"""Val against steps and against minutes of one core, of finished and of unfinished runs.
 
-    python main.py --multirun encoder=ng_gnn trainer=budget trainer.max_cpu_minutes=1.5 \\
-        encoder.model.encoder.norm=published,graph,running,layer,rms seed=0,1,2
-    python norm_curves.py outputs ../cnn_generalization/outputs
+    python val_curves.py outputs ../cnn_generalization/outputs --by norm --curves norm_curves.csv
+    python val_curves.py outputs/encoder=product_gnn* outputs/encoder=probe_only* --by model
 
-Takes the runs in these folders that were given a `norm` by name, writes their curves to
-`norm_curves.csv` and draws them in `norm_curves.png`: a column a zoo, lines are means over seeds.
+Takes the runs in these folders, writes their curves to a table and draws them beside it: a column a
+zoo, thin lines are runs, thick ones means over seeds. `--by norm` takes runs that were given
+`encoder.model.encoder.norm` by name, `--by model` all, each under the name of its encoder.
 """
 
 import argparse
@@ -15,35 +15,41 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from nn_graphs.encoders.norms import NORM_NAMES
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.plotting import STYLE, save_figure
 
 FOLDER = Path(__file__).parent
+NORM = "encoder.model.encoder.norm"
 METRICS = {"val/accuracy": "accuracy on val (%)", "val/tau": "Kendall's tau on val"}
 COUNTED = {"step": "steps", "cpu_minutes": "minutes of one core"}
 
 
-def collect(folders: list[Path]) -> pd.DataFrame:
-    """Curves of all runs with a norm: columns zoo, norm, seed, step, cpu_minutes, metric, value."""
+def label_of(config: DictConfig, folder: Path, *, by: str) -> str | None:
+    """What a run is drawn as; None: it is not drawn."""
+    if by == "model":
+        return config.encoder.name
+    return OmegaConf.select(config, NORM) if f"{NORM}=" in str(folder) else None
+
+
+def collect(folders: list[Path], *, by: str) -> pd.DataFrame:
+    """Curves of runs: columns zoo, label, seed, step, cpu_minutes, metric, value."""
     curves = []
     for file in sorted(path for folder in folders for path in folder.rglob("metrics.csv")):
         config = OmegaConf.load(file.with_name("config.yaml"))
-        norm = OmegaConf.select(config, "encoder.model.encoder.norm")
-        curve = pd.read_csv(file)
+        label, curve = label_of(config, file.parent, by=by), pd.read_csv(file)
         metric = next((name for name in METRICS if name in curve), None)
-        if norm is None or metric is None or "step" not in curve or "norm=" not in str(file.parent):
+        if label is None or metric is None or "step" not in curve:
             continue
         curve = curve[["step", "cpu_minutes", metric]].rename(columns={metric: "value"})
-        known = {"zoo": config.zoo.name, "norm": norm, "seed": config.seed, "metric": metric}
+        known = {"zoo": config.zoo.name, "label": label, "seed": config.seed, "metric": metric}
         curves.append(curve.assign(**known))
     if not curves:
         raise NNGraphsError(
             f"draw curves of the runs in {', '.join(map(str, folders))}",
-            found="none of them was given a norm by name.",
-            do="Run main.py with encoder.model.encoder.norm=... first.",
+            found=f"there is none with a {by} to tell it by.",
+            do=f"Run main.py first; for --by norm with {NORM}=....",
         )
     return pd.concat(curves, ignore_index=True).round(4)
 
@@ -67,14 +73,12 @@ def plot(curves: pd.DataFrame) -> Figure:
 
 def _draw(axes: mpl.axes.Axes, runs: pd.DataFrame, counted: str) -> None:
     """Each run as a thin line, the mean over seeds of each epoch as a thick one."""
-    names = [name for name in NORM_NAMES if name in set(runs["norm"])]
-    for name in names:
-        color = f"C{NORM_NAMES.index(name)}"
-        of_norm = runs[runs["norm"] == name]
-        for _, run in of_norm.groupby("seed"):
+    for number, (name, curves) in enumerate(runs.groupby("label")):
+        color = f"C{number}"
+        for _, run in curves.groupby("seed"):
             axes.plot(run[counted], run["value"], color=color, alpha=0.25, linewidth=0.8)
-        epochs = of_norm.assign(epoch=of_norm.groupby("seed").cumcount()).groupby("epoch")
-        is_whole = epochs.size() == of_norm["seed"].nunique()
+        epochs = curves.assign(epoch=curves.groupby("seed").cumcount()).groupby("epoch")
+        is_whole = epochs.size() == curves["seed"].nunique()
         means = epochs[[counted, "value"]].mean()[is_whole]
         axes.plot(means[counted], means["value"], color=color, label=name)
 
@@ -84,14 +88,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", type=Path, nargs="*", default=[FOLDER / "outputs"])
-    parser.add_argument("--curves", type=Path, default=FOLDER / "norm_curves.csv")
+    parser.add_argument("--by", choices=("norm", "model"), default="norm")
+    parser.add_argument("--curves", type=Path, default=FOLDER / "val_curves.csv")
     parser.add_argument(
         "--redraw", action="store_true", help="draw the curves that are written, collect none"
     )
     options = parser.parse_args()
     try:
         if not options.redraw:
-            collect(options.folders).to_csv(options.curves, index=False)
+            collect(options.folders, by=options.by).to_csv(options.curves, index=False)
         figure = plot(pd.read_csv(options.curves))
     except NNGraphsError as error:
         sys.exit(f"error: {error}")
