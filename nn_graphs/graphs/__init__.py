@@ -5,7 +5,7 @@ What the stub beside this file names is imported when it is first asked for.
 Where things are, from the bottom up: `parts/` (what a template is made of), `graph_structure`,
 `topology/` (message passing), `neural_graph`, `graph_template`, `symmetry/`, `builder/` (from
 operations to a template), `tracing/` (from modules to operations); on top of them `execution`,
-`geometric_batch`, `mixed_templates`, `canonical_forms` and `augmentations`.
+`geometric_batch`, `mixed_templates`, `canonical_forms`, `augmentations` and `positional`.
 """
 
 import lazy_loader

@@ -33,6 +33,10 @@ from .parts.edge_blocks import EdgeBlock as EdgeBlock
 from .parts.edge_blocks import EdgeKind as EdgeKind
 from .parts.node_groups import NeuronKind as NeuronKind
 from .parts.node_groups import NodeGroup as NodeGroup
+from .positional import LaplacianEncoding as LaplacianEncoding
+from .positional import RandomFeatures as RandomFeatures
+from .positional import ReturnProbabilities as ReturnProbabilities
+from .positional_encoding import PositionalEncoding as PositionalEncoding
 from .symmetry import ALL_KINDS as ALL_KINDS
 from .symmetry import NeuronRules as NeuronRules
 from .symmetry import Segment as Segment

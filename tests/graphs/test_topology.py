@@ -257,6 +257,23 @@ def test_products_per_direction_and_head(directed):
     torch.testing.assert_close(Topology.reduce_products(topology, factors, nodes), found, **EXACT)
 
 
+def test_dot_products_per_head(directed):
+    topology = directed.topology
+    receivers, senders = (
+        torch.cat([values, values.cos()], dim=-1) for values in (directed.nodes, 2 - directed.nodes)
+    )
+    found = topology.dot_products(receivers, senders, num_heads=2)
+    first, second = (values.flatten(0, -2) for values in (receivers, senders))
+    products = first[directed.target] * second[directed.source]
+    for head, half in enumerate(products.chunk(2, dim=-1)):
+        own = on_edges(lambda v, h=head: v[..., h : h + 1].expand(*v.shape[:-1], DIM), found)
+        expected = half.sum(-1, keepdim=True).expand(-1, DIM)
+        torch.testing.assert_close(directed.flat(own), expected, **EXACT)
+    plain = Topology.dot_products(topology, receivers, senders, num_heads=2)
+    for part, other in zip(plain, found, strict=True):
+        torch.testing.assert_close(part, other, **EXACT)
+
+
 def num_outputs(topology: Topology) -> int:
     if isinstance(topology, CompleteTopology):
         return topology.num_outputs

@@ -139,6 +139,16 @@ class LayeredTopology(Topology):
         halves = (range(half), range(half, 2 * half))
         return torch.cat([self._summed(sums, numbers) for numbers in halves], dim=-1)
 
+    def dot_products(
+        self, receivers: NodeValues, senders: NodeValues, *, num_heads: int
+    ) -> EdgeValues:
+        return tuple(
+            part.dot_products(*values, num_heads=num_heads)
+            for part, *values in zip(
+                self.parts, self.targets(receivers), self.sources(senders), strict=True
+            )
+        )
+
     def reduce_statistics(self, edges: EdgeValues, *, eps: float) -> MessageStatistics:
         rows = []
         for group, numbers in zip(self.groups, self._arriving, strict=True):
@@ -262,3 +272,20 @@ class Messages:
         values = senders.squeeze(3 - self.sender_axis).unflatten(-1, (num_heads, -1))
         matrices = factors.permute(0, 3, 2, 1) if self.is_reversed else factors.permute(0, 3, 1, 2)
         return (matrices @ values.transpose(1, 2)).transpose(1, 2).flatten(-2)
+
+    def dot_products(self, receivers: Tensor, senders: Tensor, *, num_heads: int) -> Tensor:
+        """Of a part, per message and head, the product of its receiver's and its sender's vector.
+
+        Args:
+            receivers, senders: as `of_receivers` and `of_senders` give them.
+            num_heads: vectors of so many heads lie behind each other.
+        """
+        receivers, senders = (
+            values.unflatten(-1, (num_heads, -1)) for values in (receivers, senders)
+        )
+        if self.sender_axis is None:
+            return (receivers * senders).sum(-1)
+        receivers = receivers.squeeze(self.sender_axis).transpose(1, 2)  # [B, heads, width, dim]
+        senders = senders.squeeze(3 - self.sender_axis).transpose(1, 2)
+        targets, sources = (senders, receivers) if self.is_reversed else (receivers, senders)
+        return (targets @ sources.mT).permute(0, 2, 3, 1)

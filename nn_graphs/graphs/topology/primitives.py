@@ -112,6 +112,21 @@ class Topology(ABC):
         messages = on_edges(_directed_products, factors, self.sources(nodes), is_along)
         return self.reduce_sum(messages)
 
+    def dot_products(
+        self, receivers: NodeValues, senders: NodeValues, *, num_heads: int
+    ) -> EdgeValues:
+        """Per head, the product of a vector of the receiver with one of the sender.
+
+        Args:
+            receivers, senders: `[*B, num_nodes, num_heads * dim]`.
+            num_heads: the result has so many numbers per message.
+        """
+
+        def product(receiver: Tensor, sender: Tensor) -> Tensor:
+            return (receiver * sender).unflatten(-1, (num_heads, -1)).sum(-1)
+
+        return on_edges(product, self.targets(receivers), self.sources(senders))
+
     def reduce_statistics(self, edges: EdgeValues, *, eps: float) -> MessageStatistics:
         """Mean, smallest, largest and spread of the messages that reach a neuron.
 
