@@ -18,3 +18,6 @@ from .relational_transformer import NGT as NGT
 from .statistics import GraphDims as GraphDims
 from .statistics import WeightStatistics as WeightStatistics
 from .statnn import StatNN as StatNN
+from .vgae.edge_attention import EdgeAttention as EdgeAttention
+from .vgae.encoder import StructureEncoder as StructureEncoder
+from .vgae.model import VGAE as VGAE

@@ -69,16 +69,33 @@ class Dropout(nn.Module):
         return f"rate={self.rate}"
 
 
+def draws_generator(device: torch.device) -> torch.Generator:
+    """What else is drawn in training (noise, signs, pairs) is drawn from this, eagerly.
+
+    Within `dropout_draws` it follows its key, in this thread; outside, torch's global generator.
+    """
+    if _draws.key is None:
+        seed = int(torch.randint(1 << 62, ()))
+        return torch.Generator(device).manual_seed(seed)
+    if _draws.generator is None or _draws.generator.device != device:
+        _draws.generator = torch.Generator(device)
+        _draws.generator.manual_seed(int(_draws.key))
+    return _draws.generator
+
+
+def normal_noise(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Standard normal numbers in the shape of `values`, see `draws_generator`."""
+    generator = draws_generator(values.device)
+    return torch.randn(values.shape, dtype=values.dtype, device=values.device, generator=generator)
+
+
 def _mask(values: Tensor, num_kept: int) -> Bool[Tensor, "*shape"]:
     """Which values stay, each with the probability `num_kept / LEVELS`."""
     _draws.count += 1
     if torch.compiler.is_compiling():
         key = joined(_draws.key.to(values.device), _draws.count)
         return uniforms(key, tuple(values.shape)) < num_kept / LEVELS
-    if _draws.generator is None or _draws.generator.device != values.device:
-        _draws.generator = torch.Generator(values.device)
-        _draws.generator.manual_seed(int(_draws.key))
     numbers = values.new_empty(-(-values.numel() // DRAWS_PER_NUMBER), dtype=torch.int64)
-    numbers.random_(-(1 << 63), None, generator=_draws.generator)
+    numbers.random_(-(1 << 63), None, generator=draws_generator(values.device))
     draws = numbers.view(torch.int16)[: values.numel()].view(values.shape)
     return draws < num_kept - LEVELS // 2

@@ -124,7 +124,8 @@ class GraphFeatures(nn.Module):
     Args:
         dims: sizes of the graphs.
         statistics: what weights and biases are normalised by; None: nothing.
-        node_dim, edge_dim: sizes of the vectors; `edge_dim` None: edges have none.
+        node_dim, edge_dim: sizes of the vectors; None: neurons (without probes and activations),
+            or edges, have none.
         fourier_sigma: deviation of the Fourier frequencies; None: plain linear maps.
         has_reverse_features: describe an edge from i to j by the weights [i to j, j to i, both].
         weights_on: the messages that carry a weight as their own, those along edges ("forward"),
@@ -138,7 +139,7 @@ class GraphFeatures(nn.Module):
         dims: GraphDims,
         statistics: WeightStatistics | None,
         *,
-        node_dim: int,
+        node_dim: int | None,
         edge_dim: int | None,
         fourier_sigma: float | None,
         has_reverse_features: bool = False,
@@ -154,14 +155,17 @@ class GraphFeatures(nn.Module):
             statistics = statistics.around_zero()
         for name, value in vars(statistics).items():
             self.register_buffer(name, value.clone())
-        self.bias_embedding = value_embedding(1, node_dim, sigma=fourier_sigma)
+        if node_dim is not None:
+            self.bias_embedding = value_embedding(1, node_dim, sigma=fourier_sigma)
         if edge_dim is not None:
             channels = (3 if has_reverse_features else 1) * dims.num_edge_values
             self.weight_embedding = value_embedding(channels, edge_dim, sigma=fourier_sigma)
-        self.node_in = nn.Linear(node_dim, node_dim)
+        if node_dim is not None:
+            self.node_in = nn.Linear(node_dim, node_dim)
         if edge_dim is not None:
             self.edge_in = nn.Linear(edge_dim, edge_dim)
-        self.positions = nn.Parameter(torch.randn(dims.num_positions, node_dim))
+        if node_dim is not None:
+            self.positions = nn.Parameter(torch.randn(dims.num_positions, node_dim))
         self.probe_features = (
             ProbeFeatures(dims, num_probes=num_probes, out_dim=node_dim) if num_probes else None
         )

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nn_graphs.encoders.dropout import Dropout
+from nn_graphs.encoders.edge_readout import EdgeReadout
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.norms import NEEDS_WHOLE_BATCH, NormName, make_norm
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.graph_template import GraphTemplate
-from nn_graphs.graphs.topology import EdgeValues, Topology, on_edges
+from nn_graphs.graphs.topology import EdgeValues, Topology
 
 
 class ProductGNN(nn.Module):
@@ -135,24 +136,3 @@ class ProductLayer(nn.Module):
         messages = messages.unflatten(-1, (2, self.num_values, -1)).sum(-2).flatten(-2)
         hidden = F.silu(self.update(torch.cat([normed, messages], -1)))
         return nodes + self.out(self.dropout(hidden))
-
-
-class EdgeReadout(nn.Module):
-    """Vectors of edges, `W_e w + W_s x_source + W_t x_target`, for heads that read edges."""
-
-    def __init__(self, num_values: int, dim: int):
-        super().__init__()
-        self.from_weight = nn.Linear(num_values, dim)
-        self.from_source, self.from_target = nn.Linear(dim, dim), nn.Linear(dim, dim)
-
-    def forward(
-        self,
-        topology: Topology,
-        weights: Float[Tensor, "*B num_edges values"],
-        nodes: Float[Tensor, "*B num_nodes dim"],
-    ) -> Float[Tensor, "*B num_edges dim"]:
-        own = self.from_weight(weights)
-        parts = topology.join(own, None, fill=own.new_zeros(own.shape[-1]))
-        sources = topology.sources(self.from_source(nodes))
-        targets = topology.targets(self.from_target(nodes))
-        return topology.split(on_edges(lambda e, s, t: e + (s + t), parts, sources, targets))[0]

@@ -15,8 +15,10 @@ from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.product_gnn import ProductGNN
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
+from nn_graphs.encoders.vgae.encoder import StructureEncoder
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
+from nn_graphs.graphs.positional import LaplacianEncoding, ReturnProbabilities
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 from tests.encoders.reference import Network
@@ -95,6 +97,13 @@ def _ngt(**options) -> EncoderMaker:
     return lambda templates, statistics: NGT(templates, statistics, **SMALL_NGT | options)
 
 
+def _structure(**options) -> EncoderMaker:
+    """Without noise and random signs, so that training mode too has nothing random in it."""
+    sizes = {"dim": 8, "num_heads": 2, "attention_dim": 5, "noise_scale": 0.0}
+    options = {"has_random_signs": False} | sizes | options
+    return lambda templates, statistics: StructureEncoder(templates, statistics, **options)
+
+
 ENCODERS: dict[str, EncoderMaker] = {
     "gnn": _gnn(),
     "gnn_forward": _gnn(is_bidirectional=False),
@@ -107,6 +116,15 @@ ENCODERS: dict[str, EncoderMaker] = {
     "gnn_probes_activations": _gnn(num_probes=5, has_activation_embedding=True),
     "product": _product(),
     "product_probes_activations": _product(num_probes=5, has_activation_embedding=True),
+    "structure": _structure(encoding=ReturnProbabilities(4)),
+    "structure_laplacian": _structure(
+        encoding=LaplacianEncoding(3, is_weighted=True, is_equivariant=True)
+    ),
+    "structure_attention": _structure(
+        convolution="attention", num_layers=2, encoding=LaplacianEncoding(3, is_equivariant=True)
+    ),
+    "structure_forward": _structure(is_bidirectional=False),
+    "structure_without_edges": _structure(convolution="attention", has_edge_features=False),
     "ngt": _ngt(),
     "ngt_edges": _ngt(attention="edges", has_last_edge_update=True),
     "ngt_reverse": _ngt(has_reverse_features=True, has_last_edge_update=True),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nn_graphs.encoders.dropout import Dropout, dropout_draws
+from nn_graphs.encoders.dropout import Dropout, draws_generator, dropout_draws, normal_noise
 from nn_graphs.threads import side_by_side
 from tests.processes import assert_runs_in_own_process
 
@@ -74,6 +74,36 @@ def test_gradients_pass_where_values_do():
     out = dropped(1, values=values)
     out.sum().backward()
     assert torch.equal(values.grad, out)
+
+
+def noise(number: int) -> torch.Tensor:
+    with dropout_draws(key(number)):
+        Dropout(0.3)(VALUES)
+        return normal_noise(VALUES)
+
+
+def test_noise_follows_the_key_too():
+    found = noise(1)
+    assert torch.equal(found, noise(1))
+    assert not torch.equal(found, noise(2))
+    together = list(side_by_side(noise, range(8), num_workers=4))
+    assert all(torch.equal(values, noise(number)) for number, values in enumerate(together))
+    assert abs(found.mean()) < 5 / found.numel() ** 0.5
+    assert abs(found.square().mean() - 1) < 5 * (2 / found.numel()) ** 0.5
+    with dropout_draws(key(1)):
+        assert not torch.equal(normal_noise(VALUES), normal_noise(VALUES))
+        assert normal_noise(VALUES.double()).dtype == torch.float64
+
+
+def test_without_a_key_noise_follows_torchs_seed():
+    def drawn(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return torch.cat([normal_noise(VALUES), normal_noise(VALUES)])
+
+    assert torch.equal(drawn(3), drawn(3))
+    assert not torch.equal(drawn(3), drawn(4))
+    assert not torch.equal(*drawn(3).chunk(2))
+    assert draws_generator(VALUES.device).device == VALUES.device
 
 
 def test_compiled():

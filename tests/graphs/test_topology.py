@@ -257,6 +257,23 @@ def test_products_per_direction_and_head(directed):
     torch.testing.assert_close(Topology.reduce_products(topology, factors, nodes), found, **EXACT)
 
 
+def test_attended_values_per_head(directed):
+    topology, edges = directed.topology, directed.parts(directed.edges)
+    weights = on_edges(lambda e: torch.cat([e[..., :1].sin(), e[..., 1:2]], dim=-1), edges)
+    nodes = torch.cat([directed.nodes, directed.nodes.cos()], dim=-1)
+    found = topology.reduce_attended(weights, nodes)
+    heads = [
+        topology.reduce_sum(on_edges(torch.mul, own, topology.sources(values)))
+        for own, values in zip(
+            (on_edges(lambda w, h=h: w[..., h : h + 1], weights) for h in range(2)),
+            nodes.chunk(2, dim=-1),
+            strict=True,
+        )
+    ]
+    torch.testing.assert_close(found, torch.cat(heads, dim=-1), **EXACT)
+    torch.testing.assert_close(Topology.reduce_attended(topology, weights, nodes), found, **EXACT)
+
+
 def test_dot_products_per_head(directed):
     topology = directed.topology
     receivers, senders = (

@@ -139,6 +139,11 @@ class LayeredTopology(Topology):
         halves = (range(half), range(half, 2 * half))
         return torch.cat([self._summed(sums, numbers) for numbers in halves], dim=-1)
 
+    def reduce_attended(self, weights: EdgeValues, nodes: NodeValues) -> NodeValues:
+        values = zip(self.parts, weights, self.sources(nodes), strict=True)
+        sums = tuple(part.products(*each) for part, *each in values)
+        return self._summed(sums, range(len(sums)))
+
     def dot_products(
         self, receivers: NodeValues, senders: NodeValues, *, num_heads: int
     ) -> EdgeValues:

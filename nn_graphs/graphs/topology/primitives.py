@@ -112,6 +112,15 @@ class Topology(ABC):
         messages = on_edges(_directed_products, factors, self.sources(nodes), is_along)
         return self.reduce_sum(messages)
 
+    def reduce_attended(self, weights: EdgeValues, nodes: NodeValues) -> NodeValues:
+        """Per head, the sum of the senders' values, each times a weight of the message.
+
+        Args:
+            weights: one per message and head, `[..., num_heads]`.
+            nodes: `[*B, num_nodes, num_heads * dim]`, as the result is.
+        """
+        return self.reduce_sum(on_edges(_attended, weights, self.sources(nodes)))
+
     def dot_products(
         self, receivers: NodeValues, senders: NodeValues, *, num_heads: int
     ) -> EdgeValues:
@@ -171,3 +180,8 @@ def _directed_products(factors: Tensor, values: Tensor, is_along: Tensor) -> Ten
     heads = values.unflatten(-1, (2, factors.shape[-1], -1))
     directions = torch.cat([is_along, 1 - is_along], dim=-1)[..., None, None]
     return (factors[..., None, :, None] * heads * directions).flatten(-3)
+
+
+def _attended(weights: Tensor, values: Tensor) -> Tensor:
+    heads = values.unflatten(-1, (weights.shape[-1], -1))
+    return (weights.unsqueeze(-1) * heads).flatten(-2)
