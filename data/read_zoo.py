@@ -54,6 +54,12 @@ def make_parser() -> argparse.ArgumentParser:
     source.add_argument("--run-columns", nargs="+", help="that tell runs apart (folder)")
     source.add_argument("--val-share", type=float, help="of the runs (folder, wild_park)")
     source.add_argument("--test-share", type=float, help="of the runs (folder, wild_park)")
+    source.add_argument("--prefix", help="of one of several networks in each file (folder)")
+    source.add_argument(
+        "--transposed",
+        action=argparse.BooleanOptionalAction,
+        help="whether weights are [in, out] (folder)",
+    )
     source.add_argument("--seed", type=int, help="of that split")
     source.add_argument("--num-workers", type=int, default=4, help="threads that read ahead")
     source.add_argument("--strict", action="store_true", help="stop at a file that cannot be used")

@@ -15,7 +15,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pickle import UnpicklingError
 from typing import Any
 
@@ -25,13 +25,20 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from nn_graphs.zoos.readers.layer_order import natural_key
 from nn_graphs.zoos.readers.read_report import Reason, Skipped
+from nn_graphs.zoos.readers.weight_names import (
+    listed,
+    under_prefix,
+    with_masks_applied,
+    without_wrappers,
+)
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 STATE_NAMES = ("state_dict", "model_state_dict", "model", "network", "net", "params")
-WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 MAX_DEPTH = 3
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # of safetensors
+COMPLEX = (torch.complex64, torch.complex128)  # which are no weights here, and are named
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,18 @@ class Checkpoint:
     Attributes:
         state: its weights by name, in the file's order.
         entries: everything at the file's top level.
+        keeps_order: whether the kind of file keeps the order in which tensors were written.
+        is_chosen: whether the network was chosen by its prefix, so that there can be no other.
     """
 
     state: Mapping[str, Tensor]
     entries: Mapping[str, Any]
+    keeps_order: bool = True
+    is_chosen: bool = False
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of its weights, in the file's order."""
+        return {name: tuple(tensor.shape) for name, tensor in self.state.items()}
 
 
 def load_weights(content: bytes) -> Any:
@@ -56,6 +71,7 @@ def parse_checkpoint(
     content: bytes,
     *,
     is_safetensors: bool = False,
+    prefix: str | None = None,
     load: Callable[[bytes], Any] = load_weights,
 ) -> Checkpoint:
     """The state dict in the bytes of a file, wherever the file nests it.
@@ -63,20 +79,46 @@ def parse_checkpoint(
     Args:
         content: of the file.
         is_safetensors: else it is one of `torch.save`.
-        load: what reads the latter.
+        prefix: of the network that is wanted, where a file holds several: what its tensors' names
+            begin with, or the name of its state dict. "" means all of them as one network.
+        load: what reads a file of `torch.save`.
 
     Of several state dicts, the one with the first of the usual names is taken (`state_dict`,
-    `model_state_dict`, `model`, ...). Prefixes that wrappers put before all names are removed.
+    `model_state_dict`, `model`, ...). What wrappers put into names is removed, and masks of pruned
+    weights are applied.
 
     Raises:
-        Skipped: the content is damaged, needs code to load, or holds no state dict.
+        Skipped: the content is damaged, needs code to load, or holds no state dict; a tensor is
+            none that a network without wrappers has (complex, or part of a parametrization).
     """
     loaded = parse_safetensors(content) if is_safetensors else _load(content, load)
     entries = loaded if isinstance(loaded, Mapping) else {}
-    state = _find_state(loaded)
+    chosen = _entry(loaded, prefix) if prefix else None
+    state = _find_state(loaded) if chosen is None else chosen
     if state is None:
         raise Skipped(Reason.DAMAGED, f"it holds no state dict but {_outline(loaded)}.")
-    return Checkpoint(_unwrap(state), entries)
+    weights = _weights(state)
+    if prefix and chosen is None:
+        weights = under_prefix(weights, prefix)
+    return Checkpoint(
+        with_masks_applied(weights), entries, not is_safetensors, is_chosen=prefix is not None
+    )
+
+
+def with_weights_transposed(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with matrices `[in, out]` turned to `[out, in]`."""
+    state = {
+        name: value.T.contiguous() if value.ndim == 2 else value
+        for name, value in checkpoint.state.items()
+    }
+    return replace(checkpoint, state=state)
+
+
+def _entry(content: Any, path: str) -> Mapping[str, Any] | None:
+    """The state dict at a path of names with dots between them, if there is one."""
+    for name in path.rstrip(".").split("."):
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content if _has_weights(content) else None
 
 
 def _load(content: bytes, load: Callable[[bytes], Any]) -> Any:
@@ -156,14 +198,31 @@ def is_weight(value: Any) -> bool:
     return value.is_floating_point() and value.layout == torch.strided and not value.is_meta
 
 
-def _unwrap(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Its weights, without the prefixes that wrappers put before all of them."""
-    weights = {str(name): value.detach() for name, value in state.items() if is_weight(value)}
-    for _ in range(MAX_DEPTH):
-        for prefix in WRAPPERS:
-            if all(name.startswith(prefix) for name in weights):
-                weights = {name.removeprefix(prefix): value for name, value in weights.items()}
-    return weights
+def _weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Its weights and their masks, by their names without wrappers.
+
+    Raises:
+        Skipped: a tensor is neither a weight, nor a mask, nor a count.
+    """
+    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    foreign = [name for name, value in tensors.items() if _is_foreign(value)]
+    if foreign:
+        kinds = sorted({str(tensors[name].dtype).removeprefix("torch.") for name in foreign})
+        raise Skipped(
+            Reason.SHAPE, f"{listed(foreign)} can be no weights ({', '.join(kinds)}, or sparse)."
+        )
+    kept = {
+        name: value.detach()
+        for name, value in tensors.items()
+        if is_weight(value) or name.endswith("_mask")
+    }
+    called = without_wrappers(kept)
+    return {called[name]: value for name, value in kept.items()}
+
+
+def _is_foreign(value: Tensor) -> bool:
+    is_count = not value.is_floating_point() and not value.is_complex()
+    return not is_weight(value) and not (is_count and value.layout == torch.strided)
 
 
 def _outline(content: Any) -> str:
@@ -188,8 +247,8 @@ def parse_safetensors(content: bytes) -> dict[str, Tensor]:
         raise Skipped(Reason.DAMAGED, f"it is no safetensors file: {_cause(error)}.") from error
     return {
         name: tensors[name]
-        for name in sorted(tensors, key=_natural)
-        if tensors[name].dtype in DTYPES
+        for name in sorted(tensors, key=natural_key)
+        if tensors[name].dtype in (*DTYPES, *COMPLEX) or name.endswith("_mask")
     }
 
 
@@ -197,12 +256,6 @@ def _cause(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"its tensors are of the kind {error}, which torch has not"
     return re.sub("^Error while deserializing( header)?: ", "", str(error)).rstrip(".")
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Sorts numbers in a name by their value."""
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
 
 
 class Fields:

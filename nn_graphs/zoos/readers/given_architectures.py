@@ -1,7 +1,7 @@
 """The architecture of the networks in files: an INR convention, a `NetworkSpec`, or a torch module.
 
 Parameters of a state dict are found by their names where these are the architecture's own, else in
-order: the weight matrices one after the other, and the biases one after the other.
+the order that `layer_order` finds, which is an error where nothing tells it.
 """
 
 import dataclasses
@@ -22,11 +22,23 @@ from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.zoos.readers.checkpoints import Checkpoint
+from nn_graphs.zoos.readers.layer_order import (
+    LayerNames,
+    Shapes,
+    is_numbered,
+    order_tensors,
+    pair_layers,
+    possible_orders,
+)
 from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
 from nn_graphs.zoos.readers.read_report import Reason, Skipped
 from nn_graphs.zoos.readers.source_files import AnyPath
-
-Shapes = Mapping[str, tuple[int, ...]]
+from nn_graphs.zoos.readers.weight_names import (
+    check_one_network,
+    listed,
+    match_names,
+    networks_inside,
+)
 
 
 @dataclass(frozen=True)
@@ -88,9 +100,12 @@ class ChainArchitecture(MixedArchitecture):
         Activation(self.activation)
 
     def make_spec(self, checkpoint: Checkpoint, row: Mapping[str, Any]) -> NetworkSpec:
-        shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.state.items()}
+        if not checkpoint.is_chosen:
+            check_one_network(checkpoint.shapes())
         try:
-            layer_layout, has_bias = infer_chain(shapes)
+            layer_layout, has_bias = infer_chain(
+                checkpoint.shapes(), keeps_order=checkpoint.keeps_order
+            )
             activation = Activation(row.get("activation") or self.activation)
         except NNGraphsError as error:
             raise Skipped(Reason.SHAPE, error.found) from error
@@ -151,18 +166,20 @@ def describe(architecture: Architecture) -> dict:
     return json.loads(json.dumps(dataclasses.asdict(architecture)))
 
 
-def infer_chain(shapes: Shapes) -> tuple[tuple[int, ...], bool]:
+def infer_chain(shapes: Shapes, *, keeps_order: bool = True) -> tuple[tuple[int, ...], bool]:
     """The layer layout of a plain chain of linear layers, and whether they have biases.
 
     Raises:
         NNGraphsError: the tensors are not the weights and biases of a chain.
+        Skipped: several orders of the layers make a chain, and nothing tells which is right.
     """
-    weights = {name: shape for name, shape in shapes.items() if len(shape) == 2}
-    biases = {name: shape for name, shape in shapes.items() if len(shape) == 1}
     others = [name for name, shape in shapes.items() if len(shape) not in (1, 2)]
     if others:
         kind = "a convolution" if len(shapes[others[0]]) == 4 else "no linear layer"
         raise _no_chain(f"{others[0]} {list(shapes[others[0]])} belongs to {kind}.")
+    names = order_tensors(shapes, lambda order: _is_chain(order, shapes), keeps_order=keeps_order)
+    weights = {name: shapes[name] for name in names if len(shapes[name]) == 2}
+    biases = {name: shapes[name] for name in names if len(shapes[name]) == 1}
     for (first, (width, _)), (second, (_, fan_in)) in pairwise(weights.items()):
         if width != fan_in:
             raise _no_chain(
@@ -177,6 +194,11 @@ def infer_chain(shapes: Shapes) -> tuple[tuple[int, ...], bool]:
     if not weights:
         raise _no_chain("there are no weight matrices.")
     return (next(iter(weights.values()))[1], *widths), bool(biases)
+
+
+def _is_chain(order: Sequence[LayerNames], shapes: Shapes) -> bool:
+    pairs = pairwise(shapes[layer.weight] for layer in order)
+    return all(width == fan_in for (width, _), (_, fan_in) in pairs)
 
 
 def _no_chain(found: str) -> NNGraphsError:
@@ -213,51 +235,109 @@ class StateFlattener:
             return cls(*architecture.make_spec())
         return cls(architecture.make_spec(read_shapes))
 
-    def __call__(self, state: Mapping[str, Tensor]) -> Float[Tensor, "num_params"]:
-        """The flat vector of a network.
+    def __call__(
+        self, state: Mapping[str, Tensor], *, keeps_order: bool = True
+    ) -> Float[Tensor, "num_params"]:
+        """The flat vector of a network; for `keeps_order` see `Checkpoint`.
 
         Raises:
-            Skipped: a tensor is missing, is left over or has another shape; the first is named.
+            Skipped: a tensor is missing, is left over or has another shape; the first is named. Or
+                neither names nor shapes tell which tensor is which.
         """
-        found = self._find(state)
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        own = self._own_names(state)
+        found = own or self._in_order(shapes, keeps_order=keeps_order)
         for slot, name in zip(self.spec.parameters.slots, found, strict=True):
-            shape = None if name is None else tuple(state[name].shape)
+            shape = None if name is None else shapes[name]
             if shape != slot.shape:
                 is_there = "there is no tensor" if name is None else f"{name} is {list(shape)}"
                 raise Skipped(
-                    Reason.SHAPE, f"{is_there} where {slot.name} {list(slot.shape)} is expected."
+                    Reason.SHAPE,
+                    f"{is_there} where {slot.name} {list(slot.shape)} is expected."
+                    f"{_hint_of_transposed(shape, slot.shape)}",
                 )
         left = [name for name in state if name not in found]
         if left:
-            shape = list(state[left[0]].shape)
-            raise Skipped(Reason.SHAPE, f"{left[0]} {shape} has no place in the architecture.")
+            raise Skipped(Reason.SHAPE, _describe_left(left, shapes))
+        if own is None:
+            self._check_order(found, shapes)
         return torch.cat([state[name].reshape(-1).float() for name in found])
 
-    def _find(self, state: Mapping[str, Tensor]) -> list[str | None]:
+    def _own_names(self, state: Mapping[str, Tensor]) -> list[str] | None:
+        """What the file calls the tensors that it names as the architecture does."""
+        slots = tuple(slot.name for slot in self.spec.parameters.slots)
+        for names in (self.names, slots):
+            found = None if names is None else match_names(names, state)
+            if found is not None:
+                return found
+        return None
+
+    def _in_order(self, shapes: Shapes, *, keeps_order: bool) -> list[str | None]:
         """The name of each slot's tensor; None where there is none."""
         slots = self.spec.parameters.slots
-        for names in (self.names, tuple(slot.name for slot in slots)):
-            if names is not None and set(names) == set(state):
-                return list(names)
-        ordered = _biases_behind_weights(state)
+        ordered = order_tensors(
+            shapes, lambda order: self._fits(order, shapes), keeps_order=keeps_order
+        )
         in_order = {
-            num_dims: iter([name for name in ordered if state[name].ndim == num_dims])
+            num_dims: iter([name for name in ordered if len(shapes[name]) == num_dims])
             for num_dims in {len(slot.shape) for slot in slots}
         }
         return [next(in_order[len(slot.shape)], None) for slot in slots]
 
+    def _fits(self, order: Sequence[LayerNames], shapes: Shapes) -> bool:
+        """Whether layers in this order have the shapes of the architecture's."""
+        own_shapes = {slot.name: slot.shape for slot in self.spec.parameters.slots}
+        own = pair_layers(own_shapes) or []
+        is_paired = any(layer.bias is not None for layer in order)
+        return len(order) == len(own) and all(
+            shapes[layer.weight] == own_shapes[expected.weight]
+            and (not is_paired or (layer.bias is None) == (expected.bias is None))
+            for layer, expected in zip(order, own, strict=True)
+        )
 
-def _biases_behind_weights(state: Mapping[str, Tensor]) -> list[str]:
-    """Names of tensors, weights in their order, each bias behind the weight of its layer.
+    def _check_order(self, found: Sequence[str], shapes: Shapes) -> None:
+        """Makes sure that tensors were not put in their places by an order that tells nothing.
 
-    A file that is sorted by name has the bias of `fc` before that of `layers.0`, whose weight, of a
-    convolution, comes first all the same.
-    """
-    weights = sorted(
-        (name for name in state if state[name].ndim > 1), key=lambda name: -state[name].ndim
-    )
-    biases = {name.rpartition(".")[0]: name for name in state if state[name].ndim < 2}
-    paired = [biases.get(name.rpartition(".")[0]) for name in weights]
-    if None in paired or len({*weights, *paired}) < len(state):
-        return list(state)
-    return [name for pair in zip(weights, paired, strict=True) for name in pair]
+        Raises:
+            Skipped: a bias would be moved to another layer, or the module's names are known, the
+                file's are others, and they could stand for several.
+        """
+        expected = [slot.name for slot in self.spec.parameters.slots]
+        called = dict(zip(expected, found, strict=True))
+        layers = pair_layers({slot.name: slot.shape for slot in self.spec.parameters.slots}) or []
+        own = {layer.weight: layer.bias for layer in pair_layers(shapes) or []}
+        for layer in layers:
+            bias = None if layer.bias is None else called[layer.bias]
+            if own and own[called[layer.weight]] != bias:
+                weight = called[layer.weight]
+                raise Skipped(
+                    Reason.SHAPE, f"{weight} has the bias {own[weight]}, expected is {bias}."
+                )
+        if self.names is None:
+            return
+        weights = [name for name in found if len(shapes[name]) > 1]
+        given = [name for name in self.names if name.rpartition(".")[2] != "bias"]
+        are_numbered = is_numbered(weights) and is_numbered(given) and _is_ascending(given)
+        if not are_numbered and len({shapes[name] for name in weights}) < len(weights):
+            raise Skipped(
+                Reason.SHAPE,
+                f"its names {listed(weights)} are not those of the module, {listed(given)}, and "
+                "shapes leave open which is which.",
+            )
+
+
+def _is_ascending(names: Sequence[str]) -> bool:
+    return next(possible_orders(names)) == list(names)
+
+
+def _describe_left(left: Sequence[str], shapes: Shapes) -> str:
+    """What a file holds beside the architecture."""
+    several = networks_inside(shapes)
+    more = f" ({len(left)} tensors: {listed(left)})" if len(left) > 1 else ""
+    which = f" It may hold several networks, {', '.join(several)}." if several else ""
+    return f"{left[0]} {list(shapes[left[0]])} has no place in the architecture.{more}{which}"
+
+
+def _hint_of_transposed(shape: tuple[int, ...] | None, expected: tuple[int, ...]) -> str:
+    is_other = shape is not None and len(shape) == 2 and shape == expected[::-1]
+    return " Its weights may be [in, out] (`transposed`)." if is_other else ""

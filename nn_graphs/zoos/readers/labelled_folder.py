@@ -12,7 +12,12 @@ from pathlib import Path
 import pandas as pd
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.zoos.readers.checkpoints import SUFFIXES
+from nn_graphs.zoos.readers.checkpoints import (
+    SUFFIXES,
+    Checkpoint,
+    parse_checkpoint,
+    with_weights_transposed,
+)
 from nn_graphs.zoos.readers.given_architectures import ListedArchitecture
 from nn_graphs.zoos.readers.source_files import AnyPath, list_files, open_folder
 from nn_graphs.zoos.readers.sources import FileSource, Listing, list_named_files
@@ -38,6 +43,9 @@ class Folder(FileSource):
         val_share, test_share: of the runs, where the CSV has no column `split`; None: then there is
             no split.
         seed: of the split.
+        prefix: of the network that is wanted, where files hold several; "" means all as one.
+        transposed: whether files store weights of linear layers as `[in, out]`; None: as torch
+            does, with a warning where neither shapes nor names tell.
     """
 
     folder: str | Path
@@ -49,6 +57,8 @@ class Folder(FileSource):
     val_share: float | None = None
     test_share: float | None = None
     seed: int = 0
+    prefix: str | None = None
+    transposed: bool | None = None
 
     format = "folder"
     image_size = None
@@ -74,6 +84,12 @@ class Folder(FileSource):
         on_disk = [name for suffix in SUFFIXES for name in list_files(root, f"*{suffix}")]
         return list_named_files(root, named, on_disk)
 
+    def parse(self, content: bytes, suffix: str) -> Checkpoint:
+        checkpoint = parse_checkpoint(
+            content, is_safetensors=suffix.lower() == ".safetensors", prefix=self.prefix
+        )
+        return with_weights_transposed(checkpoint) if self.transposed else checkpoint
+
     def options(self) -> dict:
         labels = "labels.csv" if self.labels is None else Path(self.labels).name
         others = {
@@ -82,6 +98,8 @@ class Folder(FileSource):
             "val_share": self.val_share,
             "test_share": self.test_share,
             "seed": self.seed,
+            "prefix": self.prefix,
+            "transposed": self.transposed or None,
         }
         return {"folder": Path(self.folder).name, "labels": labels, **others}
 

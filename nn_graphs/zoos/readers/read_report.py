@@ -35,7 +35,8 @@ ADVICE = {
     Reason.DAMAGED: "Unpack or download them again.",
     Reason.CODE: "If you trust their source, load each once with torch.load(path, "
     "weights_only=False) and save its state_dict() alone.",
-    Reason.SHAPE: "Describe the architecture by a layer layout, a NetworkSpec or a torch module.",
+    Reason.SHAPE: "Describe the architecture by a layer layout, a NetworkSpec or a torch module; "
+    "choose one of several networks by its prefix.",
     Reason.LABEL: "Correct the list of labels.",
     Reason.NOT_FINITE: "Leave out networks whose training diverged.",
 }

@@ -23,11 +23,11 @@ from nn_graphs.zoos.readers.given_architectures import (
     Architecture,
     INRArchitecture,
     MixedArchitecture,
-    Shapes,
     StateFlattener,
     describe,
 )
 from nn_graphs.zoos.readers.labelled_folder import Folder
+from nn_graphs.zoos.readers.layer_order import Shapes
 from nn_graphs.zoos.readers.network_collection import Collection
 from nn_graphs.zoos.readers.nfn_sirens import NFNSirens
 from nn_graphs.zoos.readers.read_report import (
@@ -42,6 +42,7 @@ from nn_graphs.zoos.readers.read_report import (
 from nn_graphs.zoos.readers.small_cnn_zoo import SmallCNNZoo
 from nn_graphs.zoos.readers.source_files import AnyPath, read_ahead, read_bytes
 from nn_graphs.zoos.readers.sources import FileSource, Listing, RowSource, ZooSource
+from nn_graphs.zoos.readers.weight_names import check_one_network, may_be_transposed
 from nn_graphs.zoos.readers.wild_park import WildPark
 from nn_graphs.zoos.recipes import open_zoo_made_by
 from nn_graphs.zoos.storage import check_place
@@ -218,6 +219,12 @@ def read_files(
             bar.advance(1)
     report = reading.report()
     check_skips(asked, report.skips, is_fatal=report.num_read == 0)
+    if source.transposed is None and reading.num_unclear:
+        logger.warning(
+            "%d networks have square weights alone, not called weight: they are read as [out, in]. "
+            "Say by `transposed` whether they are [in, out].",
+            reading.num_unclear,
+        )
     networks = reading.networks
     return Zoo(networks.specs, networks.params(), reading.table()), report
 
@@ -237,6 +244,7 @@ class _Reading:
         self._numbers: list[int] = []  # places in the listing of what was read
         self._own: list[Mapping[str, Any]] = []  # what their files say of themselves
         self._skips = list(listing.skips)
+        self.num_unclear = 0  # networks whose matrices may be [in, out]
 
     def take(self, number: int, parse: Callable[[], Checkpoint]) -> Skip | None:
         """Adds the network of file `number`, or says why not."""
@@ -244,7 +252,7 @@ class _Reading:
         try:
             checkpoint = parse()
             flatten = self._find_flattener(checkpoint, row)
-            params = flatten(checkpoint.state)
+            params = flatten(checkpoint.state, keeps_order=checkpoint.keeps_order)
             if not params.isfinite().all():
                 raise Skipped(Reason.NOT_FINITE, _describe_bad(params, flatten))
             own = self._own_columns(checkpoint, row)
@@ -253,6 +261,7 @@ class _Reading:
             self._skips.append(skip)
             return skip
         self.networks.add(flatten.spec, params)
+        self.num_unclear += may_be_transposed(checkpoint.shapes())
         self._numbers.append(number)
         self._own.append(own)
         return None
@@ -318,8 +327,10 @@ def _common_shapes(asked: str, source: FileSource, listing: Listing) -> Shapes:
     skips = []
     for path in _spread(listing.paths):
         try:
-            state = _parse(source, path, read_bytes(path)).state
-            found[tuple((name, tuple(tensor.shape)) for name, tensor in state.items())] += 1
+            checkpoint = _parse(source, path, read_bytes(path))
+            if not checkpoint.is_chosen:
+                check_one_network(checkpoint.shapes())
+            found[tuple(checkpoint.shapes().items())] += 1
         except Skipped as error:
             skips.append(Skip(path, error.reason, error.detail))
         if found.total() == NUM_PROBED:

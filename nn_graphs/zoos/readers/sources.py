@@ -56,7 +56,13 @@ class ZooSource(ABC):
 
 
 class FileSource(ZooSource):
-    """A layout with one file per network."""
+    """A layout with one file per network.
+
+    Attributes:
+        transposed: whether weights of linear layers are `[in, out]`; None: nobody has said so.
+    """
+
+    transposed: bool | None = False
 
     @abstractmethod
     def list_files(self) -> Listing:

@@ -78,5 +78,16 @@ def failing() -> nn.Module:
     raise RuntimeError("no GPU")
 
 
+class Square(nn.Module):
+    """Registers layers of one shape in another order than it uses them, so that names matter."""
+
+    def __init__(self):
+        super().__init__()
+        self.b, self.a, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.c(torch.tanh(self.b(torch.tanh(self.a(values)))))
+
+
 ready = plain()
 number = 3
