@@ -8,14 +8,17 @@ parts count is up to the zoo.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.zoo import SPLITS
+
+SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 
 
 def read_splits(path: str | Path, *, num_parts: int) -> pd.DataFrame:
@@ -26,7 +29,7 @@ def read_splits(path: str | Path, *, num_parts: int) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = with_known_splits(json.loads(path.read_text(encoding="utf-8")))
         tables = [_read_split(content[split], split) for split in SPLITS if split in content]
         table = pd.concat(tables, ignore_index=True)
         table["path"] = [_last_parts(name, num_parts) for name in table["path"]]
@@ -42,6 +45,32 @@ def read_splits(path: str | Path, *, num_parts: int) -> pd.DataFrame:
             f"read the splits in {path}", found="they are empty.", do="Give another file."
         )
     return table
+
+
+def with_known_splits(content: Any) -> dict[str, Any]:
+    """What a split file holds, by our names of splits, without entries that are no splits.
+
+    Raises:
+        ValueError: an entry looks like a split but has an unknown name, or two are the same one.
+    """
+    if not isinstance(content, Mapping):
+        raise ValueError(f"it is a {type(content).__name__}")
+    lists = {name: value for name, value in content.items() if isinstance(value, dict | list)}
+    known = [known_split(name) for name in lists]
+    strange = [name for name, split in zip(lists, known, strict=True) if split not in SPLITS]
+    if strange:
+        raise ValueError(f"what is {strange[0]!r}?")
+    twice = [split for split in SPLITS if known.count(split) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is there twice, as {' and '.join(lists)}")
+    return dict(zip(known, lists.values(), strict=True))
+
+
+def known_split(name: str) -> str:
+    """Our name of a split, also of `valid`, `Validation` and the like; others as they are."""
+    plain = str(name).strip().lower()
+    plain = SYNONYMS.get(plain, plain)
+    return plain if plain in SPLITS else name
 
 
 def _last_parts(name: str, num_parts: int) -> str:

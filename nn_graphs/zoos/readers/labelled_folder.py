@@ -21,7 +21,7 @@ from nn_graphs.zoos.readers.checkpoints import (
 from nn_graphs.zoos.readers.given_architectures import ListedArchitecture
 from nn_graphs.zoos.readers.source_files import AnyPath, list_files, open_folder
 from nn_graphs.zoos.readers.sources import FileSource, Listing, list_named_files
-from nn_graphs.zoos.splits import split_by_run
+from nn_graphs.zoos.splits import known_split, split_by_run
 from nn_graphs.zoos.zoo import SPLITS
 
 RESERVED = ("spec", "row")  # of Zoo.table
@@ -124,6 +124,13 @@ class Folder(FileSource):
         return table.assign(run=runs)
 
     def _with_splits(self, table: pd.DataFrame) -> pd.DataFrame:
+        if (self.val_share is None) != (self.test_share is None):
+            given, other = ("val", "test") if self.test_share is None else ("test", "val")
+            raise NNGraphsError(
+                f"split the networks of {self.folder}",
+                found=f"{given}_share is given, {other}_share is not.",
+                do="Give both, or a column split.",
+            )
         if "split" in table or self.val_share is None or self.test_share is None:
             return table
         runs = table["run"] if "run" in table else pd.Series(range(len(table)))
@@ -144,9 +151,8 @@ class Folder(FileSource):
 def _read_labels(path: AnyPath, root: AnyPath, *, path_column: str) -> pd.DataFrame:
     try:
         with path.open("rb") as file:
-            table = pd.read_csv(file, dtype={path_column: str}).rename(
-                columns={path_column: "path"}
-            )
+            table = pd.read_csv(file, dtype={path_column: str}, skipinitialspace=True)
+            table = table.rename(columns=str.strip).rename(columns={path_column: "path"})
     except FileNotFoundError as error:
         raise _bad_labels(path, "there is no such file.") from error
     except (OSError, ValueError) as error:
@@ -162,6 +168,8 @@ def _read_labels(path: AnyPath, root: AnyPath, *, path_column: str) -> pd.DataFr
     taken = [column for column in RESERVED if column in table]
     if taken:
         raise _bad_labels(path, f"the column {taken[0]} is one that the zoo makes itself.")
+    if "split" in table:
+        table["split"] = table["split"].map(known_split)
     splits = set(table.get("split", pd.Series(dtype=object)))
     if not splits <= set(SPLITS):
         others = ", ".join(map(str, splits - set(SPLITS)))

@@ -29,7 +29,7 @@ from nn_graphs.zoos.readers.given_architectures import MixedArchitecture
 from nn_graphs.zoos.readers.read_report import Reason, Skipped
 from nn_graphs.zoos.readers.source_files import list_files, open_folder
 from nn_graphs.zoos.readers.sources import FileSource, Listing, list_named_files
-from nn_graphs.zoos.splits import split_by_run
+from nn_graphs.zoos.splits import split_by_run, with_known_splits
 from nn_graphs.zoos.zoo import SPLITS
 
 SPLIT_FILE = "cnn_park_splits.json"
@@ -172,7 +172,7 @@ def _read_splits(path: Path, on_disk: list[str]) -> pd.DataFrame:
     """One row per listed checkpoint: `path` (as it is on disk), `split`, `label`, `step`."""
     places = {_tail(name): name for name in on_disk}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = with_known_splits(json.loads(path.read_text(encoding="utf-8")))
         parts = [
             pd.DataFrame({name: content[split][name] for name in ("path", "score", "step")}).assign(
                 split=split

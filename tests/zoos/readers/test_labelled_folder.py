@@ -199,3 +199,26 @@ def test_convolutions_in_a_file_sorted_by_name(tmp_path):
     (tmp_path / "labels.csv").write_text("path\na.safetensors\n")
     zoo, _ = read_zoo(Folder(tmp_path), architecture=spec)
     assert torch.equal(zoo.params[0][0], params)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(",val,", ",valid,"),
+        lambda text: text.replace(",val,", ",Validation,").replace(",train,", ",Train,"),
+        lambda text: text.replace(",", ", "),
+    ],
+)
+def test_splits_as_people_write_them(folder, change):
+    path = folder / "labels.csv"
+    path.write_text(change(path.read_text()))
+    zoo, _ = read_zoo(Folder(folder), architecture=SPEC)
+    assert zoo.table["split"].tolist() == TABLE["split"].tolist()
+    assert zoo.table["label"].tolist() == TABLE["label"].tolist()
+
+
+@pytest.mark.parametrize(("given", "other"), [("test", "val"), ("val", "test")])
+def test_one_share_alone(folder, raises_saying, given, other):
+    source = Folder(folder, **{f"{given}_share": 0.25})
+    with raises_saying(asked="split", found=f"{other}_share is not", do="both"):
+        read_zoo(source, architecture=SPEC)
