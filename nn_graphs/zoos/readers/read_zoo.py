@@ -4,6 +4,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,11 @@ from nn_graphs.zoos.readers.read_report import (
     summary,
 )
 from nn_graphs.zoos.readers.small_cnn_zoo import SmallCNNZoo
+from nn_graphs.zoos.readers.source_contents import (
+    content_fingerprint,
+    find_change,
+    record_contents,
+)
 from nn_graphs.zoos.readers.source_files import AnyPath, read_ahead, read_bytes
 from nn_graphs.zoos.readers.sources import FileSource, Listing, RowSource, ZooSource
 from nn_graphs.zoos.readers.weight_names import check_one_network, may_be_transposed
@@ -93,12 +99,14 @@ def read_zoo(
         zoo, report = source.read(scratch=scratch)
         asked = f"read {source.folder} as a zoo ({source.format})"
         check_skips(asked, report.skips, is_fatal=strict or report.num_read == 0)
+        zoo = replace(zoo, metadata={"files": record_contents(source.list_files())})
     else:
         zoo, report = read_files(
             source, architecture, num_workers=num_workers, strict=strict, scratch=scratch
         )
     _log(report)
     metadata = {
+        **zoo.metadata,
         "maker": "reader",
         "recipe": _recipe(source, architecture),
         "report": report.metadata(),
@@ -117,12 +125,13 @@ def open_or_read_zoo(
 ) -> Zoo:
     """The zoo at `path`, which is first read from the files of `source` where it is missing.
 
-    Once it is there, the files are needed no more. Where files were left out, `<path>.skipped.csv`
+    Once it is there, the files are needed no more, but where they are there, they must not have
+    changed. Where files were left out, `<path>.skipped.csv`
     says which and why. See `read_zoo` for the arguments.
 
     Raises:
-        NNGraphsError: the zoo that is there was read from another source, or there can be no file
-            at `path`; or as `read_zoo`.
+        NNGraphsError: the zoo that is there was read from another source, or the files have
+            changed since; there can be no file at `path`; or as `read_zoo`.
     """
     path = Path(path)
     if not path.exists():
@@ -142,8 +151,34 @@ def open_or_read_zoo(
         zoo.save(path)
         return Zoo.open(path)
     zoo = open_zoo_made_by(_recipe(source, _choose_architecture(source, architecture)), path)
+    _check_contents(zoo, source, path)
     logger.info("%s: %s", path, summary(zoo.metadata["report"]))
     return zoo
+
+
+def _check_contents(zoo: Zoo, source: ZooSource, path: Path) -> None:
+    """Makes sure that the files of a source, if they are still there, are those of the zoo.
+
+    Raises:
+        NNGraphsError: labels, or files, have changed since the zoo was read.
+    """
+    recorded = zoo.metadata.get("files")
+    if recorded is None or not Path(source.folder).exists():
+        return
+    try:
+        listing = source.list_files()
+    except NNGraphsError as error:
+        logger.warning("%s is not compared with the files it was read from: %s", path, error)
+        return
+    if not listing.paths:  # the files are needed no more
+        return
+    change = find_change(recorded, listing)
+    if change is not None:
+        raise NNGraphsError(
+            f"use {path} for the files in {source.folder}",
+            found=f"{change} since it was read from them.",
+            do="Delete it to read them again, or give another path.",
+        )
 
 
 def _choose_architecture(
@@ -211,8 +246,10 @@ def read_files(
     check_skips(asked, listing.skips, is_fatal=strict or not listing.paths)
     find_flattener = _flatteners(architecture, lambda: _common_shapes(asked, source, listing))
     reading = _Reading(listing, find_flattener, scratch)
+    fingerprints = []
     with progress_bar(len(listing.paths), unit="files", description="reading networks") as bar:
         for number, content in enumerate(read_ahead(listing.paths, num_workers)):
+            fingerprints.append(content_fingerprint(content))
             skip = reading.take(number, partial(_parse, source, listing.paths[number], content))
             if skip is not None:
                 check_skips(asked, [skip], is_fatal=strict)
@@ -226,7 +263,8 @@ def read_files(
             reading.num_unclear,
         )
     networks = reading.networks
-    return Zoo(networks.specs, networks.params(), reading.table()), report
+    files = record_contents(listing, fingerprints)
+    return Zoo(networks.specs, networks.params(), reading.table(), {"files": files}), report
 
 
 class _Reading:

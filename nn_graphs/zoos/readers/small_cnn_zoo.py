@@ -33,12 +33,13 @@ from nn_graphs.progress import progress_bar
 from nn_graphs.zoos.readers.keras_layout import torch_columns
 from nn_graphs.zoos.readers.network_collection import Collection
 from nn_graphs.zoos.readers.read_report import ReadReport, Reason, Skip
-from nn_graphs.zoos.readers.sources import RowSource
+from nn_graphs.zoos.readers.sources import Listing, RowSource
 from nn_graphs.zoos.splits import find_splits
 from nn_graphs.zoos.zoo import Zoo
 
 logger = logging.getLogger(__name__)
 LAST_STEP = 86
+FILES = ("weights.npy", "layout.csv", "metrics.csv.gz")
 CHECKPOINT = r"/permanent_ckpt-\d+/?$"  # may stand behind the folder of a network
 ACTIVATIONS = ("relu", "tanh")
 NAMES = {
@@ -117,6 +118,20 @@ class SmallCNNZoo(RowSource):
             "diverged": self.diverged,
         }
 
+    def list_files(self) -> Listing:
+        """The files of all networks, and the split file.
+
+        Raises:
+            NNGraphsError: there is no split file.
+        """
+        root = Path(self.folder)
+        paths = [*(root / name for name in FILES if (root / name).exists()), self._find_splits()]
+        return Listing(paths, pd.DataFrame({"path": [path.name for path in paths]}))
+
+    def _find_splits(self) -> Path:
+        name = f"{self.dataset}_split.csv"
+        return find_splits(self.splits, self.folder, [f"nfn_{name}", name])
+
     def read(self, *, scratch: str | Path | None) -> tuple[Zoo, ReadReport]:
         """The networks of the chosen checkpoints.
 
@@ -151,8 +166,7 @@ class SmallCNNZoo(RowSource):
 
     def _split(self, root: Path, metrics: pd.DataFrame) -> pd.DataFrame:
         """The columns `run`, and `split`: that of a network's last checkpoint; "" where none is."""
-        name = f"{self.dataset}_split.csv"
-        path = find_splits(self.splits, root, [f"nfn_{name}", name])
+        path = self._find_splits()
         order = _read_order(path, num_rows=len(metrics))
         last = order[metrics["step"].to_numpy()[order] == LAST_STEP]
         by_row = pd.Series(split_names(len(last)), index=last)

@@ -54,6 +54,10 @@ class ZooSource(ABC):
     def options(self) -> dict:
         """What else the zoo depends on, as JSON data; not the place of the folder."""
 
+    @abstractmethod
+    def list_files(self) -> Listing:
+        """The files that belong to the zoo."""
+
 
 class FileSource(ZooSource):
     """A layout with one file per network.
@@ -63,10 +67,6 @@ class FileSource(ZooSource):
     """
 
     transposed: bool | None = False
-
-    @abstractmethod
-    def list_files(self) -> Listing:
-        """The files that belong to the zoo."""
 
     def parse(self, content: bytes, suffix: str) -> Checkpoint:
         """What the bytes of a file hold.
