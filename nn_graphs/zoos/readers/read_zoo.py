@@ -18,6 +18,7 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.progress import progress_bar
 from nn_graphs.records import as_json_data
+from nn_graphs.zoos.duplicates import count_duplicates, warn_of_duplicates
 from nn_graphs.zoos.readers.checkpoints import Checkpoint
 from nn_graphs.zoos.readers.dws_inrs import DWSFashionMnist, DWSMnist
 from nn_graphs.zoos.readers.given_architectures import (
@@ -112,6 +113,10 @@ def read_zoo(
         "report": report.metadata(),
         **({"image_size": list(source.image_size)} if source.image_size else {}),
     }
+    duplicates = count_duplicates(zoo)
+    warn_of_duplicates(duplicates, name=str(source.folder))
+    if duplicates:
+        metadata["duplicates"] = duplicates
     return Zoo(zoo.specs, zoo.params, zoo.table, metadata), report
 
 
@@ -152,6 +157,7 @@ def open_or_read_zoo(
         return Zoo.open(path)
     zoo = open_zoo_made_by(_recipe(source, _choose_architecture(source, architecture)), path)
     _check_contents(zoo, source, path)
+    warn_of_duplicates(zoo.metadata.get("duplicates", {}), name=str(path))
     logger.info("%s: %s", path, summary(zoo.metadata["report"]))
     return zoo
 
