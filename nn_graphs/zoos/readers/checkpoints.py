@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -34,7 +35,14 @@ from nn_graphs.zoos.readers.weight_names import (
     without_wrappers,
 )
 
-SUFFIXES = (".pth", ".pt", ".safetensors")
+SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".pth.tar", ".npz")
+HARMLESS = re.compile(
+    r"argparse\.Namespace|types\.SimpleNamespace|pathlib(\._local)?\.\w+|collections\.defaultdict"
+    r"|omegaconf(\.\w+)+|typing\.Any|numpy\.dtype|numpy\.(_core|core)\.multiarray\.scalar"
+    r"|(builtins|__builtin__)\.(float|int|str|list|dict)"
+)
+"""Classes that training scripts keep beside weights; their objects are read as `Fields`."""
+NUMBER = re.compile(r"[fiub]\d+")  # of numpy: its kind and its bytes
 STATE_NAMES = ("state_dict", "model_state_dict", "model", "network", "net", "params")
 MAX_DEPTH = 3
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # of safetensors
@@ -63,8 +71,38 @@ class Checkpoint:
 
 
 def load_weights(content: bytes) -> Any:
-    """What the bytes of a file hold, by torch's restricted unpickler alone."""
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    """What the bytes of a file hold, by torch's restricted unpickler alone.
+
+    Objects of `HARMLESS` classes become `Fields`, numbers of numpy become Python's.
+    """
+    try:
+        return _load_knowing((), content)
+    except UnpicklingError as error:
+        names = _unknown_names(content)
+        if not names or not all(map(HARMLESS.fullmatch, names)):
+            raise error
+        return _load_knowing(names, content)
+
+
+def load_arrays(content: bytes) -> dict[str, Tensor]:
+    """The arrays of numpy in the bytes of an `.npz` file, none of objects."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays}
+
+
+def _load_knowing(names: Iterable[str], content: bytes) -> Any:
+    """As `torch.load`, with stand-ins for the classes and functions of these names."""
+    known = [(STAND_INS.get(name, Fields), name) for name in sorted(names)]
+    with safe_globals(known):
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _unknown_names(content: bytes) -> set[str]:
+    """What the restricted unpickler does not know; nothing for files of old formats."""
+    try:
+        return set(get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
+    except ValueError:
+        return set()
 
 
 def parse_checkpoint(
@@ -267,12 +305,32 @@ class Fields:
         made.arguments = arguments
         return made
 
+    def __setstate__(self, state: Any) -> None:
+        """As pickle fills an object: fields by name, in slots too; others are kept whole."""
+        for part in state if isinstance(state, tuple) and len(state) == 2 else (state,):
+            if isinstance(part, Mapping):
+                vars(self).update(part)
+            elif part is not None:
+                vars(self)["state"] = state
+
 
 def _empty_dict(*arguments: Any) -> dict:
     return {}
 
 
-STAND_INS = {"collections.defaultdict": _empty_dict}  # whose items are pickled behind it
+def _number(kind: Any, content: Any) -> int | float | bool:
+    """A number of numpy: the `Fields` of its type, and its bytes, lowest first."""
+    code = kind.arguments[0] if isinstance(kind, Fields) and kind.arguments else None
+    if not isinstance(code, str) or not NUMBER.fullmatch(code) or not isinstance(content, bytes):
+        raise UnpicklingError(f"a number of the type {code!r}")
+    return np.frombuffer(content, dtype=f"<{code}")[0].item()
+
+
+STAND_INS = {
+    "collections.defaultdict": _empty_dict,  # whose items are pickled behind it
+    "numpy.core.multiarray.scalar": _number,
+    "numpy._core.multiarray.scalar": _number,
+}
 
 
 class ObjectReader:
@@ -288,18 +346,13 @@ class ObjectReader:
             Exception: whatever `torch.load` raises for what it cannot read.
         """
         try:
-            return self._load(content)
+            return _load_knowing(self._names, content)
         except UnpicklingError:
             names = set(get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
             if names <= self._names:
                 raise
             self._names |= names
-            return self._load(content)
-
-    def _load(self, content: bytes) -> Any:
-        known = [(STAND_INS.get(name, Fields), name) for name in sorted(self._names)]
-        with safe_globals(known):
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            return _load_knowing(self._names, content)
 
 
 def plain(value: Any) -> Any:

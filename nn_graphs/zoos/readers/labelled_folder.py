@@ -5,7 +5,9 @@ By convention: `label`, `split` (train, val or test), `run` (which training run)
 `source_id` (what it was trained on), `activation` (of a chain's hidden layers).
 """
 
-from collections.abc import Sequence
+import posixpath
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.readers.checkpoints import (
     SUFFIXES,
     Checkpoint,
+    load_arrays,
+    load_weights,
     parse_checkpoint,
     with_weights_transposed,
 )
@@ -29,7 +33,10 @@ RESERVED = ("spec", "row")  # of Zoo.table
 
 @dataclass(frozen=True)
 class Folder(FileSource):
-    """Checkpoints (`.pth`, `.pt`, `.safetensors`), at any depth of a folder or a zip archive.
+    """Checkpoints at any depth of a folder or a zip archive.
+
+    Files `.safetensors` and `.npz` are read as such, all others that the CSV names as `torch.save`
+    writes them, whatever their names end in.
 
     Attributes:
         folder: where they are.
@@ -81,12 +88,19 @@ class Folder(FileSource):
         """
         root = self._root()
         named = self._with_splits(self._with_runs(self._read_labels(root)))
-        on_disk = [name for suffix in SUFFIXES for name in list_files(root, f"*{suffix}")]
+        there = list_files(root, "*")
+        named = named.assign(path=_as_on_disk(named["path"], there))
+        listed = set(named["path"])
+        on_disk = [name for name in there if name.lower().endswith(SUFFIXES) or name in listed]
         return list_named_files(root, named, on_disk)
 
     def parse(self, content: bytes, suffix: str) -> Checkpoint:
+        suffix = suffix.lower()
         checkpoint = parse_checkpoint(
-            content, is_safetensors=suffix.lower() == ".safetensors", prefix=self.prefix
+            content,
+            is_safetensors=suffix == ".safetensors",
+            prefix=self.prefix,
+            load=load_arrays if suffix == ".npz" else load_weights,
         )
         return with_weights_transposed(checkpoint) if self.transposed else checkpoint
 
@@ -180,11 +194,27 @@ def _read_labels(path: AnyPath, root: AnyPath, *, path_column: str) -> pd.DataFr
 
 
 def _inside(root: AnyPath, name: str) -> str:
-    """A path relative to `root`, of an absolute one too."""
-    path = Path(name)
-    if isinstance(root, Path) and path.is_relative_to(root.absolute()):
-        path = path.relative_to(root.absolute())
-    return path.as_posix()
+    """A path relative to `root`, of an absolute one too, also through links and `..`.
+
+    A backslash stands between folders, as Windows has it, unless a file is called so.
+    """
+    if "\\" in name and not (root / name).exists():
+        name = name.replace("\\", "/")
+    if isinstance(root, Path) and Path(name).is_absolute():
+        for place, path in ((root.absolute(), Path(name)), (root.resolve(), Path(name).resolve())):
+            if path.is_relative_to(place):
+                return path.relative_to(place).as_posix()
+    return posixpath.normpath(name)
+
+
+def _as_on_disk(paths: Iterable[str], there: Iterable[str]) -> list[str]:
+    """Paths as files are called that differ in the form of accents alone (NFC, NFD)."""
+    called = {unicodedata.normalize("NFC", name): name for name in there}
+    known = set(called.values())
+    return [
+        path if path in known else called.get(unicodedata.normalize("NFC", path), path)
+        for path in paths
+    ]
 
 
 def _bad_labels(path: AnyPath, found: str) -> NNGraphsError:

@@ -5,13 +5,16 @@ import io
 import os
 import pickle
 import warnings
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from nn_graphs.zoos.readers.checkpoints import parse_checkpoint
+from nn_graphs.zoos.readers.checkpoints import Fields, load_arrays, parse_checkpoint
 from nn_graphs.zoos.readers.read_report import Reason, Skipped
 
 STATE = {"0.weight": torch.arange(6.0).reshape(3, 2), "0.bias": torch.arange(3.0)}
@@ -98,7 +101,6 @@ def test_code_is_not_run(tmp_path, is_zip, is_nested):
     ("content", "detail"),
     [
         (saved(nn.Linear(2, 3)), "torch.nn.modules.linear.Linear would have to be called"),
-        (saved({"model": STATE, "args": argparse.Namespace()}), "argparse.Namespace would"),
         (saved({name: value.numpy() for name, value in STATE.items()}), "numpy"),
         (pickle.dumps(STATE, protocol=4), "a plain pickle (protocol 4)"),
     ],
@@ -108,6 +110,42 @@ def test_what_needs_code(content, detail):
         parse_checkpoint(content)
     assert caught.value.reason is Reason.CODE
     assert detail in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("beside", "found"),
+    [
+        (argparse.Namespace(lr=0.1), None),
+        (Path("runs/3"), None),
+        (SimpleNamespace(lr=0.1), None),
+        (np.float64(0.25), 0.25),
+        (np.float32(0.25), 0.25),
+        (np.int64(-3), -3),
+        (np.bool_(True), True),
+        (defaultdict(float, {"loss": 0.5}), {"loss": 0.5}),
+    ],
+)
+def test_objects_beside_the_weights_are_data(beside, found):
+    checkpoint = parse_checkpoint(saved({"model": STATE, "beside": beside}))
+    assert torch.equal(checkpoint.state["0.weight"], STATE["0.weight"])
+    entry = checkpoint.entries["beside"]
+    if found is None:
+        assert isinstance(entry, Fields)
+        assert getattr(entry, "lr", 0.1) == 0.1
+    else:
+        assert entry == found
+        assert type(entry) in (type(found), dict)
+
+
+def test_arrays_of_numpy():
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: value.numpy() for name, value in STATE.items()})
+    state = parse_checkpoint(buffer.getvalue(), load=load_arrays).state
+    assert all(torch.equal(state[name], STATE[name]) for name in STATE)
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.array([{}], dtype=object))
+    with pytest.raises(Skipped, match="Object arrays cannot be loaded"):
+        parse_checkpoint(buffer.getvalue(), load=load_arrays)
 
 
 def test_torchscript_needs_code():

@@ -1,8 +1,11 @@
 """A folder of checkpoints with a CSV of labels."""
 
 import shutil
+import unicodedata
 import zipfile
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -222,3 +225,43 @@ def test_one_share_alone(folder, raises_saying, given, other):
     source = Folder(folder, **{f"{given}_share": 0.25})
     with raises_saying(asked="split", found=f"{other}_share is not", do="both"):
         read_zoo(source, architecture=SPEC)
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".pth.tar", ".bin", ".pkl", ".PTH", ".PT", ""])
+def test_files_of_other_endings(tmp_path, suffix):
+    save(state_of(4), tmp_path / f"a{suffix}")
+    (tmp_path / "labels.csv").write_text(f"path\na{suffix}\n")
+    zoo, report = read_zoo(Folder(tmp_path), architecture=SPEC)
+    assert zoo.params[0][0, 0] == 4
+    assert report.skips == ()
+
+
+def test_arrays_of_numpy(tmp_path):
+    np.savez(tmp_path / "a.npz", **{name: value.numpy() for name, value in state_of(4).items()})
+    (tmp_path / "labels.csv").write_text("path\na.npz\n")
+    assert read_zoo(Folder(tmp_path), architecture=SPEC)[0].params[0][0, 0] == 4
+
+
+@pytest.mark.parametrize(
+    ("call", "place"),
+    [
+        ("deep\\er\\b.pt", "{}"),
+        ("deep/../deep//er/b.pt", "{}"),
+        ("{}/deep/er/b.pt", "{}/deep/.."),
+        ("{}/deep/er/b.pt", "{}_link"),
+        ("{}_link/deep/er/b.pt", "{}"),
+    ],
+)
+def test_paths_as_people_write_them(folder, call, place):
+    Path(f"{folder}_link").symlink_to(folder)
+    (folder / "labels.csv").write_text(f"path\n{call.format(folder)}\n")
+    zoo, _ = read_zoo(Folder(place.format(folder)), architecture=SPEC)
+    assert zoo.table["path"].tolist() == ["deep/er/b.pt"]
+    assert zoo.params[0][0, 0] == 1
+
+
+def test_accents_in_two_forms(tmp_path):
+    composed, taken_apart = (unicodedata.normalize(form, "é.pth") for form in ("NFC", "NFD"))
+    save(state_of(4), tmp_path / taken_apart)
+    (tmp_path / "labels.csv").write_text(f"path\n{composed}\n", encoding="utf-8")
+    assert len(read_zoo(Folder(tmp_path), architecture=SPEC)[0]) == 1
