@@ -37,9 +37,8 @@ from nn_graphs.zoos.readers.weight_names import (
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".pth.tar", ".npz")
 HARMLESS = re.compile(
-    r"argparse\.Namespace|types\.SimpleNamespace|pathlib(\._local)?\.\w+|collections\.defaultdict"
+    r"argparse\.Namespace|types\.SimpleNamespace|pathlib(\._local)?\.\w+"
     r"|omegaconf(\.\w+)+|typing\.Any|numpy\.dtype|numpy\.(_core|core)\.multiarray\.scalar"
-    r"|(builtins|__builtin__)\.(float|int|str|list|dict)"
 )
 """Classes that training scripts keep beside weights; their objects are read as `Fields`."""
 NUMBER = re.compile(r"[fiub]\d+")  # of numpy: its kind and its bytes
