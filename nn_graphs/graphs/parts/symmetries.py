@@ -136,8 +136,10 @@ def _allowed_per_group(
     """What each group allows, by its activation and by what reads it and what it reads."""
     allowed = [_allowed_kinds(group) for group in groups]
     for block in blocks:
-        if not groups[block.target].rule.is_linear:
+        if not groups[block.target].rule.is_linear or block.is_bundle:
             allowed[block.source] &= {"permutation"}
+        if block.is_bundle:
+            allowed[block.target] &= {"permutation"}
         for step in block.steps:
             if not step.is_odd:
                 allowed[block.source] -= {"sign"}
