@@ -210,7 +210,8 @@ def element_by_element(tracer: Tracer, node: Node) -> int | None:
                 return _with_parameter(tracer, node, value, parameter, is_product=is_product)
     for value, other in sides:
         constant = tracer.known(other)
-        if isinstance(constant, Tensor) and constant.numel() > 1 or tracer.is_data(other):
+        is_tensor = isinstance(constant, Tensor) and constant.numel() > 1
+        if is_tensor or tracer.is_data(other):
             return _with_tensor(tracer, node, value, other)
         if constant is not None:
             return _with_number(tracer, node, value, tracer.scalar(other, node))
@@ -223,9 +224,9 @@ def element_by_element(tracer: Tracer, node: Node) -> int | None:
 
 def _with_tensor(tracer: Tracer, node: Node, value: Node, other: Node) -> int | None:
     """A sum or product with a constant tensor, or with data."""
-    if node.target in QUOTIENTS and other is node.args[0] or node.target not in WITH_NUMBERS:
+    is_divided = node.target in QUOTIENTS and other is node.args[0]
+    if is_divided or node.target not in WITH_NUMBERS:
         raise tracer.unknown(node, f"{node.target} takes a tensor of constants.")
-    number = None
     if tracer.parameter(value) is not None and not tracer.is_value(value):
         number = tracer.number(value, node)  # a parameter becomes a value
         with tracer.taken_as(value, number):

@@ -77,9 +77,7 @@ def _silence():
         logging.disable(before)
 
 
-def _export_error(
-    module: nn.Module, inputs: tuple[Tensor, ...], error: Exception
-) -> NNGraphsError:
+def _export_error(module: nn.Module, inputs: tuple[Tensor, ...], error: Exception) -> NNGraphsError:
     """What torch.export says, in one line, and the line of the module that it is about."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     reason = shortened(lines[0].rstrip("."), 80) if lines else type(error).__name__

@@ -158,7 +158,9 @@ def _touched_axes(tracer: Tracer, node: Node) -> set[int]:
     everything = set(range(num_axes))
     if node.target is aten.index.Tensor:
         axes = [axis for axis, index in enumerate(given["indices"]) if index is not None]
-        return {*axes} if shape_of(node)[: axes[0]] and len(shape_of(node)) == num_axes else everything
+        return (
+            {*axes} if shape_of(node)[: axes[0]] and len(shape_of(node)) == num_axes else everything
+        )
     axes = given["dim"] if node.target is aten.index_select.default else given["dims"]
     axes = [axes] if isinstance(axes, int) else axes
     return {axis % num_axes for axis in axes} or everything

@@ -5,6 +5,7 @@ Every message is one line of less than `MAX_LENGTH` characters: long parts are c
 
 import difflib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -53,7 +54,7 @@ def _module_of(node: Node) -> str:
 def _line_of(node: Node) -> str:
     """The line of the user's own code that an operation comes from."""
     lines = node.meta.get("stack_trace", "").splitlines()
-    for place, code in reversed(list(zip(lines, lines[1:], strict=False))):
+    for place, code in reversed(list(pairwise(lines))):
         if place.strip().startswith('File "') and TORCH not in place:
             file, number = place.split('"')[1], place.split("line ")[-1].split(",")[0]
             return f" ({Path(file).name[-30:]}, line {number}: {shortened(code, 50)})"

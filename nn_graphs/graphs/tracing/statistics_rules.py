@@ -99,9 +99,7 @@ def _root(tracer: Tracer, number: int) -> int:
     return tracer.emit(Pass(number, own, tracer.written.axes[number]))
 
 
-def _without_axes(
-    tracer: Tracer, node: Node, number: int, axes: Collection[int]
-) -> int | None:
+def _without_axes(tracer: Tracer, node: Node, number: int, axes: Collection[int]) -> int | None:
     """The value without the axes that it went over, where the operation drops them."""
     if arguments(node).get("keepdim"):
         return number

@@ -97,12 +97,14 @@ class Tracer:
 
     def _follow(self, node: Node) -> None:
         """One operation: computed where it is constant, else by its rule."""
-        if self._depends_on(node, self._known.keys() | self._data):
-            if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
-                raise self.unknown(node, f"{node.target} draws random numbers.")
-        if self._depends_on(node, self._known):
+        is_random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        is_constant = self._depends_on(node, self._known)
+        is_data = self._depends_on(node, self._known.keys() | self._data)
+        if is_random and is_data:
+            raise self.unknown(node, f"{node.target} draws random numbers.")
+        if is_constant:
             self._known[node] = self._evaluated(node)
-        elif self._depends_on(node, self._known.keys() | self._data):
+        elif is_data:
             self._data.add(node)
         elif node.target in self.rules:
             number = self.rules[node.target](self, node)
@@ -371,11 +373,11 @@ class Tracer:
             elif len(shape) >= -axis and shape[axis] == 1:
                 self._numbers[argument] = single
         elif isinstance(arranged, Arranged) and not self.is_value(argument):
-            if {*varying_axes(arranged.channels)} <= {len(shape) + axis}:
-                ordered = self.in_order(arranged, node)
-                if self.width(ordered.number) == shape[axis]:
-                    step = Unfollowed(str(node.target))
-                    self._numbers[argument] = self.emit(Pass(ordered.number, step, axis))
+            ordered = self.in_order(arranged, node)
+            is_there = {*varying_axes(arranged.channels)} <= {len(shape) + axis}
+            if is_there and self.width(ordered.number) == shape[axis]:
+                step = Unfollowed(str(node.target))
+                self._numbers[argument] = self.emit(Pass(ordered.number, step, axis))
 
     def slot(self, argument: Node | None, node: Node) -> ParameterSlot | None:
         """Where a parameter lies in the flat vector."""

@@ -139,9 +139,7 @@ def _without_idle_reshapes(operations: list[Operation]) -> list[Operation]:
     return [replace(o, axis=-1) if isinstance(o, Input) else o for o in kept]
 
 
-def written_table(
-    written: Written, elements: Tensor, axis: int, slot: ParameterSlot
-) -> int | None:
+def written_table(written: Written, elements: Tensor, axis: int, slot: ParameterSlot) -> int | None:
     """Writes a parameter as a value: rows of a table, one channel each, looked up at every place.
 
     `elements` are of the shape of the value, which has all its channels on the axis. None where the

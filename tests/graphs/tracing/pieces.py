@@ -62,7 +62,12 @@ def module(make: Callable, *kinds: str, after: str | None = None) -> Piece:
 
 def written(function: Callable, *kinds: str, after: str | None = None) -> Piece:
     """`function(kind, width)` gives a forward function of a value alone."""
-    return Piece(kinds or ANY, lambda k, w: Written(lambda m, x, f=function(k, w): f(x)), after)
+
+    def make(kind: str, width: int) -> nn.Module:
+        own = function(kind, width)
+        return Written(lambda m, x: own(x))
+
+    return Piece(kinds or ANY, make, after)
 
 
 def random(*shape: int) -> nn.Parameter:
@@ -151,7 +156,9 @@ ELEMENTS = {
     "compared": lambda x: torch.where(x > 0.3 * x.square(), x, x.tanh()),
     "compared at most": lambda x: torch.where(x.ge(x.tanh()), x, -x) + torch.where(x <= -x, x, 1.0),
     "compared less": lambda x: torch.where(x.lt(x.sin()), x, -x),
-    "compared equal": lambda x: torch.where(x.relu() == x, x, 1.0) + torch.where(x.abs() != x, x, 2.0),
+    "compared equal": lambda x: (
+        torch.where(x.relu() == x, x, 1.0) + torch.where(x.abs() != x, x, 2.0)
+    ),
     "larger": lambda x: torch.maximum(x, 0.2 - x) - torch.minimum(x, x.tanh()),
     "dropout": lambda x: F.dropout(x, training=False),
     "copies": lambda x: x.clone().detach().contiguous(),
@@ -348,10 +355,10 @@ PIECES: dict[str, Piece] = {
             / torch.sqrt(x.var(axis, keepdim=True, unbiased=False) + 1e-3)
         )
     ),
-    "deviation": reduced(lambda x, axis: x / (1 + (x + 1e-3).std(axis, keepdim=True, correction=0))),
-    "RMS by hand": reduced(
-        lambda x, axis: x / (x.pow(2).mean(axis, keepdim=True) + 0.1).sqrt()
+    "deviation": reduced(
+        lambda x, axis: x / (1 + (x + 1e-3).std(axis, keepdim=True, correction=0))
     ),
+    "RMS by hand": reduced(lambda x, axis: x / (x.pow(2).mean(axis, keepdim=True) + 0.1).sqrt()),
     "RMS as written in Llama": written(
         lambda k, w: lambda x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 0.1), *LAST
     ),
@@ -367,15 +374,13 @@ PIECES: dict[str, Piece] = {
     "rolled": reduced(lambda x, axis: x.roll(1, axis)),
     "indexed": Piece(
         ANY,
-        lambda k, w: Written(
-            lambda m, x: x.index_select(axis_of(k), m.a), a=torch.randperm(w)
-        ),
+        lambda k, w: Written(lambda m, x: x.index_select(axis_of(k), m.a), a=torch.randperm(w)),
     ),
     "indexed by brackets": Piece(
         SPATIAL, lambda k, w: Written(lambda m, x: x[:, m.a], a=torch.randperm(w))
     ),
     "permuted groups": Piece(
-        ("image",), lambda k, w: nn.ChannelShuffle(1) if w % 2 else Written(_shuffled)
+        ("image",), lambda k, w: nn.Identity() if w % 2 else Written(_shuffled)
     ),
     "channels joined": written(
         lambda k, w: lambda x: torch.cat([x, x.tanh()], axis_of(k)).narrow(axis_of(k), 1, w)
@@ -384,13 +389,19 @@ PIECES: dict[str, Piece] = {
         lambda k, w: lambda x: torch.cat([x, x.tanh()], -2)[..., 1:5, :], "tokens"
     ),
     "padded channels": written(lambda k, w: lambda x: F.pad(x, (0, 2)).exp()[..., :w], *LAST),
-    "padded with ones": written(lambda k, w: lambda x: F.pad(x, (1, 1), value=1.0)[..., :-2], *SPATIAL),
-    "padded around": written(lambda k, w: lambda x: F.pad(x, (1, 1), "circular")[..., 2:], "series"),
+    "padded with ones": written(
+        lambda k, w: lambda x: F.pad(x, (1, 1), value=1.0)[..., :-2], *SPATIAL
+    ),
+    "padded around": written(
+        lambda k, w: lambda x: F.pad(x, (1, 1), "circular")[..., 2:], "series"
+    ),
     "largest nearby": pool("MaxPool"),
     "mean nearby": pool("AvgPool", count_include_pad=False),
     "largest of cells": same_size("AdaptiveMaxPool"),
     "mean of cells": same_size("AdaptiveAvgPool"),
-    "nearest": written(lambda k, w: lambda x: F.avg_pool1d(F.interpolate(x, scale_factor=2), 2), "series"),
+    "nearest": written(
+        lambda k, w: lambda x: F.avg_pool1d(F.interpolate(x, scale_factor=2), 2), "series"
+    ),
     "nearest of images": written(
         lambda k, w: lambda x: F.max_pool2d(F.interpolate(x, scale_factor=2), 2), "image"
     ),
@@ -429,29 +440,42 @@ PIECES: dict[str, Piece] = {
     "turned tokens": written(
         lambda k, w: lambda x: x.transpose(1, 2).tanh().permute(0, 2, 1).mT.movedim(1, 2), "tokens"
     ),
-    "patches": written(lambda k, w: lambda x: x.flatten(2).transpose(1, 2)[:, :4], "image", after="tokens"),
+    "patches": written(
+        lambda k, w: lambda x: x.flatten(2).transpose(1, 2)[:, :4], "image", after="tokens"
+    ),
     "flat": Piece(
         SPATIAL,
-        lambda k, w: nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(shape_of(k, w)[1:]).numel(), w)),
+        lambda k, w: nn.Sequential(
+            nn.Flatten(), nn.Linear(torch.Size(shape_of(k, w)[1:]).numel(), w)
+        ),
         after="points",
     ),
     "viewed": written(
-        lambda k, w: lambda x: x.view(2, w, 36).reshape(2, w, 6, 6).unsqueeze(-1).squeeze(-1), "image"
+        lambda k, w: lambda x: x.view(2, w, 36).reshape(2, w, 6, 6).unsqueeze(-1).squeeze(-1),
+        "image",
     ),
     "squeezed": written(
         lambda k, w: lambda x: x[:, :, None, None].squeeze((2, 3)).unflatten(1, (1, w)).squeeze(1),
         "points",
     ),
-    "expanded": written(lambda k, w: lambda x: x.unsqueeze(1).expand(-1, 4, -1), "points", after="tokens"),
+    "expanded": written(
+        lambda k, w: lambda x: x.unsqueeze(1).expand(-1, 4, -1), "points", after="tokens"
+    ),
     "expanded as": written(lambda k, w: lambda x: x + x.mean(-1, keepdim=True).expand_as(x)),
-    "repeated": written(lambda k, w: lambda x: x.unsqueeze(1).repeat(1, 4, 1), "points", after="tokens"),
+    "repeated": written(
+        lambda k, w: lambda x: x.unsqueeze(1).repeat(1, 4, 1), "points", after="tokens"
+    ),
     "one to many": written(lambda k, w: lambda x: x[..., :1].expand(*x.shape[:-1], w) + x, *LAST),
     "attention": module(Attention, "tokens"),
     "attention by hand": module(lambda w: Attention(w, is_by_hand=True), "tokens"),
     "attention of modules": module(lambda w: _SelfAttention(w), "tokens"),
     "masked places": written(
-        lambda k, w: lambda x: torch.where(torch.arange(4)[:, None] < 2, x, 0.0)
-        + x.masked_fill(torch.arange(4)[:, None] > 2, 0.0),
+        lambda k, w: (
+            lambda x: (
+                torch.where(torch.arange(4)[:, None] < 2, x, 0.0)
+                + x.masked_fill(torch.arange(4)[:, None] > 2, 0.0)
+            )
+        ),
         "tokens",
     ),
     "LSTM": module(lambda w: Recurrent(nn.LSTM, w), "tokens"),
