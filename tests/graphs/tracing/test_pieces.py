@@ -7,13 +7,9 @@ import torch
 from torch import nn
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.tracing import traceable_operations
-from nn_graphs.graphs.tracing.exported_program import exported
 from tests.graphs.tracing.faithful import assert_faithful
 from tests.graphs.tracing.pieces import ANY, PIECES, layer, shape_of
 
-ELSEWHERE: list[str] = []
-"""Operations that only other tests use."""
 KINDS = [(name, kind) for name, piece in PIECES.items() for kind in piece.kinds[:1]]
 
 
@@ -64,13 +60,3 @@ def test_random_modules_are_traced_rightly(seed):
 def test_many_random_modules_are_right_or_refused(first):
     traced = [is_right(seed) for seed in range(first, first + 100)]
     assert sum(traced) > 90
-
-
-def test_pieces_use_all_rules():
-    used = {"aten._unsafe_view.default", "aten.baddbmm.default"}
-    for name, kind in KINDS:
-        made = between_layers([name], kind, 4)
-        for module in (made, nn.Sequential(nn.ReLU(inplace=True), made)):
-            program = exported(module.double().eval(), (torch.randn(shape_of(kind, 3)).double(),))
-            used |= {str(node.target) for node in program.graph.nodes}
-    assert set(traceable_operations()) - used == set(ELSEWHERE)
