@@ -206,7 +206,7 @@ def _arrived(
             continue
         read = _read(block, groups[block.source], values[block.source])
         message = read if is_apart else _message(block, group, read, weights)
-        if not block.is_dense:
+        if not block.is_dense and block.num_targets != group.width:
             message = placed(message, group.axis, first=block.first_target, width=group.width)
         have = arguments.get(block.argument)
         arguments[block.argument] = message if have is None else have + message
@@ -227,7 +227,9 @@ def _message(block: EdgeBlock, target: NodeGroup, read: Tensor, weights: Tensor)
     if not block.is_dense:
         if block.joins is not None:
             read = read.index_select(target.axis, torch.tensor(block.joins[0]).to(read.device))
-        return read * along(target.axis, weights)
+        message = read * along(target.axis, weights)
+        is_total = block.is_bundle and block.num_targets == 1
+        return message.sum(target.axis, keepdim=True) if is_total else message
     rows, columns = block.num_targets, block.num_sources // block.num_groups
     if block.is_transposed:
         rows, columns = block.num_sources, block.num_targets // block.num_groups

@@ -14,6 +14,7 @@ from nn_graphs.graphs.builder.operations import (
     Activate,
     Add,
     AddBias,
+    Choose,
     Combine,
     Concatenate,
     Convolve,
@@ -34,9 +35,19 @@ from nn_graphs.graphs.builder.operations import (
     ScaleChannels,
     Shift,
     Take,
+    Total,
 )
 from nn_graphs.graphs.parts.edge_blocks import EdgeKind
-from nn_graphs.graphs.parts.group_rules import Match, Memory, Modulation, OneHot, Pairing, Product
+from nn_graphs.graphs.parts.group_rules import (
+    Choice,
+    Match,
+    Memory,
+    Modulation,
+    OneHot,
+    Pairing,
+    Product,
+    Rule,
+)
 from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.networks.activations import Activation
 
@@ -147,13 +158,23 @@ def add_sum(draft: Draft, operation: Add) -> Value:
 
 def add_product(draft: Draft, operation: Multiply) -> Value:
     """A group of gates, joined to both factors."""
+    return _element_by_element(draft, operation, Product())
+
+
+def add_alternatives(draft: Draft, operation: Choose) -> Value:
+    """A group that takes one of two values, joined to the condition and to both."""
+    return _element_by_element(draft, operation, Choice())
+
+
+def _element_by_element(draft: Draft, operation: Multiply | Choose, rule: Rule) -> Value:
+    """A group that is joined to several values, each of which is an argument of its rule."""
     values = [draft.values[source] for source in operation.sources]
     blocks = [
         replace(reading(piece), argument=number)
         for number, value in enumerate(values)
         for piece in value.pieces
     ]
-    return draft.new_group(values[0].width, values[0].axis, rule=Product(), blocks=blocks)
+    return draft.new_group(values[0].width, values[0].axis, rule=rule, blocks=blocks)
 
 
 def add_scale(draft: Draft, operation: Scale) -> Value:
@@ -174,7 +195,8 @@ def add_step(draft: Draft, operation: Pass) -> Value:
     """A step on the way to those who read the value."""
     value, step = draft.values[operation.source], operation.step
     is_scaled = any(piece.factor != 1 for piece in value.pieces)
-    if (is_scaled and not step.is_odd) or value.is_repeated:
+    is_lost = not value.is_simple if not step.is_homogeneous else is_scaled and not step.is_odd
+    if is_lost or value.is_repeated:
         value = draft.follow(value)
     return replace(value.with_step(step), axis=operation.axis)
 
@@ -212,6 +234,16 @@ def add_choice(draft: Draft, operation: Gather) -> Value:
     joins = operation.channels, tuple(range(len(operation.channels)))
     blocks = [joining(value.pieces[0], joins, len(joins[1]))]
     return draft.new_group(len(joins[1]), value.axis, blocks=blocks)
+
+
+def add_total(draft: Draft, operation: Total) -> Value:
+    """One neuron that all channels are joined to."""
+    value = draft.unrepeated(draft.values[operation.source])
+    blocks = [
+        joining(piece, (tuple(range(piece.length)), (0,) * piece.length), 1)
+        for piece in value.pieces
+    ]
+    return draft.new_group(1, value.axis, blocks=blocks)
 
 
 def add_modulation(draft: Draft, operation: Modulate) -> Value:
@@ -287,6 +319,8 @@ RULES: dict[type, Callable[..., Value]] = {
     Concatenate: add_concatenation,
     Resize: add_resize,
     Gather: add_choice,
+    Total: add_total,
+    Choose: add_alternatives,
     Modulate: add_modulation,
     Combine: add_combination,
     Remember: add_memory,

@@ -208,6 +208,21 @@ class Gather(_Unary):
 
 
 @dataclass(frozen=True)
+class Total(_Unary):
+    """The sum of all channels, as one channel."""
+
+
+@dataclass(frozen=True)
+class Choose:
+    """`g` where `c` is 1, `h` where it is 0, channel by channel; `sources` are `(c, g, h)`."""
+
+    sources: tuple[int, int, int]
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return Choose(tuple(places[source] for source in self.sources))
+
+
+@dataclass(frozen=True)
 class Modulate(_Unary):
     """Constants, the same for channels of one number in `pattern`, are added or multiplied."""
 
@@ -262,6 +277,8 @@ Operation = (
     | LookUp
     | AddBias
     | Gather
+    | Total
+    | Choose
     | Modulate
     | Combine
     | Remember

@@ -88,6 +88,12 @@ class EdgeBlock:
         return is_whole and is_single and not self.is_transposed and self.joins is None
 
     @property
+    def is_bundle(self) -> bool:
+        """Whether one neuron is joined to many, or many to one."""
+        is_many = self.joins is not None and self.num_edges > 1
+        return is_many and any(len(set(end)) == 1 for end in self.joins)
+
+    @property
     def num_edges(self) -> int:
         if self.joins is not None:
             return len(self.joins[0])

@@ -97,7 +97,20 @@ class OneHot:
     is_runnable = True
 
     def __call__(self, arguments: Sequence[Tensor], statistics: Statistics, axis: int) -> Tensor:
-        return F.one_hot(torch.tensor(self.rows), self.num_rows).unflatten(0, self.shape)
+        values = F.one_hot(torch.tensor(self.rows), self.num_rows)
+        return values.reshape(*self.shape, self.num_rows)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Argument 1 where argument 0 is 1, argument 2 where it is 0."""
+
+    is_linear = False
+    is_runnable = True
+
+    def __call__(self, arguments: Sequence[Tensor], statistics: Statistics, axis: int) -> Tensor:
+        condition, value, other = arguments
+        return torch.where(condition > 0.5, value, other)
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,7 @@ class Memory:
     is_linear = is_runnable = False
 
 
-Rule = Sum | Product | Normalization | OneHot | Match | Pairing | Modulation | Memory
+Rule = Sum | Product | Choice | Normalization | OneHot | Match | Pairing | Modulation | Memory
 
 
 def along(axis: int, vector: Tensor) -> Tensor:

@@ -135,9 +135,15 @@ def _allowed_per_group(
 ) -> list[set[SymmetryKind]]:
     """What each group allows, by its activation and by what reads it and what it reads."""
     allowed = [_allowed_kinds(group) for group in groups]
+    gains = {block.weight for block in blocks if not block.is_dense}
+    for kinds, group in zip(allowed, groups, strict=True):
+        if group.bias is not None and group.bias in gains:  # which no factor changes
+            kinds &= {"permutation"}
     for block in blocks:
-        if not groups[block.target].rule.is_linear:
+        if not groups[block.target].rule.is_linear or block.is_bundle:
             allowed[block.source] &= {"permutation"}
+        if block.is_bundle:
+            allowed[block.target] &= {"permutation"}
         for step in block.steps:
             if not step.is_odd:
                 allowed[block.source] -= {"sign"}

@@ -46,7 +46,9 @@ def find_symmetries(
     for block in blocks:
         ties.cut(block.source, block.first_source)  # neurons that are read apart from others
         ties.cut(block.source, block.first_source + block.num_sources)
-        if block.is_dense:
+        if block.is_bundle:
+            _cut_off(ties, block)
+        elif block.is_dense:
             _nest_groups(ties, block)
         elif block.joins is None:
             _tie_ends(ties, block)
@@ -58,6 +60,8 @@ def find_symmetries(
         if group.bias is not None:
             twin = first_bias.setdefault(group.bias, number)
             ties.tie(number, twin, length=group.width)
+            if block := twins.get((group.bias, None)):  # the same parameter, as a gain
+                ties.tie(number, block.target, length=group.width, other_first=block.first_target)
     return Symmetries(ties.axes())
 
 
@@ -77,7 +81,7 @@ def _tie_by_rule(
     elif isinstance(rule, Pairing):
         tie_pairs(ties, number, blocks)
     else:
-        for block in (block for block in blocks if block.joins is not None):
+        for block in (b for b in blocks if b.joins is not None and not b.is_bundle):
             sources, targets = (end.numpy() for end in block.ends())
             ends = ties.elements(number, targets), ties.elements(block.source, sources)
             ties.tie_elements(*ends)
@@ -92,6 +96,15 @@ def _tie_ends(ties: AxisTies, block: EdgeBlock) -> None:
         other_first=block.first_source,
         repeat=block.repeat,
     )
+
+
+def _cut_off(ties: AxisTies, block: EdgeBlock) -> None:
+    """A neuron that is read by many is told apart from others; those many, or those that one reads,
+    are not told apart."""
+    if len(set(block.joins[0])) == 1:
+        position = block.first_source + block.joins[0][0]
+        ties.cut(block.source, position)
+        ties.cut(block.source, position + 1)
 
 
 def _nest_groups(ties: AxisTies, block: EdgeBlock) -> None:

@@ -8,8 +8,10 @@ from torch import Tensor
 from torch.fx import Node
 
 from nn_graphs.graphs.builder.operations import (
+    Activate,
     Add,
     AddBias,
+    Choose,
     Combine,
     Modulate,
     Multiply,
@@ -18,7 +20,7 @@ from nn_graphs.graphs.builder.operations import (
     ScaleChannels,
     Shift,
 )
-from nn_graphs.graphs.parts.steps import Unfollowed
+from nn_graphs.graphs.parts.steps import Step, Unfollowed
 from nn_graphs.graphs.tracing.arrangement import (
     Arranged,
     ArrangedParameter,
@@ -28,86 +30,116 @@ from nn_graphs.graphs.tracing.arrangement import (
     reduced,
     varying_axes,
 )
+from nn_graphs.graphs.tracing.broadcasting import Made, are_plain, met, parameter_meets
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer
+from nn_graphs.networks.activations import Activation
 
 aten = torch.ops.aten
 SYMMETRIC = (aten.add.Tensor, aten.mul.Tensor)
 
 
-def signed_sum(sign: float) -> Rule:
-    """`a + sign * alpha * b`, where b may be a number."""
+def total(tracer: Tracer, node: Node) -> Made:
+    """`left + right`, or minus, `alpha` times."""
+    factor = float(node.kwargs.get("alpha", 1)) * (-1 if node.target in DIFFERENCES else 1)
 
-    def rule(tracer: Tracer, node: Node) -> int:
-        left, right = node.args
-        factor = sign * float(node.kwargs.get("alpha", 1))
-        if not tracer.is_value(right):
-            constant = factor * tracer.scalar(right, node)
-            return tracer.emit(Shift(tracer.number(left, node), constant))
-        if tracer.is_value(left):
-            _check_widths(tracer, node, left, right, verb="adds")
-        number = tracer.number(right, node)
-        addend = number if factor == 1 else tracer.emit(Scale(number, factor))
-        if not tracer.is_value(left):
-            return tracer.emit(Shift(addend, tracer.scalar(left, node)))
-        return tracer.emit(Add(tracer.number(left, node), addend))
+    def make(left: int, right: int) -> int:
+        addend = right if factor == 1 else tracer.emit(Scale(right, factor))
+        return tracer.emit(Add(left, addend))
 
-    return rule
+    return make
 
 
-def reversed_difference(tracer: Tracer, node: Node) -> int:
-    """`b - a` for a number b."""
-    source, constant = node.args
-    negative = tracer.emit(Scale(tracer.number(source, node), -1.0))
-    return tracer.emit(Shift(negative, tracer.scalar(constant, node)))
+def product(tracer: Tracer, node: Node) -> Made:
+    return lambda left, right: tracer.emit(Multiply(left, right))
 
 
-def product(tracer: Tracer, node: Node) -> int:
-    value, factor = sorted(node.args, key=tracer.is_value, reverse=True)
-    if tracer.is_value(factor):
-        _check_widths(tracer, node, value, factor, verb="multiplies")
-        return tracer.emit(Multiply(tracer.number(value, node), tracer.number(factor, node)))
-    return tracer.emit(Scale(tracer.number(value, node), tracer.scalar(factor, node)))
+def quotient(tracer: Tracer, node: Node) -> Made:
+    def make(left: int, right: int) -> int:
+        return tracer.emit(Multiply(left, _reciprocal(tracer, right)))
+
+    return make
 
 
-def square(tracer: Tracer, node: Node) -> int:
-    source, exponent = node.args
-    if exponent != 2:
-        raise tracer.unknown(node, f"it takes the power {exponent}, not 2.")
-    number = tracer.number(source, node)
-    return tracer.emit(Multiply(number, number))
+def _reciprocal(tracer: Tracer, number: int) -> int:
+    own = Step("aten.reciprocal.default", is_homogeneous=False)
+    return tracer.emit(Pass(number, own, tracer.written.axes[number]))
 
 
-def quotient(tracer: Tracer, node: Node) -> int:
-    value, divisor = node.args
-    if tracer.is_value(divisor):
-        raise tracer.unknown(node, "it divides by a value of the network.")
-    return tracer.emit(Scale(tracer.number(value, node), 1 / tracer.scalar(divisor, node)))
+def larger(tracer: Tracer, node: Node) -> Made:
+    """`max(a, b) = b + relu(a - b)`, `min(a, b) = a - relu(a - b)`."""
+
+    def make(left: int, right: int) -> int:
+        difference = tracer.emit(Add(left, tracer.emit(Scale(right, -1.0))))
+        more = tracer.emit(Activate(difference, Activation("relu")))
+        if node.target is aten.maximum.default:
+            return tracer.emit(Add(right, more))
+        return tracer.emit(Add(left, tracer.emit(Scale(more, -1.0))))
+
+    return make
+
+
+def compared(tracer: Tracer, node: Node) -> Made:
+    """Two values, by the sign of their difference."""
+    name = str(node.target).removesuffix(".Tensor") + ".Scalar"
+
+    def make(left: int, right: int) -> int:
+        difference = tracer.emit(Add(left, tracer.emit(Scale(right, -1.0))))
+        own = Step(name, (0,), is_homogeneous=False, is_odd=False)
+        return tracer.emit(Pass(difference, own, tracer.written.axes[left]))
+
+    return make
+
+
+def _with_number(tracer: Tracer, node: Node, value: Node, constant: float) -> int | None:
+    """A sum or product with a number."""
+    number = tracer.number_of(value, node)
+    is_left = value is node.args[0]
+    factor = float(node.kwargs.get("alpha", 1)) if len(node.args) < 3 else float(node.args[2])
+    if node.target in PRODUCTS:
+        number = tracer.emit(Scale(number, constant))
+    elif node.target in QUOTIENTS and is_left:
+        number = tracer.emit(Scale(number, 1 / constant))
+    elif node.target in QUOTIENTS:
+        number = tracer.emit(Scale(_reciprocal(tracer, number), constant))
+    elif node.target in SUMS or node.target in DIFFERENCES or node.target is aten.rsub.Scalar:
+        sign = 1.0 if node.target in SUMS else -1.0
+        if node.target is aten.rsub.Scalar:  # constant - alpha * value
+            scale, shift = -factor, constant
+        elif is_left:
+            scale, shift = 1.0, sign * factor * constant
+        else:
+            scale, shift = sign * factor, constant
+        number = number if scale == 1 else tracer.emit(Scale(number, scale))
+        number = tracer.emit(Shift(number, shift))
+    else:
+        raise tracer.unknown(node, f"{node.target} takes the number {constant}.")
+    return tracer.put_like(node, value, number)
 
 
 def negative(tracer: Tracer, node: Node) -> int:
     return tracer.emit(Scale(tracer.number(node.args[0], node), -1.0))
 
 
-def _check_widths(tracer: Tracer, node: Node, left: Node, right: Node, *, verb: str) -> None:
-    """Two values must have the same channels, on the same axis from behind."""
-    mine, theirs = tracer.num_channels(left), tracer.num_channels(right)
-    if mine != theirs:
-        raise tracer.unknown(node, f"it {verb} {theirs} channels to {mine}.")
-    if tracer.axis(left) != tracer.axis(right):
-        axes = f"axes {tracer.axis(left)} and {tracer.axis(right)}"
-        raise tracer.unknown(node, f"it {verb} values whose channels lie on the {axes}.")
-
-
-ARITHMETIC: dict[Callable, Rule] = {
-    aten.add.Tensor: signed_sum(1.0),
-    aten.sub.Tensor: signed_sum(-1.0),
-    aten.rsub.Scalar: reversed_difference,
+SUMS = (aten.add.Tensor, aten.add.Scalar)
+DIFFERENCES = (aten.sub.Tensor, aten.sub.Scalar)
+PRODUCTS = (aten.mul.Tensor, aten.mul.Scalar)
+QUOTIENTS = (aten.div.Tensor, aten.div.Scalar)
+MEETING: dict[Callable, Callable[[Tracer, Node], Made]] = {
+    aten.add.Tensor: total,
+    aten.sub.Tensor: total,
     aten.mul.Tensor: product,
-    aten.mul.Scalar: product,
-    aten.pow.Tensor_Scalar: square,
     aten.div.Tensor: quotient,
-    aten.neg.default: negative,
+    aten.maximum.default: larger,
+    aten.minimum.default: larger,
+    **dict.fromkeys(
+        (
+            *(aten.gt.Tensor, aten.ge.Tensor, aten.lt.Tensor, aten.le.Tensor),
+            *(aten.eq.Tensor, aten.ne.Tensor),
+        ),
+        compared,
+    ),
 }
+WITH_NUMBERS = (*SUMS, *DIFFERENCES, *PRODUCTS, *QUOTIENTS, aten.rsub.Scalar)
 
 
 def with_constants(tracer: Tracer, node: Node, value: Arranged, constant) -> Arranged:
@@ -148,9 +180,6 @@ def _with_parameter(
     shape = tuple(node.meta["val"].shape)
     found = tracer.arrangement(value, node)
     elements = parameter.elements.expand(shape)
-    if not varying_axes(elements) and parameter.slot.size == 1:
-        found = f"{node.target} takes {parameter.slot.name}, one trained number for all channels."
-        raise tracer.unknown(node, found)
     if not tracer.is_value(value):
         found = tracer.in_order(found, node)
     channels = found.channels.expand(shape)
@@ -159,75 +188,116 @@ def _with_parameter(
         slot = parameter.slot.part(first, (width,))
         made = ScaleChannels(found.number, slot) if is_product else AddBias(found.number, slot)
         return tracer.put_same(node, value, Arranged(tracer.emit(made), channels))
-    if neighbours_on_axis(channels) is None:
+    place = neighbours_on_axis(channels)
+    if place is None:
         raise tracer.unknown(node, f"{node.target} takes {parameter.slot.name} for several heads.")
-    table = tracer.table(elements, channels, parameter, node)
+    table = tracer.table(elements, place[0], parameter, node)
     made = Multiply(found.number, table) if is_product else Add(found.number, table)
     return tracer.put_same(node, value, Arranged(tracer.emit(made), channels))
 
 
-def element_by_element(rule: Rule, *, is_product: bool) -> Rule:
-    """A rule of a sum or a product of two, for constants, parameters and arranged values too."""
-
-    def either(tracer: Tracer, node: Node) -> int | None:
-        left, right = node.args[:2]
-        sides = (left, right), (right, left)
-        is_sum_of_both = node.kwargs.get("alpha", 1) == 1 and node.target in SYMMETRIC
-        for value, other in sides if is_sum_of_both else ():
+def element_by_element(tracer: Tracer, node: Node) -> int | None:
+    """A rule of two that meet: values, constants, parameters, arranged in any way."""
+    left, right = node.args[:2]
+    sides = (left, right), (right, left)
+    if node.target in SYMMETRIC and node.kwargs.get("alpha", 1) == 1:
+        for value, other in sides:
             parameter = tracer.parameter(other)
-            if parameter is not None and tracer.is_node_value(value):
+            if parameter is None or not tracer.is_node_value(value):
+                continue
+            if parameter_meets(tracer, node, value, other):
+                is_product = node.target is aten.mul.Tensor
                 return _with_parameter(tracer, node, value, parameter, is_product=is_product)
-        is_quotient = node.target is aten.div.Tensor
-        for value, other in sides[:1] if is_quotient else sides:
-            constant = tracer.known(other)
-            is_tensor = isinstance(constant, Tensor) and constant.numel() > 1
-            if is_tensor or tracer.is_data(other):
-                found = with_constants(tracer, node, tracer.arrangement(value, node), other)
-                return tracer.put_same(node, value, found)
-        are_values = all(map(tracer.is_node_value, (left, right))) and not is_quotient
-        if are_values and any(map(tracer.arranged, (left, right))):
-            return _of_arranged(tracer, node, is_product=is_product)
-        if tracer.arranged(left):
-            with tracer.taken_as(left, tracer.arrangement(left, node).number):
-                number = rule(tracer, node)
-            return tracer.put(node, Arranged(number, tracer.arrangement(left, node).channels))
-        return rule(tracer, node)
-
-    return either
+    for value, other in sides:
+        constant = tracer.known(other)
+        is_tensor = isinstance(constant, Tensor) and constant.numel() > 1
+        if is_tensor or tracer.is_data(other):
+            return _with_tensor(tracer, node, value, other)
+        if constant is not None:
+            return _with_number(tracer, node, value, tracer.scalar(other, node))
+    if node.target in WITH_NUMBERS and node.target not in MEETING:
+        raise tracer.unknown(node, "it takes two values.")
+    if are_plain(tracer, left, right):
+        return met(tracer, node, (left, right), MEETING[node.target](tracer, node))
+    return _of_arranged(tracer, node)
 
 
-def _of_arranged(tracer: Tracer, node: Node, *, is_product: bool) -> int | None:
-    """The sum or product of two values, element by element."""
+def _with_tensor(tracer: Tracer, node: Node, value: Node, other: Node) -> int | None:
+    """A sum or product with a constant tensor, or with data."""
+    is_divided = node.target in QUOTIENTS and other is node.args[0]
+    if is_divided or node.target not in WITH_NUMBERS:
+        raise tracer.unknown(node, f"{node.target} takes a tensor of constants.")
+    if tracer.parameter(value) is not None and not tracer.is_value(value):
+        number = tracer.number(value, node)  # a parameter becomes a value
+        with tracer.taken_as(value, number):
+            found = with_constants(tracer, node, tracer.arrangement(value, node), other)
+        return tracer.put(node, found)
+    found = with_constants(tracer, node, tracer.arrangement(value, node), other)
+    return tracer.put_same(node, value, found)
+
+
+def _of_arranged(tracer: Tracer, node: Node) -> int | None:
+    """What two values make, element by element; a product tells nothing of what is shared."""
     shape = tuple(node.meta["val"].shape)
     left, right = (tracer.arrangement(side, node) for side in node.args[:2])
     mine, theirs = left.channels.expand(shape), right.channels.expand(shape)
-    if is_product:
+    if node.target in PRODUCTS:
         return tracer.put(node, paired(tracer, left, right, mine, theirs))
-    if node.target is not aten.add.Tensor or node.kwargs.get("alpha", 1) != 1:
-        right = Arranged(tracer.emit(Scale(right.number, -1.0)), theirs)
     pairs, which = distinct(mine, theirs)
     numbers = [
         tracer.written.gathered(own.number, tuple(pair[side] for pair in pairs))
         for side, own in enumerate((left, right))
     ]
-    return tracer.put(node, Arranged(tracer.emit(Add(*numbers)), which))
+    number = MEETING[node.target](tracer, node)(*numbers)
+    return tracer.put(node, Arranged(number, which))
 
 
 def masked(tracer: Tracer, node: Node) -> int | None:
     """`masked_fill` with a number: the same places of all channels are overwritten."""
-    source, mask = node.args[:2]
+    source, mask, number = node.args[:3]
+    if tracer.is_node_value(mask):
+        return _alternatives(tracer, node, mask, number, source)
     found = with_constants(tracer, node, tracer.arrangement(source, node), mask)
     return tracer.put_same(node, source, found)
 
 
 def chosen(tracer: Tracer, node: Node) -> int | None:
-    """`where(mask, value, constant)`, in either order."""
+    """`where(mask, value, constant)`, in either order, or between values by a condition."""
     mask, *sides = node.args
+    if tracer.is_node_value(mask):
+        return _alternatives(tracer, node, mask, *sides)
     values = [side for side in sides if tracer.is_node_value(side)]
-    if len(values) != 1 or tracer.is_node_value(mask):
-        raise tracer.unknown(node, "it chooses between values.")
-    found = with_constants(tracer, node, tracer.arrangement(values[0], node), mask)
+    if len(values) != 1:
+        raise tracer.unknown(node, "it chooses between values by a mask.")
+    found = tracer.arrangement(values[0], node)
+    for constant in (mask, *(side for side in sides if side is not values[0])):
+        found = with_constants(tracer, node, found, constant)
     return tracer.put_same(node, values[0], found)
+
+
+def _alternatives(tracer: Tracer, node: Node, condition: Node, value, other) -> int | None:
+    """One value where a condition on neurons holds, another where it does not."""
+    sides = (value, other)
+    numbers = [None if _is_value(tracer, s) else tracer.scalar(s, node) for s in sides]
+    values = [s for s in sides if _is_value(tracer, s)]
+    if not are_plain(tracer, condition, *values):
+        raise tracer.unknown(node, "it chooses between channels that no single axis holds.")
+
+    def make(condition: int, *given: int) -> int:
+        waiting = list(given)
+        taken = []
+        for number in numbers:
+            if number is None:
+                taken.append(waiting.pop(0))
+            else:
+                taken.append(tracer.emit(Shift(tracer.emit(Scale(condition, 0.0)), number)))
+        return tracer.emit(Choose((condition, *taken)))
+
+    return met(tracer, node, (condition, *values), make)
+
+
+def _is_value(tracer: Tracer, argument) -> bool:
+    return tracer.is_node_value(argument) or tracer.parameter(argument) is not None
 
 
 def paired(
@@ -240,6 +310,8 @@ def paired(
     return Arranged(number, which)
 
 
+ARITHMETIC: dict[Callable, Rule] = dict.fromkeys((*MEETING, *WITH_NUMBERS), element_by_element)
+NEGATIVES: dict[Callable, Rule] = {aten.neg.default: negative}
 MASKS: dict[Callable, Rule] = {
     aten.masked_fill.Scalar: masked,
     aten.where.self: chosen,

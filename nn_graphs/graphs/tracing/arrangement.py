@@ -5,7 +5,7 @@ Operations that only move elements move that tensor; products and sums read off 
 meet. The same is done with parameters: each element knows which one of the parameter it is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,10 +15,14 @@ from nn_graphs.networks.parameters import ParameterSlot
 
 @dataclass(frozen=True)
 class Arranged:
-    """The value `number`, element by element the channel `channels`, an integer tensor."""
+    """The value `number`, element by element the channel `channels`, an integer tensor.
+
+    `is_as_run`: the value has one channel, and when the graph runs it has the shape of `channels`.
+    """
 
     number: int
     channels: Tensor
+    is_as_run: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -26,6 +30,10 @@ class Arranged:
 
     def with_channels(self, channels: Tensor) -> "Arranged":
         return Arranged(self.number, channels)
+
+    def with_number(self, number: int) -> "Arranged":
+        """What has been made of it, element by element."""
+        return replace(self, number=number)
 
     @property
     def ids(self) -> Tensor:
@@ -83,7 +91,7 @@ def along_axis(width: int, axis: int, shape: tuple[int, ...]) -> Tensor:
 def varying_axes(ids: Tensor) -> list[int]:
     """The axes along which elements differ; the others are looked at once."""
     axes = []
-    for axis in range(ids.ndim):
+    for axis in range(ids.ndim if ids.numel() else 0):
         first, last = ids.narrow(axis, 0, 1), ids.narrow(axis, ids.shape[axis] - 1, 1)
         is_same = ids.stride(axis) == 0 or (torch.equal(first, last) and bool((ids == first).all()))
         if is_same:
@@ -104,7 +112,7 @@ def reduced(ids: Tensor, axes: list[int]) -> Tensor:
 def neighbours_on_axis(ids: Tensor) -> tuple[int, int, int] | None:
     """Axis (from behind), first and number of neighbouring channels that lie on one axis."""
     axes = varying_axes(ids)
-    if len(axes) > 1:
+    if len(axes) > 1 or not ids.numel():
         return None
     if not axes:
         return (-1, int(ids.flatten()[0]), 1) if ids.ndim and ids.shape[-1] == 1 else None

@@ -62,12 +62,12 @@ def bias_and_product(tracer: Tracer, node: Node) -> int | None:
 
 
 def _linear(tracer: Tracer, node: Node, source, parameter: ArrangedParameter, bias) -> int:
-    tracer.check_axis(source, -1, node)
+    number = tracer.on_axis(source, -1, node)
     found = parameter.matrix() if parameter.num_axes == 2 else None
     if found is None:
         raise tracer.unknown(node, f"it takes {parameter.slot.name} otherwise than as a matrix.")
     slot, is_transposed = found
-    return tracer.emit(Linear(tracer.number(source, node), slot, bias, not is_transposed))
+    return tracer.emit(Linear(number, slot, bias, not is_transposed))
 
 
 def _sides(tracer: Tracer, node: Node, left: Node, right: Node) -> tuple[Arranged, Arranged]:
@@ -133,6 +133,8 @@ def _mixed_places(tracer: Tracer, node: Node, left, right) -> int | None:
 def attention(tracer: Tracer, node: Node) -> int | None:
     """`scaled_dot_product_attention`: scores, a softmax over places, a weighted mean of values."""
     given = arguments(node)
+    if given["dropout_p"]:
+        raise tracer.unknown(node, f"{node.target} drops weights at random.")
     query, key, value = (tracer.arrangement(x, node) for x in node.args[:3])
     if given.get("enable_gqa"):
         repeat = query.shape[-3] // key.shape[-3]
@@ -161,8 +163,8 @@ def softmax(tracer: Tracer, node: Node, *, kind: str) -> int | None:
         step = step if is_plain else Unfollowed(str(node.target), is_linear=False)
         number = tracer.emit(Pass(found.number, step, own))
         return tracer.put_same(node, source, Arranged(number, found.channels))
-    tracer.check_axis(source, axis % found.channels.ndim - found.channels.ndim, node)
-    return tracer.emit(Normalize(found.number, Normalization(kind, 0.0), None, None))
+    number = tracer.on_axis(source, axis % found.channels.ndim - found.channels.ndim, node)
+    return tracer.emit(Normalize(number, Normalization(kind, 0.0), None, None))
 
 
 PRODUCTS: dict[Callable, Rule] = {

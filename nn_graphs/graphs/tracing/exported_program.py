@@ -4,12 +4,15 @@ Norms and activations that a module writes by hand get their names back, for the
 many neurons; and those who read an input tell on which axis its channels lie.
 """
 
+import io
+import logging
 import math
+import re
 import sysconfig
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 import torch
@@ -18,12 +21,12 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.tracing.refusals import shortened
 
 aten = torch.ops.aten
 EINSUM = aten.einsum.default
 SAME_VALUE = (aten.to.dtype, aten._to_copy.default)
-SECOND = ("conv", "pool", "batch_norm", "group_norm", "instance_norm", "upsample")
-LAST = ("linear", "layer_norm", "rms_norm", "addmm", "matmul")
+CACHE = re.compile(r"\w*Cache\b")  # transformers' objects that no tree of tensors holds
 
 
 def exported(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
@@ -50,9 +53,7 @@ def _evaluation_mode(module: nn.Module):
 def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     """The module as a list of ATen operations, none of which writes into its inputs."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch warns of its own internals
-            warnings.filterwarnings("ignore", ".*were assigned during export")  # recurrent layers
+        with _silence():
             program = torch.export.export(module, inputs)
             targets = {node.target for node in program.graph.nodes}
             if EINSUM in targets:
@@ -60,15 +61,36 @@ def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
                 return program.run_decompositions({EINSUM: table[EINSUM]})
             return program.run_decompositions({}) if _writes_in_place(targets) else program
     except Exception as error:
-        place = _line_of_user(error)
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        reason = lines[0].rstrip(".") if lines else type(error).__name__
-        shapes = ", ".join(str(list(each.shape)) for each in inputs if isinstance(each, Tensor))
-        raise NNGraphsError(
-            f"trace a {type(module).__name__} on example inputs of the shapes {shapes}",
-            found=f"torch.export says: {reason}{place}.",
-            do="The forward pass must run on the example inputs and not branch on their values.",
-        ) from error
+        raise _export_error(module, inputs, error) from error
+
+
+@contextmanager
+def _silence():
+    """Keeps what torch.export warns of, logs and prints while it works from the user."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _export_error(module: nn.Module, inputs: tuple[Tensor, ...], error: Exception) -> NNGraphsError:
+    """What torch.export says, in one line, and the line of the module that it is about."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    reason = shortened(lines[0].rstrip("."), 80) if lines else type(error).__name__
+    shapes = ", ".join(str(list(each.shape)) for each in inputs if isinstance(each, Tensor))
+    name = shortened(type(module).__name__, 30)
+    do = "The forward pass must run on the example inputs and not branch on their values."
+    if CACHE.search(str(error)):
+        do = "Switch the cache off: use_cache=False in the model's config or its forward pass."
+    return NNGraphsError(
+        f"trace a {name} on example inputs of the shapes {shortened(shapes, 40)}",
+        found=f"torch.export says: {reason}{_line_of_user(error)}.",
+        do=do,
+    )
 
 
 def _line_of_user(error: BaseException) -> str:
@@ -82,7 +104,10 @@ def _line_of_user(error: BaseException) -> str:
         if not frame.filename.startswith(inner)
         and not (frame.filename.startswith(standard) and "site-packages" not in frame.filename)
     ]
-    return f" (in line {own[-1].lineno} of {own[-1].filename}: {own[-1].line})" if own else ""
+    if not own:
+        return ""
+    file, line = own[-1].filename, shortened(own[-1].line or "", 40)
+    return f" (in line {own[-1].lineno} of {shortened(file, 70)}: {line})"
 
 
 def _writes_in_place(targets: Iterable) -> bool:
@@ -153,13 +178,17 @@ def _scaled(node, factor: float):
 
 
 def _before_copies(node: Node) -> Node:
-    while node.target in SAME_VALUE:
+    """The value that has been cast from one precision to another, or to none."""
+    while node.target in SAME_VALUE and node.args[0].meta["val"].dtype.is_floating_point:
+        if not node.meta["val"].dtype.is_floating_point:
+            break
         node = node.args[0]
     return node
 
 
 def _is(node, target: Callable) -> bool:
-    return isinstance(node, Node) and node.target is target
+    """Whether this is an operation without further settings."""
+    return isinstance(node, Node) and node.target is target and not node.kwargs
 
 
 def _replace(graph: Graph, node: Node, target: Callable, args: tuple, kwargs: dict) -> None:
@@ -170,47 +199,6 @@ def _replace(graph: Graph, node: Node, target: Callable, args: tuple, kwargs: di
 
 
 STARTS = {aten.tanh.default: _tanh_gelu, aten.rsqrt.default: _rms_norm}
-
-
-def input_axis(node: Node) -> int:
-    """The axis of an input's channels, counted from behind.
-
-    Convolutions, pooling and most norms take the first axis behind the points; a flattening of an
-    image keeps it; everything else takes the last one.
-    """
-    num_axes = node.meta["val"].ndim
-    waiting, seen = list(node.users), set()
-    while waiting:
-        user = waiting.pop(0)
-        name = str(user.target).removeprefix("aten.").removeprefix("_native_")
-        if user in seen or not isinstance(user.target, torch._ops.OpOverload):
-            continue
-        seen.add(user)
-        if any(kind in name for kind in SECOND):
-            return _behind_points(user, num_axes)
-        if name.startswith(LAST):
-            return -1
-        if _flattens_image(user, num_axes):
-            return 1 - num_axes
-        waiting += user.users
-    return -1
-
-
-def _behind_points(user: Node, num_axes: int) -> int:
-    """Convolutions and pooling have as many axes of places as their names say."""
-    digits = [letter for letter in str(user.target).split(".")[1] if letter in "123"]
-    is_spatial = digits and str(user.target).split(".")[1].endswith("d")
-    return -1 - int(digits[-1]) if is_spatial else min(1 - num_axes, -1)
-
-
-def _flattens_image(user: Node, num_axes: int) -> bool:
-    """Whether all but the points become one axis."""
-    if num_axes < 3 or "val" not in user.meta or not hasattr(user.meta["val"], "shape"):
-        return False
-    names = ("flatten", "view", "reshape")
-    is_reshape = any(str(user.target).startswith(f"aten.{name}.") for name in names)
-    before, after = user.args[0].meta["val"].shape, user.meta["val"].shape
-    return is_reshape and len(before) == num_axes and len(after) == 2 and before[0] == after[0]
 
 
 def vocabulary(node: Node) -> int:

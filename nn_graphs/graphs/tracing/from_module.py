@@ -9,14 +9,13 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.builder import Flattening, build_template
 from nn_graphs.graphs.graph_template import GraphTemplate
-from nn_graphs.graphs.tracing.activation_rules import ACTIVATIONS, GATES, IDENTITIES, keeping
-from nn_graphs.graphs.tracing.arithmetic_rules import ARITHMETIC, MASKS, element_by_element
+from nn_graphs.graphs.tracing.activation_rules import ACTIVATIONS, GATES, IDENTITIES
+from nn_graphs.graphs.tracing.arithmetic_rules import ARITHMETIC, MASKS, NEGATIVES
 from nn_graphs.graphs.tracing.attention_rules import PRODUCTS
 from nn_graphs.graphs.tracing.exported_program import exported, with_named_operations
 from nn_graphs.graphs.tracing.layer_rules import LAYERS
@@ -29,8 +28,11 @@ from nn_graphs.graphs.tracing.moving_rules import (
     joined,
     moving,
 )
+from nn_graphs.graphs.tracing.pointwise_rules import ELEMENTS, OTHERS, keeping
 from nn_graphs.graphs.tracing.pooling_rules import PLACES
 from nn_graphs.graphs.tracing.recurrent_rules import RECURRENT
+from nn_graphs.graphs.tracing.refusals import shortened
+from nn_graphs.graphs.tracing.statistics_rules import STATISTICS
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer, known_operations
 from nn_graphs.networks.parameters import ParameterLayout
 
@@ -39,16 +41,15 @@ def _wrapped(rules: Mapping[Callable, Rule], wrapper: Callable[[Rule], Rule]) ->
     return {target: wrapper(rule) for target, rule in rules.items()}
 
 
-aten = torch.ops.aten
-SUMS = (aten.add.Tensor, aten.sub.Tensor)
-FACTORS = (aten.mul.Tensor, aten.div.Tensor)
 RULES: dict[Callable, Rule] = (
     LAYERS
     | GATES
-    | _wrapped(ACTIVATIONS | ARITHMETIC | IDENTITIES, keeping)
-    | {target: element_by_element(ARITHMETIC[target], is_product=False) for target in SUMS}
-    | {target: element_by_element(ARITHMETIC[target], is_product=True) for target in FACTORS}
+    | IDENTITIES
+    | _wrapped(ACTIVATIONS | ELEMENTS | NEGATIVES, keeping)
+    | OTHERS
+    | ARITHMETIC
     | PLACES
+    | STATISTICS
     | _wrapped(SHAPES, moving)
     | _wrapped(JOINS, joined)
     | {operator.getitem: item_of_parts(item)}
@@ -86,7 +87,16 @@ def trace(
     program = with_named_operations(exported(module, inputs))
     parameters = ParameterLayout.from_module(module)
     operations = Tracer(program, parameters, RULES).operations()
-    return build_template(operations, parameters, flattening=flattening)
+    try:
+        return build_template(operations, parameters, flattening=flattening)
+    except NNGraphsError:
+        raise
+    except Exception as error:
+        raise NNGraphsError(
+            f"make a neural graph of this {shortened(type(module).__name__, 40)}",
+            found=f"its operations do not fit together ({shortened(repr(error), 120)}).",
+            do="Trace its submodules one by one, to find the one that is meant.",
+        ) from error
 
 
 def traceable_operations() -> list[str]:

@@ -20,14 +20,18 @@ aten = torch.ops.aten
 def linear(tracer: Tracer, node: Node) -> int:
     source, weight, *rest = node.args
     bias = rest[0] if rest else node.kwargs.get("bias")
-    number = tracer.number(source, node)
-    tracer.check_axis(source, -1, node)
+    number = tracer.on_axis(source, -1, node)
     moved, is_transposed = tracer.arranged(weight), False
     if isinstance(moved, ArrangedParameter) and moved.num_axes == 2:
         slot, is_transposed = moved.matrix() or (tracer.slot(weight, node), False)
     else:
         slot = tracer.slot(weight, node)
-    return tracer.emit(Linear(number, slot, tracer.slot(bias, node), is_transposed))
+    if len(slot.shape) != 2:
+        raise tracer.unknown(node, f"its weight {slot.name} is no matrix.")
+    shift = tracer.slot(bias, node)
+    if shift is not None and shift.shape != (slot.shape[is_transposed],):
+        raise tracer.unknown(node, f"its bias {shift.name} has the shape {shift.shape}.")
+    return tracer.emit(Linear(number, slot, shift, is_transposed))
 
 
 def convolution(num_axes: int, *, is_transposed: bool = False) -> Rule:
@@ -40,8 +44,7 @@ def convolution(num_axes: int, *, is_transposed: bool = False) -> Rule:
                 return sizes if isinstance(sizes, str) else (sizes,) * num_axes
             return tuple(sizes) * (num_axes // len(sizes))
 
-        number = tracer.number(given["input"], node)
-        tracer.check_axis(given["input"], -1 - num_axes, node)
+        number = tracer.on_axis(given["input"], -1 - num_axes, node)
         weight, bias = (tracer.slot(given[name], node) for name in ("weight", "bias"))
         movement = Convolution(
             stride=per_axis("stride"),
@@ -62,13 +65,13 @@ def _norm(
     """A norm over channels on an axis; `names` of the operation's arguments for its parameters."""
     given = arguments(node)
     source = given["input"]
-    tracer.check_axis(source, axis, node)
+    number = tracer.on_axis(source, axis, node)
     slots = {"gain": None, "bias": None}
     slots |= {field: tracer.slot(given.get(name), node) for field, name in names.items()}
     for field, slot in slots.items():
         if slot is not None and slot.shape != (tracer.num_channels(source),):
             raise tracer.unknown(node, f"its {field} {slot.name} has the shape {slot.shape}.")
-    return tracer.emit(Normalize(tracer.number(source, node), rule, **slots))
+    return tracer.emit(Normalize(number, rule, **slots))
 
 
 AFFINE = {"gain": "weight", "bias": "bias"}

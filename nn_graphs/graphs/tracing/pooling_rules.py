@@ -13,46 +13,69 @@ from nn_graphs.graphs.tracing.tracer import Rule, Tracer, arguments
 aten = torch.ops.aten
 
 
-def step(node: Node, *, is_odd: bool = True) -> Step:
-    """The operation of a node, as a step."""
-    return Step(str(node.target), _frozen(node.args[1:]), dict(node.kwargs), is_odd=is_odd)
+def step(node: Node, *, is_odd: bool = True, is_homogeneous: bool = True) -> Step:
+    """The operation of a node, as a step; its settings are numbers."""
+    if len(node.all_input_nodes) > 1:
+        raise ValueError("settings that are values")
+    return Step(
+        str(node.target),
+        _frozen(node.args[1:]),
+        dict(node.kwargs),
+        is_homogeneous=is_homogeneous,
+        is_odd=is_odd,
+    )
 
 
 def pooling(num_axes: int, *, is_odd: bool = True) -> Rule:
     """Pooling or resizing of as many axes of places."""
 
     def rule(tracer: Tracer, node: Node) -> int:
-        number = tracer.number(node.args[0], node)
-        tracer.check_axis(node.args[0], -1 - num_axes, node)
+        number = tracer.on_axis(node.args[0], -1 - num_axes, node)
         return tracer.emit(Pass(number, step(node, is_odd=is_odd), -1 - num_axes))
 
     return rule
 
 
-def reduction(tracer: Tracer, node: Node, *, is_odd: bool = True) -> int:
+def reduction(
+    tracer: Tracer, node: Node, *, is_odd: bool = True, is_homogeneous: bool = True
+) -> int | None:
     """The mean, sum or maximum over places."""
-    source, given = node.args[0], arguments(node)
-    number, num_axes = tracer.number(source, node), source.meta["val"].ndim
-    axes = given.get("dim")
+    source, axes = node.args[0], reduced_axes(node)
+    own = step(node, is_odd=is_odd, is_homogeneous=is_homogeneous)
+    if not tracer.is_value(source) and tracer.single(source) is not None:
+        tracer.put_single(node, tracer.emit(Pass(tracer.single(source), own, -1)))
+        return None
+    number, channels = tracer.number(source, node), tracer.axis(source)
+    if channels + source.meta["val"].ndim in axes:
+        raise tracer.unknown(node, f"{node.target} goes over channels, not over places alone.")
+    behind = sum(axis > channels + source.meta["val"].ndim for axis in axes)
+    is_kept = arguments(node).get("keepdim")
+    return tracer.emit(Pass(number, own, channels + (0 if is_kept else behind)))
+
+
+def reduced_axes(node: Node) -> set[int]:
+    """The axes that a mean or maximum goes over, counted from the front."""
+    num_axes, axes = node.args[0].meta["val"].ndim, arguments(node).get("dim")
     axes = list(range(num_axes)) if axes in (None, []) else axes
-    axes = {axis % num_axes for axis in ([axes] if isinstance(axes, int) else axes)}
-    channels = tracer.axis(source) + num_axes
-    if 0 in axes or channels in axes:
-        raise tracer.unknown(node, f"{node.target} goes over points or channels, not over places.")
-    behind = sum(axis > channels for axis in axes)
-    axis = tracer.axis(source) + (0 if given.get("keepdim") else behind)
-    return tracer.emit(Pass(number, step(node, is_odd=is_odd), axis))
+    return {axis % num_axes for axis in ([axes] if isinstance(axes, int) else axes)}
 
 
-def padding(tracer: Tracer, node: Node) -> int:
-    source, widths, *rest = node.args
-    number, is_zero = tracer.number(source, node), set(rest) <= {"constant", 0, None}
+def padding(tracer: Tracer, node: Node) -> int | None:
+    given = arguments(node)
+    source, widths = given["self"], given["pad"]
+    is_constant = given.get("mode", "constant") == "constant"
+    is_zero = is_constant and not given["value"]
+    is_linear = is_zero or not is_constant
+    own = step(node, is_odd=is_linear, is_homogeneous=is_linear)
+    if not tracer.is_value(source) and tracer.single(source) is not None:
+        tracer.put_single(node, tracer.emit(Pass(tracer.single(source), own, -1)))
+        return None
+    number = tracer.number(source, node)
     if shape_of(node) == source.meta["val"].shape:
         return number
     place = 2 * (-1 - tracer.axis(source))
     if not any(widths[place : place + 2]):
-        is_odd = is_zero or rest[0] != "constant"
-        return tracer.emit(Pass(number, step(node, is_odd=is_odd), tracer.axis(source)))
+        return tracer.emit(Pass(number, own, tracer.axis(source)))
     if not is_zero or widths[place] != 0 or any(widths[:place]) or any(widths[place + 2 :]):
         raise tracer.unknown(node, "it pads otherwise than with zeros behind the channels.")
     return tracer.emit(Resize(number, shape_of(node)[tracer.axis(source)]))
@@ -91,9 +114,10 @@ PLACES: dict[Callable, Rule] = {
     aten.upsample_linear1d.vec: pooling(1),
     aten.upsample_bilinear2d.vec: pooling(2),
     aten.upsample_trilinear3d.vec: pooling(3),
-    aten.mean.dim: reduction,
-    aten.sum.dim_IntList: reduction,
     aten.amax.default: max_reduction,
+    aten.amin.default: max_reduction,
+    aten.max.dim: max_reduction,
+    aten.min.dim: max_reduction,
     aten.constant_pad_nd.default: padding,
     aten.pad.default: padding,
 }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
+from torch import Tensor
 from torch.fx import Node
 
 from nn_graphs.graphs.builder.operations import (
@@ -84,8 +85,9 @@ def recurrent(cell: Cell, *, num_states: int) -> Rule:
     def rule(tracer: Tracer, node: Node) -> None:
         given = arguments(node)
         states = given["hx"] if num_states > 1 else [given["hx"]]
-        source = tracer.number(given["input"], node)
-        tracer.check_axis(given["input"], -1, node)
+        if given["train"] and given["dropout"]:
+            raise tracer.unknown(node, f"{node.target} drops values at random.")
+        source = tracer.on_axis(given["input"], -1, node)
         directions = 1 + given["bidirectional"]
         cells = list(_cells(tracer, node, given, has_projection=cell is lstm_cell))
         ends: list[list[int]] = []
@@ -130,10 +132,19 @@ def _memories(
             own = found.channels[index] if found.channels.shape[0] == count else found.channels
             ordered = tracer.in_order(Arranged(found.number, own), node)
             memory = tracer.emit(Add(ordered.number, memory))
-        elif tracer.known(state) is None:
-            raise tracer.unknown(node, f"the first state {state} is neither a value nor constant.")
+        else:
+            _check_alike(tracer, node, state)
         memories.append(memory)
     return memories
+
+
+def _check_alike(tracer: Tracer, node: Node, state) -> None:
+    """A constant first state must not tell channels apart."""
+    constant = tracer.known(state)
+    if constant is None:
+        raise tracer.unknown(node, f"the first state {state} is neither a value nor constant.")
+    if isinstance(constant, Tensor) and (constant != constant[..., :1]).any():
+        raise tracer.unknown(node, f"the first state {state} differs from channel to channel.")
 
 
 def _stacked(tracer: Tracer, node: Node, numbers: Sequence[int], which: int) -> Arranged | int:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
 from torch.fx import Node
 from torch.fx.node import map_arg
 
@@ -18,20 +19,30 @@ from nn_graphs.graphs.builder.operations import (
     Pass,
     Take,
 )
-from nn_graphs.graphs.parts.steps import Unfollowed
+from nn_graphs.graphs.parts.steps import Step, Unfollowed
 from nn_graphs.graphs.tracing.arrangement import (
     Arranged,
     ArrangedParameter,
     along_axis,
     distinct,
     neighbours_on_axis,
+    varying_axes,
 )
-from nn_graphs.graphs.tracing.exported_program import input_axis, vocabulary
+from nn_graphs.graphs.tracing.exported_program import vocabulary
+from nn_graphs.graphs.tracing.input_axes import input_axis
+from nn_graphs.graphs.tracing.refusals import refusal
 from nn_graphs.graphs.tracing.written_operations import Written, written_table
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
 
 aten = torch.ops.aten
 COPIES = (aten.alias.default, aten.clone.default, aten.detach.default)
+CONDITIONS = (
+    *(aten.gt.Scalar, aten.ge.Scalar, aten.lt.Scalar, aten.le.Scalar, aten.eq.Scalar),
+    *(aten.ne.Scalar, aten.logical_not.default, aten.gt.Tensor, aten.ge.Tensor),
+    *(aten.lt.Tensor, aten.le.Tensor, aten.eq.Tensor, aten.ne.Tensor),
+)
+"""Comparisons, channel by channel: the only values of neurons that are no floats."""
+ALIAS = Step("aten.alias.default")
 Rule = Callable[["Tracer", Node], int | None]
 
 
@@ -62,6 +73,7 @@ class Tracer:
         self.written = Written()
         self._numbers: dict[Node, int] = {}
         self._arranged: dict[Node, Arranged | ArrangedParameter] = {}
+        self._tables: dict[Node, int] = {}  # parameters that are taken as values
         self._known: dict[Node, object] = {}  # constants
         self._data: set[Node] = set()  # what depends on integer inputs alone
         self.tokens: dict[Node, int] = {}  # integer inputs that embeddings read
@@ -74,27 +86,67 @@ class Tracer:
             elif node.op == "get_attr":
                 self._known[node] = getattr(self.program.graph_module, node.target)
             elif node.op == "output":
-                for output in node.args[0]:
-                    self._add_output(output, node)
-            elif self._depends_on(node, self._known):
-                self._known[node] = self._evaluated(node)
-            elif self._depends_on(node, self._known.keys() | self._data):
-                self._data.add(node)
-            elif node.target in self.rules:
-                number = self.rules[node.target](self, node)
-                if number is not None:
-                    self._numbers[node] = number
+                specs = self.program.graph_signature.output_specs
+                for output, spec in zip(node.args[0], specs, strict=True):
+                    if spec.kind is OutputKind.USER_OUTPUT:  # else a buffer that is written into
+                        self._add_output(output, node)
             else:
-                raise self.unknown(node, f"the operation {node.target} is unknown.")
+                with self._told(node):
+                    self._follow(node)
         return self.written.finished()
+
+    def _follow(self, node: Node) -> None:
+        """One operation: computed where it is constant, else by its rule."""
+        is_random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        is_constant = self._depends_on(node, self._known)
+        is_data = self._depends_on(node, self._known.keys() | self._data)
+        if is_random and is_data:
+            raise self.unknown(node, f"{node.target} draws random numbers.")
+        if is_constant:
+            self._known[node] = self._evaluated(node)
+        elif is_data:
+            self._data.add(node)
+        elif node.target in self.rules:
+            number = self.rules[node.target](self, node)
+            if number is not None:
+                self._numbers[node] = number
+            self._check_made(node)
+        else:
+            raise self.unknown(node, f"the operation {node.target} is unknown.")
+
+    @contextmanager
+    def _told(self, node: Node):
+        """What a rule did not think of is told as everything else that cannot be traced."""
+        try:
+            yield
+        except NNGraphsError:
+            raise
+        except Exception as error:
+            found = f"its rule does not know this use ({type(error).__name__})."
+            raise self.unknown(node, found) from error
+
+    def _check_made(self, node: Node) -> None:
+        """Raises where a value is none of neurons, or its channels are not where they should be."""
+        value = node.meta.get("val")
+        if not isinstance(value, Tensor) or not self.is_node_value(node):
+            return
+        if not value.dtype.is_floating_point and node.target not in CONDITIONS:
+            raise self.unknown(node, f"{node.target} makes {value.dtype} of the values of neurons.")
+        arranged = self.arranged(node)
+        if isinstance(arranged, Arranged):
+            is_right = arranged.shape == tuple(value.shape)
+        else:
+            number = self._numbers[node]
+            is_right = value.shape[self.written.axes[number]] == self.width(number)
+        if not is_right:
+            raise self.unknown(node, f"{node.target} leaves {list(value.shape)}, without channels.")
 
     def _add_placeholder(self, node: Node) -> None:
         if node.name in self.program.graph_signature.user_inputs:
             if not isinstance(node.meta["val"], torch.Tensor):
                 return
             if node.meta["val"].is_floating_point():
-                axis = input_axis(node)
-                self._numbers[node] = self.emit(Input(node.meta["val"].shape[axis], axis))
+                self._add_input(node)
                 return
             self._data.add(node)
             if num_tokens := vocabulary(node):
@@ -105,11 +157,21 @@ class Tracer:
         if tensor is not None and (name not in self.slots or tensor.numel() == 1):
             self._known[node] = tensor.detach()
 
+    def _add_input(self, node: Node) -> None:
+        shape = tuple(node.meta["val"].shape)
+        axis = input_axis(node)
+        if axis is None:  # points, then places, of one channel
+            self.put_single(node, self.emit(Input(1)))
+        else:
+            self._numbers[node] = self.emit(Input(shape[axis], axis))
+
     def _add_output(self, output, node: Node) -> None:
         if output is None or output in self._known or output in self._data:
             return
         arranged = self.arranged(output)
-        if isinstance(arranged, Arranged):
+        if isinstance(arranged, Arranged) and arranged.is_as_run:
+            self.emit(Output(arranged.number))
+        elif isinstance(arranged, Arranged):
             number = self.in_order(arranged, node).number
             self.emit(Output(self.emit(Pass(number, Unfollowed("output"), -1))))
         else:
@@ -139,15 +201,22 @@ class Tracer:
         """The number of the operation that made a value."""
         if self.is_value(argument):
             return self._numbers[argument]
-        parameter = self.parameter(argument)
-        if parameter is not None and parameter.num_axes:
-            shape = tuple(parameter.elements.shape)
-            channels = along_axis(shape[-1], -1, shape)
-            return self.table(parameter.elements, channels, parameter, node)
+        if self.parameter(argument) is not None:
+            if argument not in self._tables:
+                axis = _only_long_axis(self.parameter(argument).elements)
+                self._tables[argument] = self._as_value(argument, axis, node)
+            return self._tables[argument]
         found = f"{node.target} acts on {argument}, which is no value of a neuron."
         if isinstance(self.arranged(argument), Arranged):
             found = f"{node.target} takes channels that no single axis holds."
         raise self.unknown(node, found)
+
+    def number_of(self, argument: Node, node: Node) -> int:
+        """The number of a value, arranged in any way."""
+        arranged = self.arranged(argument)
+        if isinstance(arranged, Arranged) and not self.is_value(argument):
+            return arranged.number
+        return self.number(argument, node)
 
     def known(self, argument):
         """The value of a constant, a number or a tensor; None where it is no constant."""
@@ -171,6 +240,9 @@ class Tracer:
 
     def put(self, node: Node, arranged: Arranged | ArrangedParameter) -> int | None:
         """Gives a node its channels; the number of its value, where they lie on one axis again."""
+        if isinstance(arranged, Arranged) and arranged.is_as_run:
+            self._arranged[node] = arranged
+            return None
         place = isinstance(arranged, Arranged) and neighbours_on_axis(arranged.channels)
         if not place:
             self._arranged[node] = arranged
@@ -186,6 +258,18 @@ class Tracer:
         rows, which = distinct(arranged.channels)
         number = self.written.gathered(arranged.number, tuple(row[0] for row in rows))
         return Arranged(number, which)
+
+    def put_like(self, node: Node, source: Node, number: int) -> int | None:
+        """Gives a node what has been made of a value, element by element."""
+        if self.is_value(source):
+            return number
+        arranged = self.arranged(source)
+        if isinstance(arranged, Arranged):
+            return self.put(node, arranged.with_number(number))
+        if self.width(number) > 1:
+            return number
+        self.put_single(node, number)
+        return None
 
     def put_same(self, node: Node, like: Node, arranged: Arranged) -> int | None:
         """Gives a node its channels; they lie on one axis where they did so before."""
@@ -225,11 +309,16 @@ class Tracer:
             return None
         return ArrangedParameter(self.slots[name])
 
-    def table(
-        self, elements: Tensor, channels: Tensor, parameter: ArrangedParameter, node: Node
-    ) -> int:
+    def _as_value(self, argument: Node, axis: int, node: Node) -> int:
+        """A parameter as a value whose channels lie on an axis; where it has none there, as one."""
+        parameter = self.parameter(argument)
+        elements = parameter.elements
+        missing = max(-axis - elements.ndim, 0)
+        return self.table(elements[(None,) * missing], axis, parameter, node)
+
+    def table(self, elements: Tensor, axis: int, parameter: ArrangedParameter, node: Node) -> int:
         """A parameter as a value, see `written_table`."""
-        number = written_table(self.written, elements, channels, parameter.slot)
+        number = written_table(self.written, elements, axis, parameter.slot)
         if number is None:
             found = f"{parameter.slot.name} is arranged otherwise than by channels."
             raise self.unknown(node, found)
@@ -237,18 +326,58 @@ class Tracer:
 
     def axis(self, argument: Node) -> int:
         """The axis, from behind, on which the channels of a value lie."""
-        return self.written.axes[self._numbers[argument]]
+        numbers = self._numbers if argument in self._numbers else self._tables
+        return self.written.axes[numbers[argument]]
 
     def num_channels(self, argument: Node) -> int:
         shape = argument.meta["val"].shape
         return shape[self.axis(argument)] if shape else 1
 
-    def check_axis(self, argument: Node, axis: int, node: Node) -> None:
-        """Raises where the channels of a value lie on another axis than an operation wants."""
-        self.number(argument, node)
+    def single(self, argument) -> int | None:
+        """The number of a value of one channel that the graph, when it runs, arranges alike."""
+        arranged = self.arranged(argument)
+        if isinstance(arranged, Arranged):
+            return arranged.number if arranged.is_as_run else None
+        numbers = self._numbers if self.is_value(argument) else self._tables
+        number = numbers.get(argument) if isinstance(argument, Node) else None
+        return number if number is not None and self.width(number) == 1 else None
+
+    def put_single(self, node: Node, number: int) -> None:
+        """Gives a node one channel, which lies on no axis."""
+        channels = torch.zeros((), dtype=torch.long).expand(tuple(node.meta["val"].shape))
+        self._arranged[node] = Arranged(number, channels, is_as_run=True)
+
+    def on_axis(self, argument: Node, axis: int, node: Node) -> int:
+        """The number of a value whose channels lie on an axis.
+
+        Raises:
+            NNGraphsError: they lie on another one.
+        """
+        if self.parameter(argument) is not None and not self.is_value(argument):
+            self._tables[argument] = self._as_value(argument, axis, node)
+            return self._tables[argument]
+        self._move_to_axis(argument, axis, node)
+        number = self.number(argument, node)
         if self.axis(argument) != axis:
             found = f"{node.target} takes axis {axis} for the channels, they lie on {{}}."
             raise self.unknown(node, found.format(self.axis(argument)))
+        return number
+
+    def _move_to_axis(self, argument: Node, axis: int, node: Node) -> None:
+        """One channel lies on any axis of the size 1; channels on one axis can be put in order."""
+        shape = argument.meta["val"].shape if isinstance(argument, Node) else ()
+        single, arranged = self.single(argument), self.arranged(argument)
+        if single is not None:
+            if len(shape) >= -axis and shape[axis] == 1 and self.written.axes[single] != axis:
+                self._numbers[argument] = self.emit(Pass(single, ALIAS, axis))
+            elif len(shape) >= -axis and shape[axis] == 1:
+                self._numbers[argument] = single
+        elif isinstance(arranged, Arranged) and not self.is_value(argument):
+            ordered = self.in_order(arranged, node)
+            is_there = {*varying_axes(arranged.channels)} <= {len(shape) + axis}
+            if is_there and self.width(ordered.number) == shape[axis]:
+                step = Unfollowed(str(node.target))
+                self._numbers[argument] = self.emit(Pass(ordered.number, step, axis))
 
     def slot(self, argument: Node | None, node: Node) -> ParameterSlot | None:
         """Where a parameter lies in the flat vector."""
@@ -276,13 +405,14 @@ class Tracer:
         return float(tensor)
 
     def unknown(self, node: Node, found: str) -> NNGraphsError:
-        frames = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
-        place = f"the submodule {frames[-1]}" if frames and frames[-1] else "the module itself"
-        return NNGraphsError(
-            f"make a neural graph of {place}",
-            found=found,
-            do=f"Known operations: {', '.join(known_operations(self.rules))}.",
-        )
+        """The error that says where an operation stands, and what stands in the way."""
+        return refusal(node, found, known_operations(self.rules))
+
+
+def _only_long_axis(elements: Tensor) -> int:
+    """The axis, from behind, of a size other than 1, where there is but one; else the last."""
+    axes = [axis for axis, size in enumerate(elements.shape) if size != 1]
+    return axes[0] - elements.ndim if len(axes) == 1 else -1
 
 
 def known_operations(rules: Mapping[Callable, Rule]) -> list[str]:

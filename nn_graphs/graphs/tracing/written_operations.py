@@ -27,9 +27,10 @@ from nn_graphs.graphs.builder.operations import (
     Scale,
     Shift,
     Take,
+    Total,
 )
 from nn_graphs.graphs.parts.steps import Reshape, Step
-from nn_graphs.graphs.tracing.arrangement import neighbours_on_axis
+from nn_graphs.graphs.tracing.arrangement import along_axis
 from nn_graphs.networks.parameters import ParameterSlot
 
 POINTWISE = (Input, Linear, Activate, Add, Scale, Shift, Take, Resize, Output)
@@ -94,6 +95,8 @@ def _width(operation: Operation, widths: Sequence[int]) -> int:
             return operation.num_rows
         case Gather() | Combine():
             return len(operation.channels)
+        case Total():
+            return 1
     return widths[operation.sources[0]]
 
 
@@ -136,15 +139,14 @@ def _without_idle_reshapes(operations: list[Operation]) -> list[Operation]:
     return [replace(o, axis=-1) if isinstance(o, Input) else o for o in kept]
 
 
-def written_table(
-    written: Written, elements: Tensor, channels: Tensor, slot: ParameterSlot
-) -> int | None:
+def written_table(written: Written, elements: Tensor, axis: int, slot: ParameterSlot) -> int | None:
     """Writes a parameter as a value: rows of a table, one channel each, looked up at every place.
 
-    `elements` and `channels` (each counted from 0) are of the shape of the value, which has its
-    channels on one axis. None where the parameter is arranged otherwise than by channels.
+    `elements` are of the shape of the value, which has all its channels on the axis. None where the
+    parameter is arranged otherwise than by channels.
     """
-    axis, _, width = neighbours_on_axis(channels)
+    width = elements.shape[axis]
+    channels = along_axis(width, axis, tuple(elements.shape))
     first = 0 if slot.size % width == 0 else int(elements.min())
     count = slot.size // width if first == 0 else (int(elements.max()) + 1 - first) // width
     for is_transposed in (True, False):

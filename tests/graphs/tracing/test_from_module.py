@@ -17,6 +17,7 @@ from nn_graphs.graphs.tracing import trace, traceable_operations
 from nn_graphs.networks.activations import Activation
 from tests.graphs.architectures import ARCHITECTURES, Architecture, Net, Sine, net
 from tests.graphs.checks import assert_ordered
+from tests.graphs.tracing.faithful import assert_faithful
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -112,7 +113,7 @@ def test_training_modes_are_restored():
 
 
 def test_training_modes_are_restored_after_an_error():
-    module = nn.Sequential(nn.Linear(2, 2), nn.Softshrink())
+    module = nn.Sequential(nn.Linear(2, 2), Sorted())
     with pytest.raises(NNGraphsError):
         trace(module, torch.zeros(1, 2))
     assert all(child.training for child in module.modules())
@@ -183,21 +184,26 @@ class WithParameter(nn.Module):
         return self.forward_fn(self, inputs)
 
 
+class Sorted(nn.Module):
+    def forward(self, inputs):
+        return inputs.sort(-1).values
+
+
 UNTRACEABLE = {
     "unknown operation": (
-        nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Softshrink())),
+        nn.Sequential(nn.Linear(2, 2), nn.Sequential(Sorted())),
         "make a neural graph of the submodule 1.0",
-        "operation aten.softshrink.default is unknown",
+        "operation aten.sort.default is unknown",
     ),
     "unknown operation in forward": (
         net(lambda m, x: m.a(x).cumsum(-1), (2, 2))(),
         "make a neural graph of the module itself",
         "operation aten.cumsum.default is unknown",
     ),
-    "quotient": (
-        net(lambda m, x: m.a(x) / m.b(x), (2, 2), (2, 2))(),
-        "module",
-        "divides by a value",
+    "random numbers": (
+        net(lambda m, x: m.a(x) + torch.rand(2), (2, 2))(),
+        "the module itself",
+        "aten.rand.default draws random numbers",
     ),
     "computed weights": (
         WithParameter(lambda m, x: F.linear(x, torch.tanh(m.own)), (3, 2)),
@@ -214,38 +220,16 @@ UNTRACEABLE = {
         "the module itself",
         "the weights mul of aten.linear.default are no parameter",
     ),
-    "trained factor": (
-        WithParameter(lambda m, x: m.linear(torch.sin(m.own * x))),
-        "the module itself",
-        "aten.mul.Tensor takes own, one trained number for all channels",
-    ),
     "broadcast sum": (
-        net(lambda m, x: m.a(x) + m.b(x), (2, 1), (2, 3))(),
+        net(lambda m, x: m.a(x)[:, None] + m.b(x)[..., None], (2, 3), (2, 3))(),
         "the module itself",
-        "it adds 3 channels to 1",
+        "aten.add.Tensor",
     ),
-    "every other channel": (
-        net(lambda m, x: m.a(x)[..., ::2], (2, 3))(),
+    "largest channel": (
+        net(lambda m, x: m.a(x).amax(-1), (2, 3))(),
         "the module itself",
-        "another slice than neighbouring channels or places",
+        "goes over channels, not over places alone",
     ),
-    "shifted points": (
-        net(lambda m, x: m.a(x)[1:] + m.a(x)[:-1], (2, 3))(),
-        "the module itself",
-        "another slice than neighbouring channels or places",
-    ),
-    "one point": (net(lambda m, x: m.a(x)[0], (2, 3))(), "module", "one point or channel alone"),
-    "mean over channels": (
-        net(lambda m, x: m.a(x).mean(-1), (2, 3))(),
-        "the module itself",
-        "goes over points or channels, not over places",
-    ),
-    "mean over points": (
-        net(lambda m, x: m.a(x).mean(0), (2, 3))(),
-        "the module itself",
-        "goes over points or channels, not over places",
-    ),
-    "a cube": (net(lambda m, x: m.a(x).pow(3), (2, 3))(), "the module itself", "takes the power 3"),
     "joined points": (
         net(lambda m, x: torch.cat([m.a(x), m.a(x)]), (2, 3))(),
         "the module itself",
@@ -272,14 +256,32 @@ UNTRACEABLE = {
 @pytest.mark.parametrize("name", UNTRACEABLE)
 def test_what_cannot_be_traced_is_named(name, raises_saying):
     module, asked, found = UNTRACEABLE[name]
-    with raises_saying(asked=asked, found=found, do="Known operations: aten."):
+    with raises_saying(asked=asked, found=found, do="traceable_operations() names all"):
         trace(module, torch.zeros(5, 2))
 
 
-def test_an_unknown_operation_names_the_known_ones():
+def test_what_could_not_be_traced_once_is_traced():
+    """Quotients, trained factors, slices with steps, points and channels alone, means and cubes."""
+    layers = (2, 3), (2, 3)
+    for forward in (
+        lambda m, x: m.a(x) / m.b(x),
+        lambda m, x: m.a(x)[..., ::2],
+        lambda m, x: m.a(x)[1:] + m.a(x)[:-1],
+        lambda m, x: m.a(x)[0],
+        lambda m, x: m.a(x).mean(-1),
+        lambda m, x: m.a(x).mean(0),
+        lambda m, x: m.a(x).pow(3),
+    ):
+        assert assert_faithful(net(forward, *layers)(), torch.randn(5, 2)).is_runnable
+    factor = WithParameter(lambda m, x: m.linear(torch.sin(m.own * x)))
+    assert assert_faithful(factor, torch.randn(5, 2)).is_runnable
+
+
+def test_an_unknown_operation_names_the_nearest_known_one():
+    module = net(lambda m, x: torch.special.log_ndtr(m.a(x)), (2, 2))()
     with pytest.raises(NNGraphsError) as caught:
-        trace(nn.Sequential(nn.Linear(2, 2), nn.Softshrink()), torch.zeros(1, 2))
-    assert all(name in caught.value.do for name in traceable_operations())
+        trace(module, torch.zeros(1, 2))
+    assert "Nearest known operation: aten.log" in caught.value.do
     assert {"aten.linear.default", "aten.relu.default"} <= set(traceable_operations())
 
 
@@ -334,7 +336,8 @@ def test_overlapping_parts_of_a_parameter_are_refused(raises_saying):
 def test_a_linear_map_of_channels_on_two_axes_is_refused(raises_saying):
     module = nn.Sequential(nn.Linear(2, 6), nn.Unflatten(-1, (2, 3)), nn.Linear(3, 1))
     found = "aten.linear.default takes channels that no single axis holds"
-    with raises_saying(asked="the submodule 2", found=found, do="Known operations"):
+    do = "aten.linear.default is known in other uses"
+    with raises_saying(asked="the submodule 2", found=found, do=do):
         trace(module, torch.zeros(5, 2))
 
 
