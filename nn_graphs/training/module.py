@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nn_graphs.networks.compiling import CompiledIfPossible
 from nn_graphs.tasks.task import Task
+from nn_graphs.threads import num_cores, one_thread
 from nn_graphs.training.checkpoint import random_states, restore_random_states
 from nn_graphs.training.chunks import accumulate_gradients, forward_in_chunks
 from nn_graphs.training.loading import in_split_order
@@ -51,22 +52,24 @@ class SupervisedModule(L.LightningModule):
 
     def training_step(self, batch: LabelledGraphs, batch_number: int) -> None:
         graphs, labels = batch
-        optimizer = self.optimizers()
+        optimizer, cores = self.optimizers(), num_cores()
         optimizer.zero_grad()
-        loss = accumulate_gradients(
-            self.model,
-            self.task.loss,
-            (self.augmentation(graphs), labels),
-            chunk_size=self.settings.chunk_size,
-            compiled=self._compiled,
-            backward=self.manual_backward,
-        )
-        if self.settings.gradient_clip:
-            self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
-        optimizer.step()
+        with one_thread():  # cores share chunks, see `nn_graphs.threads`
+            loss = accumulate_gradients(
+                self.model,
+                self.task.loss,
+                (self.augmentation(graphs), labels),
+                chunk_size=self.settings.chunk_size,
+                compiled=self._compiled,
+                backward=self.manual_backward,
+                num_workers=cores,
+            )
+            if self.settings.gradient_clip:
+                self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
+            optimizer.step()
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.model)
         self.lr_schedulers().step()
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.model)
         self._train_losses.append((loss, len(labels)))
 
     def validation_step(self, batch: LabelledGraphs, batch_number: int) -> None:
@@ -138,7 +141,9 @@ class SupervisedModule(L.LightningModule):
     def _collect(self, batch: LabelledGraphs) -> None:
         graphs, labels = batch
         model = self.model if self.averaged is None else self.averaged.module
-        outputs = forward_in_chunks(model, graphs, chunk_size=self.settings.chunk_size)
+        cores, chunk_size = num_cores(), self.settings.chunk_size
+        with one_thread():
+            outputs = forward_in_chunks(model, graphs, chunk_size=chunk_size, num_workers=cores)
         self._collected.append((outputs.float(), labels))
 
     def _score(self, split: Literal["val", "test"]) -> tuple[Tensor, Tensor]:

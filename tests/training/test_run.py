@@ -157,6 +157,16 @@ def test_averaged_weights_are_what_is_validated_and_tested(tmp_path):
     assert history["cpu_minutes"][0] > 0
 
 
+def test_operations_are_not_split_among_cores(tmp_path):
+    """Whatever the model: beside other programs a barrier in every operation costs most."""
+    model, seen = make_model(make_task()), set()
+    model.register_forward_pre_hook(lambda *_: seen.add(torch.get_num_threads()))
+    torch.set_num_threads(3)
+    train_and_test(model, make_task(), change(num_epochs=1), tmp_path)
+    assert torch.get_num_threads() == 3
+    assert seen == {1}
+
+
 def test_patience(tmp_path):
     outcome = train(tmp_path, change(num_epochs=9, patience=2), Scripted([10, 50, 40, 30, 77]))
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 4
