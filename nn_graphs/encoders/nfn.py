@@ -17,6 +17,7 @@ from nn_graphs.encoders.equivariant.layers import ChannelDropout, EquivariantLay
 from nn_graphs.encoders.equivariant.spaces import ParameterSpaces
 from nn_graphs.encoders.features import (
     NUM_FREQUENCIES,
+    Counts,
     EncodedGraphs,
     FourierFeatures,
     Graphs,
@@ -66,6 +67,7 @@ class NFN(nn.Module):
         super().__init__()
         check_variant(variant)
         self.node_dim = self.edge_dim = dims[-1]
+        self.has_batch_norm, self.largest_dim = has_batch_norm, max(dims)
         self.spaces = ParameterSpaces(
             without_fixed_neurons(template) if variant == "np" else template
         )
@@ -99,6 +101,13 @@ class NFN(nn.Module):
             nodes, edges = self.positions(nodes, edges)
         values = self.layers(self.spaces.split(nodes, edges))
         return EncodedGraphs(graphs, *self.spaces.join(values))
+
+    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts | None:
+        """Numbers in what is passed from layer to layer: a vector per parameter.
+
+        None where batch norm needs the whole batch.
+        """
+        return None if self.has_batch_norm else (num_nodes + num_edges) * self.largest_dim
 
 
 def check_variant(variant: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nn_graphs.encoders.features import Graphs
+from nn_graphs.encoders.features import Counts, Graphs
 from nn_graphs.encoders.mlp import make_mlp
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.errors import NNGraphsError
@@ -54,6 +54,10 @@ class ProbeOnly(nn.Module):
     def forward(self, graphs: Graphs) -> Float[Tensor, "B out_dim"]:
         outputs = graphs.output_values(execute(graphs, self.probes))  # [*B, outputs, num_probes]
         return self.mlp(outputs.reshape(graphs.num_graphs, -1))
+
+    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts:
+        """Numbers that running a network at the probes gives."""
+        return num_nodes * len(self.probes)
 
 
 def _check_equal(kind: NeuronKind, counts: set[int]) -> None:

@@ -10,9 +10,12 @@ import torch
 from torch import nn
 from torch_geometric.data import Batch
 
+from nn_graphs.encoders.equivariant.head import InvariantHead
 from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.heads import GraphHead, GraphModel
+from nn_graphs.encoders.nfn import NFN
 from nn_graphs.encoders.pooling import Pooling
+from nn_graphs.encoders.probe_only import ProbeOnly
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.graphs.builder import template_from_spec
@@ -133,6 +136,28 @@ def test_the_number_of_workers_changes_nothing(name):
     torch.manual_seed(2)
     assert not torch.equal(gradients(model, batch=stacked, **options)[0], found[0][0])
     torch.testing.assert_close(model.eval()(stacked), outputs, rtol=1e-9, atol=1e-12)
+
+
+def nfn() -> nn.Module:
+    encoder = NFN(TEMPLATES[0], variant="np", dims=(8, 6), fourier_sigma=None)
+    head = InvariantHead(encoder.spaces, dim=6, hidden_dims=[], dropout=0.0, out_dim=2)
+    return GraphModel(encoder, head)
+
+
+@pytest.mark.parametrize(
+    "make", [nfn, lambda: ProbeOnly(TEMPLATES[:1], num_probes=5, hidden_dims=(6,), out_dim=2)]
+)
+def test_baselines_tell_how_large_their_chunks_may_be(monkeypatch, make):
+    torch.manual_seed(0)
+    model, seen = make().double(), []
+    stack = TEMPLATES[0].stack(torch.randn(9, TEMPLATES[0].num_params, dtype=torch.float64) / 3)
+    expected = gradients(model, batch=stack, chunk_size=9)
+    values = model.values_per_graph(TEMPLATES[0].num_nodes, TEMPLATES[0].num_edges)
+    monkeypatch.setattr(chunks, "CACHE_VALUES", 2 * values)
+    model.register_forward_pre_hook(lambda _, graphs: seen.append(len(graphs[0])))
+    found = gradients(model, batch=stack, num_workers=2)
+    assert sorted(seen) == [1, 2, 2, 2, 2]
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_models_that_chunks_would_share_run_one_after_the_other(monkeypatch):
