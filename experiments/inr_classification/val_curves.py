@@ -66,7 +66,7 @@ def plot(curves: pd.DataFrame) -> Figure:
                 _draw(axes[row, column], runs, counted)
                 axes[row, column].set(xlabel=label, ylabel=METRICS[runs["metric"].iloc[0]])
             axes[0, column].set_title(zoo)
-        axes[0, 0].legend()
+        axes[0, 0].legend(loc="lower right")
         figure.tight_layout()
     return figure
 
