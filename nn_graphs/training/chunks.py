@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nn_graphs.encoders.dropout import dropout_draws
 from nn_graphs.encoders.features import Graphs
+from nn_graphs.encoders.norms import BatchNorm
 from nn_graphs.graphs.geometric_batch import graph_sizes, run_of_graphs
 from nn_graphs.graphs.graph_template import NeuralGraphStack
 from nn_graphs.networks.classifiers.draws import joined
@@ -21,10 +22,11 @@ from nn_graphs.threads import side_by_side
 from nn_graphs.zoos.batches import LabelledGraphs
 
 CACHE_VALUES = 1_200_000  # numbers that a core works on without waiting for memory
-NUM_CORES = 4  # that a batch is shared out among evenly, whatever there are
-WORTH_VALUES = 250_000  # fewer numbers are done before another core has begun
 MIXED_CACHE_VALUES = 240_000  # the same for edge lists, of which more is held at a time
 COMPILED_CACHE_VALUES = 300_000  # the same for a compiled model, which needs no large chunks
+NUM_CORES = 4  # that a batch is shared out among evenly, whatever there are
+WORTH_VALUES = 250_000  # fewer numbers are done before another core has begun
+SHARED = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm, BatchNorm)
 
 Forward = Callable[[Graphs], Tensor]
 
@@ -73,6 +75,7 @@ def accumulate_gradients(
         loss = loss_of(chunks[0])
     else:
         first_alone = compiled is not None and not getattr(compiled, "is_ready", True)
+        num_workers = _num_workers(model, graphs, num_workers)
         loss = _summed(model, loss_of, chunks, num_workers=num_workers, first_alone=first_alone)
     backward(loss)
     return loss.detach()
@@ -95,7 +98,7 @@ def forward_in_chunks(
     sizes = _sizes(model, graphs, chunk_size)
     if _is_one_piece(model, graphs, sizes):
         return model(graphs)
-    num_workers = _num_workers(model, num_workers)
+    num_workers = _num_workers(model, graphs, num_workers)
     return torch.cat([*side_by_side(model, split_graphs(graphs, sizes), num_workers=num_workers)])
 
 
@@ -149,11 +152,11 @@ def _is_one_piece(model: nn.Module, graphs: Graphs, sizes: list[int]) -> bool:
     return not (is_small and count(*_num_nodes_and_edges(graphs)) is not None)
 
 
-def _num_workers(model: nn.Module, num_workers: int | None) -> int | None:
-    """One for models whose modules write or draw what the chunks would share."""
-    shared = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
-    is_stateful = any(module.training and isinstance(module, shared) for module in model.modules())
-    return 1 if is_stateful else num_workers
+def _num_workers(model: nn.Module, graphs: Graphs, num_workers: int | None) -> int | None:
+    """One on an accelerator, and for models whose modules write or draw what chunks would share."""
+    is_stateful = any(module.training and isinstance(module, SHARED) for module in model.modules())
+    is_on_cpu = graphs.node_features.device.type == "cpu"
+    return 1 if is_stateful or not is_on_cpu else num_workers
 
 
 def _draw_key() -> Int32[Tensor, ""]:
@@ -178,7 +181,6 @@ def _summed(
         loss = loss_of(chunk)
         return loss.detach(), torch.autograd.grad(loss, params, allow_unused=True)
 
-    num_workers = _num_workers(model, num_workers)
     results = side_by_side(gradients_of, chunks[first_alone:], num_workers=num_workers)
     if first_alone:  # it compiles
         results = chain(side_by_side(gradients_of, chunks[:1]), results)
