@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.mapped import MappedEdges
-from nn_graphs.encoders.norms import NEEDS_WHOLE_BATCH, NormName, make_norm
+from nn_graphs.encoders.norms import NormName, make_norm
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.topology import Topology, on_edges
@@ -80,7 +80,6 @@ class NGGNN(nn.Module):
             PNALayer(dim, mean_log_degree=mean_log_degree) for _ in range(num_layers)
         )
         self.norms = nn.ModuleList(make_norm(norm, dim) for _ in range(num_layers - 1))
-        self.needs_whole_batch = norm in NEEDS_WHOLE_BATCH
         self.edge_updates = nn.ModuleList(EdgeUpdate(dim) for _ in range(num_layers - 1))
         self.dropout = Dropout(dropout)
 
@@ -101,13 +100,8 @@ class NGGNN(nn.Module):
         own = self.features.own_edges(edges.vectors(), topology) if reads == "edges" else None
         return EncodedGraphs(graphs, nodes, own)
 
-    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts | None:
-        """Numbers in what is passed from layer to layer: a vector per directed edge.
-
-        None where a norm needs the whole batch.
-        """
-        if self.needs_whole_batch:
-            return None
+    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts:
+        """Numbers in what is passed from layer to layer: a vector per directed edge."""
         return (2 if self.is_bidirectional else 1) * num_edges * self.edge_dim
 
 

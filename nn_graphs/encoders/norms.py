@@ -3,7 +3,7 @@
 | name | mean and deviation over | sees other graphs |
 |---|---|---|
 | `published` | all neurons and channels of the mini-batch, at prediction too | always |
-| `running` | the same in training; at prediction running averages of these | in training |
+| `running` | those of a chunk of the batch; at prediction running averages of these | in training |
 | `graph` | all neurons and channels of a graph | never |
 | `layer` | the channels of a neuron | never |
 | `rms` | the channels of a neuron, by the root mean square alone | never |
@@ -13,6 +13,10 @@
 told which neuron belongs to which graph, so that a prediction depends on what else is predicted.
 """
 
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, get_args
 
 import torch
@@ -24,9 +28,9 @@ from nn_graphs.graphs.topology import Topology
 
 NormName = Literal["published", "running", "graph", "layer", "rms", "none"]
 NORM_NAMES: tuple[str, ...] = get_args(NormName)
-NEEDS_WHOLE_BATCH = ("published", "running")
 EPS = 1e-5
 MOMENTUM = 0.1  # share of a batch in the running averages
+FEWEST_GRAPHS = 16  # in a chunk that is normalised by its own mean and deviation
 FIRST_FACTOR = 0.1  # of `none`
 
 Nodes = Float[Tensor, "*B num_nodes dim"]
@@ -40,8 +44,8 @@ def make_norm(name: NormName, dim: int) -> nn.Module:
     """
     check_known(name, NORM_NAMES, asked=f"normalise by {name!r}")
     makers = {
-        "published": lambda: BatchNorm(dim, has_running_averages=False),
-        "running": lambda: BatchNorm(dim, has_running_averages=True),
+        "published": lambda: BatchNorm(dim),
+        "running": lambda: RunningNorm(dim),
         "graph": lambda: GraphNorm(dim),
         "layer": lambda: NeuronNorm(nn.LayerNorm(dim, eps=EPS)),
         "rms": lambda: NeuronNorm(nn.RMSNorm(dim, eps=EPS)),
@@ -57,8 +61,8 @@ class _Affine(nn.Module):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
 
-    def _scaled(self, centred: Nodes, variance: Tensor) -> Nodes:
-        return centred * (variance + EPS).rsqrt() * self.weight + self.bias
+    def _scaled(self, centred: Nodes, scale: Tensor) -> Nodes:
+        return centred * scale * self.weight + self.bias
 
 
 class GraphNorm(_Affine):
@@ -67,35 +71,87 @@ class GraphNorm(_Affine):
     def forward(self, topology: Topology, nodes: Nodes) -> Nodes:
         centred = nodes - topology.graph_mean(nodes.mean(-1, keepdim=True))
         variance = topology.graph_mean(centred.square().mean(-1, keepdim=True))
-        return self._scaled(centred, variance)
+        return self._scaled(centred, _one_over_deviation(variance))
 
 
 class BatchNorm(_Affine):
-    """By mean and deviation over all neurons and channels of all graphs that come together.
+    """By mean and deviation over all neurons and channels of all graphs that come together."""
 
-    Args:
-        dim: number of channels.
-        has_running_averages: normalise by averages over batches outside of training.
-    """
-
-    def __init__(self, dim: int, *, has_running_averages: bool):
-        super().__init__(dim)
-        self.has_running_averages = has_running_averages
-        if has_running_averages:
-            self.register_buffer("running_mean", torch.zeros(()))
-            self.register_buffer("running_variance", torch.ones(()))
+    fewest_graphs = math.inf  # that must come together: the whole batch
 
     def forward(self, topology: Topology, nodes: Nodes) -> Nodes:
-        if self.has_running_averages and not self.training:
-            return self._scaled(nodes - self.running_mean, self.running_variance)
+        centred = nodes - nodes.mean()
+        return self._scaled(centred, _one_over_deviation(centred.square().mean()))
+
+
+class RunningNorm(_Affine):
+    """The same in training; at prediction by running averages, which no other graph changes.
+
+    A chunk of a batch is normalised by its own mean and deviation (Hoffer et al., NeurIPS 2017,
+    "ghost batches"), so chunks can be computed side by side; each enters the averages by its share
+    of the batch, in the order of the chunks, see `averages_apart`. What is averaged is the factor
+    that values are multiplied by, one over the deviation: a few graphs with large values make the
+    mean of variances many times that of a usual chunk.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__(dim)
+        self.register_buffer("running_mean", torch.zeros(()))
+        self.register_buffer("running_scale", torch.ones(()))
+
+    @property
+    def fewest_graphs(self) -> int:
+        """That should come together, for their mean and deviation to tell of others."""
+        return FEWEST_GRAPHS if self.training else 1
+
+    def forward(self, topology: Topology, nodes: Nodes) -> Nodes:
+        if not self.training:
+            return self._scaled(nodes - self.running_mean, self.running_scale)
         mean = nodes.mean()
         centred = nodes - mean
-        variance = centred.square().mean()
-        if self.has_running_averages:
-            with torch.no_grad():
-                self.running_mean.lerp_(mean.to(self.running_mean), MOMENTUM)
-                self.running_variance.lerp_(variance.to(self.running_variance), MOMENTUM)
-        return self._scaled(centred, variance)
+        scale = _one_over_deviation(centred.square().mean())
+        if _apart.seen is None:
+            self.update_averages(mean, scale)
+        else:
+            _apart.seen.append((self, mean.detach(), scale.detach()))
+        return self._scaled(centred, scale)
+
+    @torch.no_grad()
+    def update_averages(self, mean: Tensor, scale: Tensor, *, share: float = 1.0) -> None:
+        """Moves the averages towards the mean and the scale of a share of a batch."""
+        self.running_mean.lerp_(mean.to(self.running_mean), MOMENTUM * share)
+        self.running_scale.lerp_(scale.to(self.running_scale), MOMENTUM * share)
+
+
+Seen = tuple[RunningNorm, Tensor, Tensor]  # a norm, the mean and the scale of what it saw
+
+
+class _Apart(threading.local):
+    """What norms saw in this thread; None: it enters their averages at once."""
+
+    seen: list[Seen] | None = None
+
+
+_apart = _Apart()
+
+
+@contextmanager
+def averages_apart() -> Iterator[list[Seen]]:
+    """Within it, in this thread, running averages stay as they are; gives what would change them.
+
+    For chunks side by side, whose order is known when all are done: `update_averages`.
+    """
+    before, _apart.seen = _apart.seen, []
+    try:
+        yield _apart.seen
+    finally:
+        _apart.seen = before
+
+
+def update_averages(seen: Sequence[Seen], *, share: float = 1.0) -> None:
+    """Enters what norms saw of a share of a batch into their running averages."""
+    for norm, mean, scale in seen:
+        norm.update_averages(mean, scale, share=share)
 
 
 class NeuronNorm(nn.Module):
@@ -118,3 +174,7 @@ class Factor(nn.Module):
 
     def forward(self, topology: Topology, nodes: Nodes) -> Nodes:
         return nodes * self.factor
+
+
+def _one_over_deviation(variance: Tensor) -> Tensor:
+    return (variance + EPS).rsqrt()

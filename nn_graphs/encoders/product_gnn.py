@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.edge_readout import EdgeReadout
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
-from nn_graphs.encoders.norms import NEEDS_WHOLE_BATCH, NormName, make_norm
+from nn_graphs.encoders.norms import NormName, make_norm
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.topology import EdgeValues, Topology
@@ -57,7 +57,6 @@ class ProductGNN(nn.Module):
     ):
         super().__init__()
         self.node_dim = self.edge_dim = dim
-        self.needs_whole_batch = norm in NEEDS_WHOLE_BATCH
         self.features = GraphFeatures(
             GraphDims.of(templates),
             None if statistics is None else statistics.around_zero(),  # no weight, no message
@@ -87,13 +86,8 @@ class ProductGNN(nn.Module):
             return EncodedGraphs(graphs, nodes)
         return EncodedGraphs(graphs, nodes, self.edge_readout(graphs.topology, weights, nodes))
 
-    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts | None:
-        """Numbers in what is passed from layer to layer: vectors of neurons, factors of edges.
-
-        None where a norm needs the whole batch.
-        """
-        if self.needs_whole_batch:
-            return None
+    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts:
+        """Numbers in what is passed from layer to layer: vectors of neurons, factors of edges."""
         return num_nodes * self.node_dim + 4 * num_edges * self.features.dims.num_edge_values
 
     def _factors(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nn_graphs.encoders.dropout import dropout_draws
 from nn_graphs.encoders.features import Graphs
-from nn_graphs.encoders.norms import BatchNorm
+from nn_graphs.encoders.norms import Seen, averages_apart, update_averages
 from nn_graphs.graphs.geometric_batch import graph_sizes, run_of_graphs
 from nn_graphs.graphs.graph_template import NeuralGraphStack
 from nn_graphs.networks.classifiers.draws import joined
@@ -26,7 +26,7 @@ MIXED_CACHE_VALUES = 240_000  # the same for edge lists, of which more is held a
 COMPILED_CACHE_VALUES = 300_000  # the same for a compiled model, which needs no large chunks
 NUM_CORES = 4  # that a batch is shared out among evenly, whatever there are
 WORTH_VALUES = 250_000  # fewer numbers are done before another core has begun
-SHARED = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm, BatchNorm)
+SHARED = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 Forward = Callable[[Graphs], Tensor]
 
@@ -76,7 +76,10 @@ def accumulate_gradients(
     else:
         first_alone = compiled is not None and not getattr(compiled, "is_ready", True)
         num_workers = _num_workers(model, graphs, num_workers)
-        loss = _summed(model, loss_of, chunks, num_workers=num_workers, first_alone=first_alone)
+        shares = [size / len(labels) for size in sizes]
+        loss = _summed(
+            model, loss_of, chunks, shares, num_workers=num_workers, first_alone=first_alone
+        )
     backward(loss)
     return loss.detach()
 
@@ -117,15 +120,37 @@ def default_chunk_sizes(
     values = count(*_num_nodes_and_edges(graphs))
     if values is None:
         return whole
+    fewest = fewest_graphs(model)
+    if fewest >= graphs.num_graphs:
+        return whole
     if isinstance(graphs, NeuralGraphStack):
         if is_compiled:
-            return _equal_sizes(graphs.num_graphs, max(1, COMPILED_CACHE_VALUES // values))
-        num_chunks = _num_chunks(graphs.num_graphs * values)
+            size = max(fewest, COMPILED_CACHE_VALUES // values)
+            return _equal_sizes(graphs.num_graphs, size)
+        num_chunks = min(_num_chunks(graphs.num_graphs * values), graphs.num_graphs // fewest)
         return _equal_sizes(graphs.num_graphs, -(-graphs.num_graphs // num_chunks))
     if is_compiled:
         return whole
-    chunk = (values.cumsum(0) - 1) // MIXED_CACHE_VALUES
-    return chunk.unique_consecutive(return_counts=True)[1].tolist()
+    return _filled_sizes(values.tolist(), fewest)
+
+
+def fewest_graphs(model: nn.Module) -> int | float:
+    """That must come together for what norms take over several: infinite for the whole batch."""
+    return max(getattr(module, "fewest_graphs", 1) for module in model.modules())
+
+
+def _filled_sizes(values: list[int], fewest: int) -> list[int]:
+    """Of chunks that are full, with graphs of these values; no chunk has fewer graphs than some."""
+    sizes, filled = [0], 0
+    for value in values:
+        if filled + value > MIXED_CACHE_VALUES and sizes[-1] >= fewest:
+            sizes.append(0)
+            filled = 0
+        sizes[-1] += 1
+        filled += value
+    if len(sizes) > 1 and sizes[-1] < fewest:
+        sizes[-2:] = [sum(sizes[-2:])]
+    return sizes
 
 
 def _num_chunks(values: int) -> int:
@@ -170,6 +195,7 @@ def _summed(
     model: nn.Module,
     loss_of: Callable[[Any], Tensor],
     chunks: Sequence[Any],
+    shares: Sequence[float],
     *,
     num_workers: int | None,
     first_alone: bool,
@@ -177,15 +203,17 @@ def _summed(
     """The sum of the chunks' losses, with the sum of their gradients."""
     params = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
-    def gradients_of(chunk: Any) -> tuple[Tensor, Sequence[Tensor | None]]:
-        loss = loss_of(chunk)
-        return loss.detach(), torch.autograd.grad(loss, params, allow_unused=True)
+    def gradients_of(chunk: Any) -> tuple[list[Seen], Tensor, Sequence[Tensor | None]]:
+        with averages_apart() as seen:
+            loss = loss_of(chunk)
+        return seen, loss.detach(), torch.autograd.grad(loss, params, allow_unused=True)
 
     results = side_by_side(gradients_of, chunks[first_alone:], num_workers=num_workers)
     if first_alone:  # it compiles
         results = chain(side_by_side(gradients_of, chunks[:1]), results)
-    total, gradients = next(results)
-    for loss, more in results:
+    total, gradients = 0, [None] * len(params)
+    for share, (seen, loss, more) in zip(shares, results, strict=True):
+        update_averages(seen, share=share)
         total = total + loss
         gradients = [_sum(*pair) for pair in zip(gradients, more, strict=True)]
     return _WithGradients.apply(total, gradients, *params)

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.norms import (
     EPS,
+    FEWEST_GRAPHS,
     MOMENTUM,
-    NEEDS_WHOLE_BATCH,
     NORM_NAMES,
     NormName,
     make_norm,
@@ -16,6 +16,7 @@ from nn_graphs.encoders.norms import (
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.testing import assert_batch_independent
+from nn_graphs.graphs.graph_template import NeuralGraphStack
 from nn_graphs.training import accumulate_gradients, chunks
 from tests.encoders.cases import classifier, inr, networks, randomise
 from tests.processes import assert_runs_in_own_process
@@ -58,12 +59,12 @@ def test_channels_are_scaled_and_shifted(name):
 def test_running_averages_are_those_of_the_batches():
     norm = make_norm("running", 6).double()
     batches = [NODES, 3 * NODES - 1]
-    mean, variance = 0.0, 1.0
+    mean, scale = 0.0, 1.0
     for nodes in batches:
         norm(TOPOLOGY, nodes)
         mean += MOMENTUM * (nodes.mean().item() - mean)
-        variance += MOMENTUM * (nodes.var(unbiased=False).item() - variance)
-    expected = (NODES - mean) / (variance + EPS) ** 0.5
+        scale += MOMENTUM * ((nodes.var(unbiased=False).item() + EPS) ** -0.5 - scale)
+    expected = (NODES - mean) * scale
     torch.testing.assert_close(norm.eval()(TOPOLOGY, NODES), expected)
     torch.testing.assert_close(norm(TOPOLOGY, NODES[:1]), expected[:1])
 
@@ -82,15 +83,49 @@ def test_which_predictions_depend_on_company(name):
 
 
 @pytest.mark.parametrize("name", NORM_NAMES)
-def test_norms_of_whole_batches_are_not_cut(name, monkeypatch):
-    encoder = NGGNN([TEMPLATE], dim=6, num_layers=3, dropout=0.0, norm=name)
-    model, seen = classifier(encoder, GraphDims.of([TEMPLATE])), []
+def test_how_many_graphs_come_together(name, monkeypatch):
+    model, seen = small_classifier(name), []
     model.register_forward_pre_hook(lambda _, graphs: seen.append(len(graphs[0])))
-    stack = TEMPLATE.stack(networks(TEMPLATE, 9))
-    monkeypatch.setattr(chunks, "CACHE_VALUES", 1000)
-    accumulate_gradients(model, lambda outputs, _: outputs.square().mean(), (stack, torch.zeros(9)))
-    assert (seen == [9]) == (name in NEEDS_WHOLE_BATCH)
-    assert sum(seen) == 9
+    monkeypatch.setattr(chunks, "CACHE_VALUES", 10)
+    accumulate_gradients(model, mean_square, labelled(40))
+    fewest = {"published": 40, "running": FEWEST_GRAPHS}.get(name, 1)
+    assert min(seen) >= fewest
+    assert max(seen) < 2 * fewest
+    assert sum(seen) == 40
+
+
+def test_running_averages_of_chunks_do_not_depend_on_threads():
+    """Each chunk enters by its share, in the order of the chunks."""
+    found = []
+    for num_workers in (1, 2, 4):
+        model = small_classifier("running")
+        accumulate_gradients(
+            model, mean_square, labelled(50), chunk_size=16, num_workers=num_workers
+        )
+        found.append([*model.encoder.norms.buffers()])
+    assert all(torch.equal(*pair) for other in found[1:] for pair in zip(found[0], other))
+    alone, mean = small_classifier("running"), torch.zeros((), dtype=torch.float64)
+    for part in labelled(50)[0].split(16):
+        fresh = small_classifier("running")
+        fresh(part)
+        seen = fresh.encoder.norms[0].running_mean / MOMENTUM
+        mean.lerp_(seen, MOMENTUM * len(part) / 50)
+    torch.testing.assert_close(found[0][0], mean, rtol=1e-9, atol=1e-12)
+    assert alone.encoder.norms[0].running_mean == 0 != mean
+
+
+def small_classifier(norm: NormName) -> nn.Module:
+    torch.manual_seed(0)
+    encoder = NGGNN([TEMPLATE], dim=6, num_layers=3, dropout=0.0, norm=norm)
+    return classifier(encoder, GraphDims.of([TEMPLATE])).double()
+
+
+def labelled(num_graphs: int) -> tuple[NeuralGraphStack, Tensor]:
+    return TEMPLATE.stack(networks(TEMPLATE, num_graphs)), torch.zeros(num_graphs)
+
+
+def mean_square(outputs: Tensor, labels: Tensor) -> Tensor:
+    return outputs.square().mean()
 
 
 def test_an_unknown_norm():

@@ -27,6 +27,7 @@ TRANSFORMER = {
 }
 ENCODERS = {
     "gnn": lambda templates: NGGNN(templates, dim=8, num_layers=2, dropout=0.0),
+    "running": lambda templates: NGGNN(templates, dim=8, num_layers=3, dropout=0.0, norm="running"),
     "all_pairs": lambda templates: NGT(templates, attention="all_pairs", **TRANSFORMER),
     "edges": lambda templates: NGT(templates, attention="edges", **TRANSFORMER),
 }
@@ -50,7 +51,7 @@ def compile_all() -> None:
 
 
 def gradients(name: str, *, is_compiled: bool) -> list[torch.Tensor]:
-    """The loss of five networks, in chunks of two, and its gradients."""
+    """The loss of five networks, in chunks of two, its gradients, and running averages."""
     template = template_from_spec(SMALL)
     torch.manual_seed(0)
     encoder = ENCODERS[name]([template])
@@ -64,4 +65,5 @@ def gradients(name: str, *, is_compiled: bool) -> list[torch.Tensor]:
     if is_compiled:
         compiled = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=False)
     loss = accumulate_gradients(model, F.cross_entropy, batch, chunk_size=2, compiled=compiled)
-    return [loss, *(p.grad for p in model.parameters() if p.grad is not None)]
+    gradients = (p.grad for p in model.parameters() if p.grad is not None)
+    return [loss, *gradients, *model.buffers()]

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from nn_graphs.encoders.dropout import Dropout, draws_generator
 from nn_graphs.encoders.edge_readout import EdgeReadout
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
-from nn_graphs.encoders.norms import NEEDS_WHOLE_BATCH, NormName, make_norm
+from nn_graphs.encoders.norms import NormName, make_norm
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.encoders.vgae.convolutions import AttentionConvolution, TransformerConvolution
 from nn_graphs.encoders.vgae.edge_attention import EdgeAttention
@@ -91,7 +91,6 @@ class StructureEncoder(nn.Module):
         self.encoding, self.has_random_signs = encoding, has_random_signs
         self.has_neuron_features, self.has_edge_features = has_neuron_features, has_edge_features
         self.is_bidirectional = is_bidirectional
-        self.needs_whole_batch = norm in NEEDS_WHOLE_BATCH
         self.features = GraphFeatures(
             GraphDims.of(templates),
             statistics,
@@ -137,13 +136,8 @@ class StructureEncoder(nn.Module):
             return EncodedGraphs(graphs, nodes)
         return EncodedGraphs(graphs, nodes, self.edge_readout(graphs.topology, weights, nodes))
 
-    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts | None:
-        """Numbers that a layer makes: vectors of neurons, and a few per edge and head.
-
-        None where a norm needs the whole batch.
-        """
-        if self.needs_whole_batch:
-            return None
+    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts:
+        """Numbers that a layer makes: vectors of neurons, and a few per edge and head."""
         directed = num_edges * (2 if self.is_bidirectional else 1)
         per_edge = 4 * self.num_heads + 2 * self.num_channels + self.attention_dim
         return num_nodes * 6 * self.node_dim + directed * per_edge

@@ -155,5 +155,5 @@ def test_cost_of_a_graph():
     assert make().values_per_graph(13, 38) > make().encoder.values_per_graph(13, 38)
     assert make("gnn").values_per_graph(13, 38) is not None
     model = make()
-    model.encoder.needs_whole_batch = True
+    model.encoder.values_per_graph = lambda nodes, edges: None
     assert model.values_per_graph(13, 38) is None
