@@ -61,8 +61,8 @@ class _Affine(nn.Module):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
 
-    def _scaled(self, centred: Nodes, scale: Tensor) -> Nodes:
-        return centred * scale * self.weight + self.bias
+    def _scaled(self, centred: Nodes, variance: Tensor) -> Nodes:
+        return centred * (variance + EPS).rsqrt() * self.weight + self.bias
 
 
 class GraphNorm(_Affine):
@@ -71,7 +71,7 @@ class GraphNorm(_Affine):
     def forward(self, topology: Topology, nodes: Nodes) -> Nodes:
         centred = nodes - topology.graph_mean(nodes.mean(-1, keepdim=True))
         variance = topology.graph_mean(centred.square().mean(-1, keepdim=True))
-        return self._scaled(centred, _one_over_deviation(variance))
+        return self._scaled(centred, variance)
 
 
 class BatchNorm(_Affine):
@@ -81,7 +81,7 @@ class BatchNorm(_Affine):
 
     def forward(self, topology: Topology, nodes: Nodes) -> Nodes:
         centred = nodes - nodes.mean()
-        return self._scaled(centred, _one_over_deviation(centred.square().mean()))
+        return self._scaled(centred, centred.square().mean())
 
 
 class RunningNorm(_Affine):
@@ -89,15 +89,13 @@ class RunningNorm(_Affine):
 
     A chunk of a batch is normalised by its own mean and deviation (Hoffer et al., NeurIPS 2017,
     "ghost batches"), so chunks can be computed side by side; each enters the averages by its share
-    of the batch, in the order of the chunks, see `averages_apart`. What is averaged is the factor
-    that values are multiplied by, one over the deviation: a few graphs with large values make the
-    mean of variances many times that of a usual chunk.
+    of the batch, in the order of the chunks, see `averages_apart`.
     """
 
     def __init__(self, dim: int):
         super().__init__(dim)
         self.register_buffer("running_mean", torch.zeros(()))
-        self.register_buffer("running_scale", torch.ones(()))
+        self.register_buffer("running_variance", torch.ones(()))
 
     @property
     def fewest_graphs(self) -> int:
@@ -106,24 +104,24 @@ class RunningNorm(_Affine):
 
     def forward(self, topology: Topology, nodes: Nodes) -> Nodes:
         if not self.training:
-            return self._scaled(nodes - self.running_mean, self.running_scale)
+            return self._scaled(nodes - self.running_mean, self.running_variance)
         mean = nodes.mean()
         centred = nodes - mean
-        scale = _one_over_deviation(centred.square().mean())
+        variance = centred.square().mean()
         if _apart.seen is None:
-            self.update_averages(mean, scale)
+            self.update_averages(mean, variance)
         else:
-            _apart.seen.append((self, mean.detach(), scale.detach()))
-        return self._scaled(centred, scale)
+            _apart.seen.append((self, mean.detach(), variance.detach()))
+        return self._scaled(centred, variance)
 
     @torch.no_grad()
-    def update_averages(self, mean: Tensor, scale: Tensor, *, share: float = 1.0) -> None:
-        """Moves the averages towards the mean and the scale of a share of a batch."""
+    def update_averages(self, mean: Tensor, variance: Tensor, *, share: float = 1.0) -> None:
+        """Moves the averages towards the mean and variance of a share of a batch."""
         self.running_mean.lerp_(mean.to(self.running_mean), MOMENTUM * share)
-        self.running_scale.lerp_(scale.to(self.running_scale), MOMENTUM * share)
+        self.running_variance.lerp_(variance.to(self.running_variance), MOMENTUM * share)
 
 
-Seen = tuple[RunningNorm, Tensor, Tensor]  # a norm, the mean and the scale of what it saw
+Seen = tuple[RunningNorm, Tensor, Tensor]  # a norm, the mean and the variance of what it saw
 
 
 class _Apart(threading.local):
@@ -150,8 +148,8 @@ def averages_apart() -> Iterator[list[Seen]]:
 
 def update_averages(seen: Sequence[Seen], *, share: float = 1.0) -> None:
     """Enters what norms saw of a share of a batch into their running averages."""
-    for norm, mean, scale in seen:
-        norm.update_averages(mean, scale, share=share)
+    for norm, mean, variance in seen:
+        norm.update_averages(mean, variance, share=share)
 
 
 class NeuronNorm(nn.Module):
@@ -174,7 +172,3 @@ class Factor(nn.Module):
 
     def forward(self, topology: Topology, nodes: Nodes) -> Nodes:
         return nodes * self.factor
-
-
-def _one_over_deviation(variance: Tensor) -> Tensor:
-    return (variance + EPS).rsqrt()

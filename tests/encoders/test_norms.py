@@ -15,8 +15,8 @@ from nn_graphs.encoders.norms import (
 )
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.testing import assert_batch_independent
 from nn_graphs.graphs.graph_template import NeuralGraphStack
+from nn_graphs.testing import assert_batch_independent
 from nn_graphs.training import accumulate_gradients, chunks
 from tests.encoders.cases import classifier, inr, networks, randomise
 from tests.processes import assert_runs_in_own_process
@@ -59,12 +59,12 @@ def test_channels_are_scaled_and_shifted(name):
 def test_running_averages_are_those_of_the_batches():
     norm = make_norm("running", 6).double()
     batches = [NODES, 3 * NODES - 1]
-    mean, scale = 0.0, 1.0
+    mean, variance = 0.0, 1.0
     for nodes in batches:
         norm(TOPOLOGY, nodes)
         mean += MOMENTUM * (nodes.mean().item() - mean)
-        scale += MOMENTUM * ((nodes.var(unbiased=False).item() + EPS) ** -0.5 - scale)
-    expected = (NODES - mean) * scale
+        variance += MOMENTUM * (nodes.var(unbiased=False).item() - variance)
+    expected = (NODES - mean) / (variance + EPS) ** 0.5
     torch.testing.assert_close(norm.eval()(TOPOLOGY, NODES), expected)
     torch.testing.assert_close(norm(TOPOLOGY, NODES[:1]), expected[:1])
 
@@ -99,19 +99,17 @@ def test_running_averages_of_chunks_do_not_depend_on_threads():
     found = []
     for num_workers in (1, 2, 4):
         model = small_classifier("running")
-        accumulate_gradients(
-            model, mean_square, labelled(50), chunk_size=16, num_workers=num_workers
-        )
-        found.append([*model.encoder.norms.buffers()])
-    assert all(torch.equal(*pair) for other in found[1:] for pair in zip(found[0], other))
-    alone, mean = small_classifier("running"), torch.zeros((), dtype=torch.float64)
+        options = {"chunk_size": 16, "num_workers": num_workers}
+        accumulate_gradients(model, mean_square, labelled(50), **options)
+        found.append(torch.stack([*model.encoder.norms.buffers()]))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    mean = torch.zeros((), dtype=torch.float64)
     for part in labelled(50)[0].split(16):
-        fresh = small_classifier("running")
-        fresh(part)
-        seen = fresh.encoder.norms[0].running_mean / MOMENTUM
-        mean.lerp_(seen, MOMENTUM * len(part) / 50)
+        model = small_classifier("running")
+        model(part)
+        mean.lerp_(model.encoder.norms[0].running_mean / MOMENTUM, MOMENTUM * len(part) / 50)
     torch.testing.assert_close(found[0][0], mean, rtol=1e-9, atol=1e-12)
-    assert alone.encoder.norms[0].running_mean == 0 != mean
 
 
 def small_classifier(norm: NormName) -> nn.Module:
