@@ -4,8 +4,9 @@ Kofinas et al., ICLR 2024, sec. 4. Vectors are made for all pairs of neurons, th
 are taken out into one torch-geometric `Data` per network, these are batched, and messages go
 through gather and scatter (`MessagePassing`, `DegreeScalerAggregation`).
 
-It differs in results, not in work, where `NGGNN` does: norms see one graph, and degrees count the
-directions that messages take. An unused dense copy of the last edge vectors is left out.
+It differs in results, not in work, where `NGGNN` does: norms see one graph unless told otherwise,
+and degrees count the directions that messages take. An unused dense copy of the last edge vectors
+is left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ class PublishedGNN(nn.Module):
         sigma: deviation of the Fourier frequencies.
         out_dim: number of classes.
         std: the deviation among the aggregations; torch-geometric's is a difference of moments.
+        norm_sees_batch: norms take all graphs of the batch together, as in the published code.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class PublishedGNN(nn.Module):
         sigma: float = 3.0,
         out_dim: int = 10,
         std: str | Aggregation = "std",
+        norm_sees_batch: bool = False,
     ):
         super().__init__()
+        self.norm_sees_batch = norm_sees_batch
         self.num_outputs = layer_layout[-1]
         self.features = DenseFeatures(
             layer_layout, node_dim=dim, edge_dim=dim, sigma=sigma, has_reverse=True
@@ -82,7 +86,8 @@ class PublishedGNN(nn.Module):
         for convolution, norm, update in zip(
             convolutions, self.norms, self.edge_updates, strict=True
         ):
-            nodes = norm(convolution(nodes, batch.edge_index, edges), batch.batch)
+            graph_ids = None if self.norm_sees_batch else batch.batch
+            nodes = norm(convolution(nodes, batch.edge_index, edges), graph_ids)
             nodes = F.dropout(F.silu(nodes), p=self.dropout, training=self.training)
             edges = update(nodes, batch.edge_index, edges)
         nodes = last(nodes, batch.edge_index, edges).unflatten(0, (batch.num_graphs, -1))

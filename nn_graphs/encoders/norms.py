@@ -75,13 +75,18 @@ class GraphNorm(_Affine):
 
 
 class BatchNorm(_Affine):
-    """By mean and deviation over all neurons and channels of all graphs that come together."""
+    """By mean and deviation over all neurons and channels of all graphs that come together.
+
+    As torch-geometric's `LayerNorm` in the mode "graph" is, where it is told of no graphs: what
+    keeps the quotient finite is added to the deviation, not to the variance.
+    """
 
     fewest_graphs = math.inf  # that must come together: the whole batch
 
     def forward(self, topology: Topology, nodes: Nodes) -> Nodes:
         centred = nodes - nodes.mean()
-        return self._scaled(centred, centred.square().mean())
+        deviation = centred.square().mean().sqrt()
+        return centred / (deviation + EPS) * self.weight + self.bias
 
 
 class RunningNorm(_Affine):

@@ -8,6 +8,7 @@ from benchmarks.published_transformer import PublishedTransformer
 from benchmarks.training_steps import OURS, PLAIN, make_published_model, make_task
 from torch_geometric.nn.aggr import Aggregation
 
+from nn_graphs.training import TrainingSettings
 from tests.encoders.cases import inr, networks, randomise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -58,6 +59,48 @@ def test_transformer_is_ours():
 def test_attention_along_edges_is_another_function():
     twin = PublishedTransformer(LAYOUT)
     assert relative_error(*logits("transformer_edges", twin)) > 1e-3
+
+
+@pytest.mark.parametrize("sees_batch", [True, False])
+def test_gnn_learns_as_the_published_code_does(sees_batch):
+    twin = PublishedGNN(LAYOUT, std=TwoPassStd(), dropout=0.0, norm_sees_batch=sees_batch)
+    norm = "published" if sees_batch else "graph"
+    published, ours = training_losses("gnn", twin, norm=norm, dropout=0.0)
+    torch.testing.assert_close(ours, published, rtol=1e-7, atol=0)
+    assert ours[-1] < ours[0] - 0.03
+    other = "graph" if sees_batch else "published"
+    others = training_losses("gnn", twin, norm=other, dropout=0.0)[1]
+    assert (others - ours).abs().max() > 1e-3
+
+
+def test_transformer_learns_as_the_published_code_does():
+    twin = PublishedTransformer(LAYOUT, dropout=0.0)
+    published, ours = training_losses("transformer_all_pairs", twin, dropout=0.0)
+    torch.testing.assert_close(ours, published, rtol=1e-7, atol=0)
+    assert ours[-1] < ours[0] - 0.03
+
+
+def training_losses(variant: str, twin: torch.nn.Module, **changes) -> tuple[torch.Tensor, ...]:
+    """Of the twin and of ours from our initial values, over the same batches of eight networks."""
+    config, options = OURS[variant]
+    task = make_task(LAYOUT, num_train=32)
+    model = make_published_model(task, config, **options, **changes).double()
+    twin.double().load_ours(model.state_dict())
+    params, labels = torch.as_tensor(task.zoo.params[0]).double(), task.labels()
+    curves = ([], [])
+    models = (lambda graphs: twin(*as_tensors(graphs)), model)
+    settings = TrainingSettings(learning_rate=3e-3)
+    optimizers = [settings.make_optimizer(one) for one in (twin, model)]
+    for step in range(16):
+        batch = torch.arange(8) + 8 * step % 32
+        graphs = task.templates[0].stack(params[batch])
+        for one, optimizer, curve in zip(models, optimizers, curves, strict=True):
+            loss = task.loss(one(graphs), labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            curve.append(loss.detach())
+    return torch.stack(curves[0]), torch.stack(curves[1])
 
 
 @pytest.mark.parametrize(
