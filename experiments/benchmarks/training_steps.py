@@ -26,6 +26,7 @@ from nn_graphs.memory import keep_freed_memory
 from nn_graphs.networks.compiling import CompiledIfPossible
 from nn_graphs.networks.inr import PRESETS
 from nn_graphs.tasks.inr_classification import INRClassification
+from nn_graphs.threads import num_cores
 from nn_graphs.training import TrainingSettings, accumulate_gradients
 from nn_graphs.zoos.batches import LabelledGraphs
 from nn_graphs.zoos.zoo import SPLITS, Zoo
@@ -117,7 +118,8 @@ def prepare_step(
         compute = _plain_gradients(model, task.loss, batch, device)
     else:
         keep_freed_memory()  # as training does
-        compiled = CompiledIfPossible(model) if setting.is_compiled else None
+        in_threads = setting.device == "cpu" and num_cores() > 1
+        compiled = CompiledIfPossible(model, in_threads=in_threads) if setting.is_compiled else None
         ours = (batch[0].to(device), batch[1].to(device))
         compute = partial(accumulate, model, task.loss, ours, compiled=compiled)
     is_mixed = setting.precision == "bf16-mixed"

@@ -17,11 +17,16 @@ class CompiledIfPossible:
         function: what is compiled, when it is first called.
         progress: shows "compiling" until the first call is done; without it nothing would move for
             as long as the compiler works.
+        in_threads: several threads call it on the CPU. Python is then called once, not for each
+            kernel, so that threads do not wait for each other; the compiler takes longer.
     """
 
-    def __init__(self, function: Callable, progress: Progress | None = None):
+    def __init__(
+        self, function: Callable, progress: Progress | None = None, *, in_threads: bool = False
+    ):
         self._eager, self._progress = function, progress
-        self._function = torch.compile(function, fullgraph=True, dynamic=False)
+        options = {"cpp_wrapper": True} if in_threads else {}
+        self._function = torch.compile(function, fullgraph=True, dynamic=False, options=options)
         self.is_ready = False  # once it was called, and compiled
 
     def __call__(self, *args):

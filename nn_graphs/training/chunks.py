@@ -22,7 +22,6 @@ from nn_graphs.threads import side_by_side
 from nn_graphs.zoos.batches import LabelledGraphs
 
 CACHE_VALUES = 1_200_000  # numbers that a core works on without waiting for memory
-MIXED_CACHE_VALUES = 240_000  # the same for edge lists, of which more is held at a time
 COMPILED_CACHE_VALUES = 300_000  # the same for a compiled model, which needs no large chunks
 NUM_CORES = 4  # that a batch is shared out among evenly, whatever there are
 WORTH_VALUES = 250_000  # fewer numbers are done before another core has begun
@@ -131,7 +130,7 @@ def default_chunk_sizes(
         return _equal_sizes(graphs.num_graphs, -(-graphs.num_graphs // num_chunks))
     if is_compiled:
         return whole
-    return _filled_sizes(values.tolist(), fewest)
+    return _even_sizes(values, fewest=fewest)
 
 
 def fewest_graphs(model: nn.Module) -> int | float:
@@ -139,15 +138,17 @@ def fewest_graphs(model: nn.Module) -> int | float:
     return max(getattr(module, "fewest_graphs", 1) for module in model.modules())
 
 
-def _filled_sizes(values: list[int], fewest: int) -> list[int]:
-    """Of chunks that are full, with graphs of these values; no chunk has fewer graphs than some."""
-    sizes, filled = [0], 0
-    for value in values:
-        if filled + value > MIXED_CACHE_VALUES and sizes[-1] >= fewest:
-            sizes.append(0)
-            filled = 0
-        sizes[-1] += 1
-        filled += value
+def _even_sizes(values: Int[Tensor, "num_graphs"], *, fewest: int) -> list[int]:
+    """Of chunks of about as many values each, in order; none has fewer graphs than `fewest`."""
+    total = int(values.sum())
+    middles = values.cumsum(0) - values / 2
+    chunk = (middles * _num_chunks(total) / total).long()
+    sizes = []
+    for size in chunk.unique_consecutive(return_counts=True)[1].tolist():
+        if sizes and sizes[-1] < fewest:
+            sizes[-1] += size
+        else:
+            sizes.append(size)
     if len(sizes) > 1 and sizes[-1] < fewest:
         sizes[-2:] = [sum(sizes[-2:])]
     return sizes

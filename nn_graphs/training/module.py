@@ -39,7 +39,7 @@ class SupervisedModule(L.LightningModule):
         self.model, self.task, self.settings, self.folder = model, task, settings, folder
         self.augmentation = augmentation or nn.Identity()
         self.averaged = _averaged(model, settings.ema_decay)
-        self._compiled = CompiledIfPossible(model) if settings.is_compiled else None
+        self._compiled: CompiledIfPossible | None = None
         self.history: list[dict[str, float]] = []
         self.split_metrics: dict[str, dict[str, float]] = {}
         self.test_arrays: dict[str, np.ndarray] = {}
@@ -49,6 +49,11 @@ class SupervisedModule(L.LightningModule):
 
     def forward(self, graphs: Any) -> Tensor:
         return self.model(graphs)
+
+    def on_fit_start(self) -> None:
+        if self.settings.is_compiled:
+            in_threads = self.device.type == "cpu" and num_cores() > 1
+            self._compiled = CompiledIfPossible(self.model, in_threads=in_threads)
 
     def training_step(self, batch: LabelledGraphs, batch_number: int) -> None:
         graphs, labels = batch

@@ -1,7 +1,6 @@
 """Chunks of a batch add up to it, whatever they are cut from."""
 
 import copy
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 from torch_geometric.data import Batch
 
+from nn_graphs.encoders import norms
 from nn_graphs.encoders.equivariant.head import InvariantHead
 from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.heads import GraphHead, GraphModel
@@ -104,7 +104,7 @@ def gradients(
 def test_gradients_of_a_mixed_batch_are_those_of_its_chunks(monkeypatch, name, chunk_size):
     model, seen = mixed_model(name), []
     expected = gradients(model, chunk_size=len(KINDS))
-    monkeypatch.setattr(chunks, "MIXED_CACHE_VALUES", 10_000)
+    monkeypatch.setattr(chunks, "CACHE_VALUES", 10_000)
     model.register_forward_pre_hook(lambda _, graphs: seen.append(graphs[0].num_graphs))
     found = gradients(model, chunk_size=chunk_size)
     assert sum(seen) == len(KINDS)
@@ -253,15 +253,22 @@ def test_parts_are_batches_of_their_graphs():
         first += size
 
 
-def test_chunks_of_a_mixed_batch_hold_what_the_cache_holds(monkeypatch):
+def test_a_mixed_batch_is_shared_out_evenly(monkeypatch):
     model, batch = mixed_model("gnn"), mixed_batch()
     counts = [
         model.values_per_graph(graph.num_nodes, graph.num_edges) for graph in batch.to_data_list()
     ]
-    for limit in (max(counts), max(counts) // 2, sum(counts)):
-        monkeypatch.setattr(chunks, "MIXED_CACHE_VALUES", limit)
+    for num_chunks in (1, 2, 4, 8, 99):
+        monkeypatch.setattr(chunks, "_num_chunks", lambda values, num_chunks=num_chunks: num_chunks)
         sizes = default_chunk_sizes(model, batch)
-        parts = np.split(np.array(counts), np.cumsum(sizes)[:-1])
-        assert all(part.sum() <= limit + max(counts) for part in parts)
-        assert all(part.sum() + after.sum() > limit for part, after in pairwise(parts))
-    assert sizes == [len(KINDS)]
+        parts = [part.sum() for part in np.split(np.array(counts), np.cumsum(sizes)[:-1])]
+        share = sum(counts) / num_chunks
+        assert max(parts) <= share + max(counts)
+        assert sum(sizes) == len(KINDS)
+        assert len(sizes) <= num_chunks
+    assert sizes == [1] * len(KINDS)
+    encoder = NGGNN(TEMPLATES, dim=4, num_layers=3, norm="running")
+    monkeypatch.setattr(model, "encoder", encoder)
+    monkeypatch.setattr(norms, "FEWEST_GRAPHS", 4)
+    assert default_chunk_sizes(model, batch) == [4, 5]
+    assert default_chunk_sizes(model.eval(), batch) == [1] * len(KINDS)
