@@ -119,7 +119,7 @@ def prepare_step(
         keep_freed_memory()  # as training does
         compiled = CompiledIfPossible(model) if setting.is_compiled else None
         ours = (batch[0].to(device), batch[1].to(device))
-        compute = partial(accumulate, model, task.loss, ours, compiled=compiled)
+        compute = partial(accumulate, model, task.objective, ours, compiled=compiled)
     is_mixed = setting.precision == "bf16-mixed"
 
     def step() -> float:

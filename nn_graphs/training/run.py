@@ -19,7 +19,7 @@ from nn_graphs.records import as_json_data, differences, write_record
 from nn_graphs.tasks.task import Task
 from nn_graphs.training.checkpoint import read_checkpoint
 from nn_graphs.training.loading import make_loader
-from nn_graphs.training.module import SupervisedModule
+from nn_graphs.training.module import TaskModule
 from nn_graphs.training.outcome import OUTCOME, TEST_OUTPUTS, Outcome, read_outcome, write_outcome
 from nn_graphs.training.settings import TrainingSettings
 from nn_graphs.training.trainer import device_name, make_trainer, without_advice
@@ -59,7 +59,7 @@ def train_and_test(
         return finished
     L.seed_everything(settings.seed, verbose=False)
     keep_freed_memory()
-    module = SupervisedModule(model, task, settings, folder, augmentation)
+    module = TaskModule(model, task, settings, folder, augmentation)
     with without_advice():
         trainer = make_trainer(task, settings, folder)
         _fit(trainer, module)
@@ -89,7 +89,7 @@ def forget_run(folder: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _fit(trainer: L.Trainer, module: SupervisedModule) -> None:
+def _fit(trainer: L.Trainer, module: TaskModule) -> None:
     """Trains from the last checkpoint on, where there is one."""
     task, settings = module.task, module.settings
     last = module.folder / "checkpoints" / "last.ckpt"
