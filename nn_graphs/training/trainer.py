@@ -92,9 +92,7 @@ class StepBar(L.Callback):
         if trainer.is_global_zero:
             self._bar.close()
 
-    def on_exception(
-        self, trainer: L.Trainer, module: TaskModule, error: BaseException
-    ) -> None:
+    def on_exception(self, trainer: L.Trainer, module: TaskModule, error: BaseException) -> None:
         if hasattr(self, "_bar"):
             self._bar.close()
 

@@ -1,4 +1,4 @@
-"""What a model is trained on is said by its task: outputs of edited networks, points that are drawn.
+"""What a model is trained on is said by its task: here, what edited networks give at some points.
 
 The same runs, chunks and checkpoints as for labels.
 """
