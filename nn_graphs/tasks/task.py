@@ -5,16 +5,18 @@ model may be trained for is said by `objective` and `outputs`, and goes the same
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from nn_graphs.encoders.features import Graphs
+from nn_graphs.encoders.heads import GraphHead, GraphModel
+from nn_graphs.encoders.pooling import Pooling, PoolingMethod
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.fingerprint import fingerprint, settings_of
@@ -67,6 +69,30 @@ class Task(ABC):
     @abstractmethod
     def metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
         """Metrics of all outputs of a split, by name; `metric` is one of them."""
+
+    def make_model(
+        self,
+        encoder: nn.Module,
+        *,
+        pooling: PoolingMethod,
+        pooled_layer: Literal["last", "all"] | int,
+        hidden_dims: Sequence[int] = (),
+    ) -> nn.Module:
+        """What an encoder of neural graphs is trained in: by default with `out_dim` outputs.
+
+        Args:
+            encoder: any, for networks of this task.
+            pooling, pooled_layer: how a graph's vectors become one, see `Pooling`.
+            hidden_dims: of the linear layers behind.
+        """
+        pool = Pooling(
+            pooling,
+            layer=pooled_layer,
+            dims=self.dims,
+            node_dim=encoder.node_dim,
+            edge_dim=encoder.edge_dim,
+        )
+        return GraphModel(encoder, GraphHead(pool, hidden_dims=hidden_dims, out_dim=self.out_dim))
 
     def outputs(self, model: Callable[[Graphs], Any], graphs: Graphs) -> Tensor:
         """What `loss` and `metrics` are of, a row per network: by default the model's outputs.
