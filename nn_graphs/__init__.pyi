@@ -1,3 +1,6 @@
+from .encoders.embedding import embed as embed
+from .encoders.encoder_files import load_encoder as load_encoder
+from .encoders.encoder_files import save_encoder as save_encoder
 from .errors import NNGraphsError as NNGraphsError
 from .graphs.builder import template_from_spec as template_from_spec
 from .graphs.graph_template import GraphTemplate as GraphTemplate

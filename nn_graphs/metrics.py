@@ -42,6 +42,14 @@ def kendall_tau_ceiling(labels: Float[Tensor, "N"]) -> float:
     return math.sqrt((num_pairs - num_tied) / num_pairs) if num_pairs else 0.0
 
 
+def pearson_r(predictions: Float[Tensor, "N"], labels: Float[Tensor, "N"]) -> float:
+    """Correlation of the values, from -1 to 1; 0 where all values of one are equal."""
+    pair = [values.double().numpy() for values in (predictions, labels)]
+    if any(np.ptp(values) == 0 for values in pair):
+        return 0.0
+    return float(np.corrcoef(*pair)[0, 1])
+
+
 def spearman_rho(predictions: Float[Tensor, "N"], labels: Float[Tensor, "N"]) -> float:
     """Correlation of the ranks, from -1 to 1; 0 where all values of one are equal."""
     ranks = [stats.rankdata(values.numpy()) for values in (predictions, labels)]

@@ -15,6 +15,7 @@ from nn_graphs.metrics import (
     kendall_tau,
     kendall_tau_ceiling,
     mean_absolute_error,
+    pearson_r,
     r_squared,
     spearman_rho,
 )
@@ -111,3 +112,13 @@ def test_balanced_accuracy():
     right = torch.nn.functional.one_hot(labels, 4).float()
     expected = sklearn.metrics.balanced_accuracy_score(labels, right.argmax(dim=1))
     assert balanced_accuracy(right, labels) == 100 * expected
+
+
+def test_pearson_r_by_hand_and_by_scipy():
+    assert pearson_r(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 4.0, 6.0])) == pytest.approx(
+        1
+    )
+    pair = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
+    expected = stats.pearsonr(*pair.numpy()).statistic
+    assert pearson_r(*pair) == pytest.approx(expected, rel=1e-5)
+    assert pearson_r(pair[0], torch.ones(50)) == 0

@@ -27,6 +27,7 @@ from benchmarks.training_steps import StepSetting, prepare_step
 from support.benchmarks import RESULTS, record, seconds
 from torch import Tensor, nn
 
+from nn_graphs.encoders.features import Graphs
 from nn_graphs.threads import one_thread
 from nn_graphs.training import accumulate_gradients
 from nn_graphs.training.chunks import default_chunk_sizes, split_graphs
@@ -44,7 +45,7 @@ STEPS = {
 
 def split_operations(
     model: nn.Module,
-    loss_fn: Callable[[Tensor, Tensor], Tensor],
+    objective: Callable[[Callable, Graphs, Tensor], Tensor],
     batch: LabelledGraphs,
     *,
     compiled: Callable | None = None,
@@ -55,7 +56,7 @@ def split_operations(
     total = 0.0
     for part, part_labels in zip(split_graphs(graphs, sizes), labels.split(sizes), strict=True):
         share = len(part_labels) / len(labels)
-        loss = loss_fn((compiled or model)(part), part_labels) * share
+        loss = objective(compiled or model, part, part_labels) * share
         loss.backward()
         total = total + loss.detach()
     return total

@@ -25,7 +25,7 @@ from nn_graphs.graphs.mixed_templates import MixedTemplates
 from nn_graphs.memory import keep_freed_memory
 from nn_graphs.networks.cnn import small_cnn_zoo_spec, wild_park_spec
 from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.training import TrainingSettings, accumulate_gradients
+from nn_graphs.training import TrainingSettings, accumulate_gradients, supervised
 
 PARK_ACTIVATIONS = ("relu", "gelu", "tanh", "sigmoid", "leaky_relu")
 GNN = {"num_layers": 4, "dropout": 0.0, "is_bidirectional": False, "fourier_sigma": 3.0}
@@ -162,7 +162,7 @@ def prepare_cnn_step(
             loss = loss_fn(model(batch), labels)
             loss.backward()
         else:
-            loss = accumulate(model, loss_fn, (batch, labels))
+            loss = accumulate(model, supervised(loss_fn), (batch, labels))
         optimizer.step()
         return loss.item()
 

@@ -121,7 +121,7 @@ def prepare_step(
         in_threads = setting.device == "cpu" and num_cores() > 1
         compiled = CompiledIfPossible(model, in_threads=in_threads) if setting.is_compiled else None
         ours = (batch[0].to(device), batch[1].to(device))
-        compute = partial(accumulate, model, task.loss, ours, compiled=compiled)
+        compute = partial(accumulate, model, task.objective, ours, compiled=compiled)
     is_mixed = setting.precision == "bf16-mixed"
 
     def step() -> float:

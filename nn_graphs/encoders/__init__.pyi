@@ -1,4 +1,8 @@
 from .dws import DWSNet as DWSNet
+from .embedding import embed as embed
+from .encoder_files import load_encoder as load_encoder
+from .encoder_files import save_encoder as save_encoder
+from .encoder_registry import registered as registered
 from .equivariant.head import InvariantHead as InvariantHead
 from .features import EncodedGraphs as EncodedGraphs
 from .features import GraphFeatures as GraphFeatures
@@ -11,6 +15,7 @@ from .heads import GraphModel as GraphModel
 from .heads import NodeHead as NodeHead
 from .heads import ParameterHead as ParameterHead
 from .nfn import NFN as NFN
+from .pooled_encoder import PooledEncoder as PooledEncoder
 from .pooling import Pooling as Pooling
 from .probe_only import ProbeOnly as ProbeOnly
 from .product_gnn import ProductGNN as ProductGNN
@@ -21,3 +26,4 @@ from .statnn import StatNN as StatNN
 from .vgae.edge_attention import EdgeAttention as EdgeAttention
 from .vgae.encoder import StructureEncoder as StructureEncoder
 from .vgae.model import VGAE as VGAE
+from .vgae.model import Reconstruction as Reconstruction

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nn_graphs.encoders.dropout import Dropout
+from nn_graphs.encoders.encoder_registry import registered
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.mapped import MappedEdges
 from nn_graphs.encoders.norms import NormName, make_norm
@@ -25,11 +26,13 @@ from nn_graphs.graphs.topology import Topology, on_edges
 STD_EPS = 1e-5
 
 
+@registered("ng_gnn")
 class NGGNN(nn.Module):
     """The NG-GNN encoder.
 
     Args:
         templates: the architectures of the training networks; their sizes and degrees are used.
+            Sizes alone will do where weights are loaded: the mean degree is one of them.
         statistics: what weights and biases are normalised by; None: nothing.
         dim: size of node and edge vectors.
         num_layers: message passing layers; edges are updated after all but the last.
@@ -47,7 +50,7 @@ class NGGNN(nn.Module):
 
     def __init__(
         self,
-        templates: Sequence[GraphTemplate],
+        templates: Sequence[GraphTemplate] | GraphDims,
         statistics: WeightStatistics | None = None,
         *,
         dim: int = 32,
@@ -165,8 +168,12 @@ def _silu_of_sum(from_edge: Tensor, from_source: Tensor, from_target: Tensor) ->
     return F.silu(from_edge + (from_source + from_target))
 
 
-def _mean_log_degree(templates: Sequence[GraphTemplate], *, is_bidirectional: bool) -> float:
-    """Mean of log(degree + 1) over the neurons of the training architectures."""
+def _mean_log_degree(
+    templates: Sequence[GraphTemplate] | GraphDims, *, is_bidirectional: bool
+) -> float:
+    """Mean of log(degree + 1) over the neurons of the training architectures; unknown: 1."""
+    if isinstance(templates, GraphDims):
+        return 1.0
     total = count = 0.0
     for template in templates:
         edge_index = template.structure().edge_index

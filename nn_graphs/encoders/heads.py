@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nn_graphs.encoders.features import Counts, EncodedGraphs, Graphs, Reads
 from nn_graphs.encoders.mlp import make_mlp
+from nn_graphs.encoders.pooled_encoder import PooledEncoder
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 
@@ -21,6 +22,11 @@ class GraphModel(nn.Module):
 
     def forward(self, graphs: Graphs):
         return self.head(self.encoder(graphs, reads=self.head.reads))
+
+    def as_encoder(self) -> PooledEncoder | None:
+        """What makes vectors of graphs, in front of the head; None where the head reads no such."""
+        pooled = getattr(self.head, "pooled", None)
+        return None if pooled is None else pooled(self.encoder)
 
     def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts | None:
         """Numbers that the encoder passes from layer to layer for a graph of some size.
@@ -48,6 +54,10 @@ class GraphHead(nn.Module):
 
     def forward(self, encoded: EncodedGraphs) -> Float[Tensor, "B out_dim"]:
         return self.mlp(self.pooling(encoded))
+
+    def pooled(self, encoder: nn.Module) -> PooledEncoder:
+        """An encoder with this head's pooling: what is read before the linear layers."""
+        return PooledEncoder(encoder, self.pooling)
 
 
 class NodeHead(nn.Module):

@@ -18,6 +18,7 @@ from torch_geometric.nn.aggr import (
     SetTransformerAggregation,
 )
 
+from nn_graphs.encoders.encoder_registry import registered
 from nn_graphs.encoders.features import EncodedGraphs, Reads
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.errors import NNGraphsError, check_known
@@ -38,6 +39,7 @@ SEED_VECTORS = 8  # of the multiset transformer
 HEADS = 8  # of both
 
 
+@registered("pooling")
 class Pooling(nn.Module):
     """One vector per graph.
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.edge_readout import EdgeReadout
+from nn_graphs.encoders.encoder_registry import registered
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.norms import NormName, make_norm
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
@@ -24,6 +25,7 @@ from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.topology import EdgeValues, Topology
 
 
+@registered("product_gnn")
 class ProductGNN(nn.Module):
     """An encoder of neural graphs by products of weights and vectors of neurons.
 
@@ -44,7 +46,7 @@ class ProductGNN(nn.Module):
 
     def __init__(
         self,
-        templates: Sequence[GraphTemplate],
+        templates: Sequence[GraphTemplate] | GraphDims,
         statistics: WeightStatistics | None = None,
         *,
         dim: int = 64,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nn_graphs.encoders.dropout import Dropout
+from nn_graphs.encoders.encoder_registry import registered
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
@@ -26,6 +27,7 @@ from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.topology import EdgeValues, Topology, on_edges
 
 
+@registered("ng_t")
 class NGT(nn.Module):
     """The NG-T encoder.
 
@@ -52,7 +54,7 @@ class NGT(nn.Module):
 
     def __init__(
         self,
-        templates: Sequence[GraphTemplate],
+        templates: Sequence[GraphTemplate] | GraphDims,
         statistics: WeightStatistics | None = None,
         *,
         attention: Literal["all_pairs", "edges"] = "all_pairs",

@@ -39,7 +39,10 @@ class GraphDims:
     kernel_size: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, templates: Sequence[GraphTemplate]) -> "GraphDims":
+    def of(cls, templates: "Sequence[GraphTemplate] | GraphDims") -> "GraphDims":
+        """The sizes of templates; where these alone are known, they stand for templates."""
+        if isinstance(templates, GraphDims):
+            return templates
         return cls(
             num_inputs=max(t.num_neurons(NeuronKind.INPUT) for t in templates),
             num_hidden_layers=max(t.num_hidden_groups for t in templates),

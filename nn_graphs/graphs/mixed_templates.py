@@ -20,7 +20,7 @@ from nn_graphs.graphs.geometric_batch import batch_of_fields
 from nn_graphs.graphs.graph_structure import EDGE_FIELDS, NODE_FIELDS, STRUCTURE_FIELDS
 from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
 from nn_graphs.graphs.neural_graph import NeuralGraph
-from nn_graphs.graphs.parts.kernels import common_kernel_size, is_inside, padded_kernels
+from nn_graphs.graphs.parts.kernels import check_fits, common_kernel_size, is_inside, padded_kernels
 
 ACTIVATION_FIELDS = ("activation_id", "activation_parameter", "offset")
 SHAPE_FIELDS = tuple(name for name in STRUCTURE_FIELDS if name not in ACTIVATION_FIELDS)
@@ -49,14 +49,22 @@ class _Rows:
 class MixedTemplates:
     """The templates of many architectures, for batches of their graphs.
 
-    Kernels are in the middle of the largest one of all (`kernel_size`).
+    Kernels are in the middle of one size (`kernel_size`).
 
     Args:
         templates: the architectures.
+        kernel_size: None: the largest one of all.
+
+    Raises:
+        NNGraphsError: a kernel is larger.
     """
 
-    def __init__(self, templates: Sequence[GraphTemplate]):
-        self.kernel_size = common_kernel_size([template.kernel_size for template in templates])
+    def __init__(
+        self, templates: Sequence[GraphTemplate], *, kernel_size: tuple[int, ...] | None = None
+    ):
+        largest = common_kernel_size([template.kernel_size for template in templates])
+        self.kernel_size = largest if kernel_size is None else kernel_size
+        check_fits(largest, self.kernel_size)
         structures = [template.structure() for template in templates]
         self._nodes = _Rows.of([template.num_nodes for template in templates])
         self._edges = _Rows.of([template.num_edges for template in templates])

@@ -7,8 +7,8 @@ from torch import nn
 
 from nn_graphs.encoders.equivariant.head import InvariantHead
 from nn_graphs.encoders.flat_mlp import FlatMLP
-from nn_graphs.encoders.heads import GraphHead, GraphModel
-from nn_graphs.encoders.pooling import Pooling, PoolingMethod
+from nn_graphs.encoders.heads import GraphModel
+from nn_graphs.encoders.pooling import PoolingMethod
 from nn_graphs.encoders.probe_only import ProbeOnly
 from nn_graphs.encoders.statnn import StatNN
 from nn_graphs.errors import NNGraphsError
@@ -23,17 +23,17 @@ def make_classifier(
     hidden_dims: Sequence[int],
     pooling: PoolingMethod,
     pooled_layer: Literal["last", "all"] | int,
-) -> GraphModel:
-    """An encoder (as yet without templates and statistics), pooling and an MLP."""
-    encoder = encoder(task.templates, task.statistics())
-    pool = Pooling(
-        pooling,
-        layer=pooled_layer,
-        dims=task.dims,
-        node_dim=encoder.node_dim,
-        edge_dim=encoder.edge_dim,
+) -> nn.Module:
+    """An encoder (as yet without templates and statistics), pooling, and what the task needs.
+
+    That is an MLP in supervised tasks, the decoders of a VGAE in `StructureReconstruction`.
+    """
+    return task.make_model(
+        encoder(task.templates, task.statistics()),
+        pooling=pooling,
+        pooled_layer=pooled_layer,
+        hidden_dims=hidden_dims,
     )
-    return GraphModel(encoder, GraphHead(pool, hidden_dims=hidden_dims, out_dim=task.out_dim))
 
 
 def make_flat_mlp(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> nn.Module:

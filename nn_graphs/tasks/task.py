@@ -1,15 +1,22 @@
-"""What a task is: labelled networks in three splits, a loss, a metric, and one look at the test."""
+"""What a task is: networks in three splits, an objective, a metric, and one look at the test.
+
+Most tasks are supervised: labels, a loss of (outputs, labels), metrics of the same. What else a
+model may be trained for is said by `objective` and `outputs`, and goes the same way.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
+from nn_graphs.encoders.features import Graphs
+from nn_graphs.encoders.heads import GraphHead, GraphModel
+from nn_graphs.encoders.pooling import Pooling, PoolingMethod
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.fingerprint import fingerprint, settings_of
@@ -21,7 +28,10 @@ BLOCK_VALUES = 1 << 22  # parameters that are copied at once for a fingerprint
 
 
 class Task(ABC):
-    """Predict something of the networks of a zoo.
+    """Predict something of the networks of a zoo, or learn from them without labels.
+
+    A task of your own says `labels`, `loss` and `metrics`. One whose models are trained for more
+    than a loss of their outputs overrides `objective`, or what is computed of a model, `outputs`.
 
     Models are chosen by `metric` on the split val. The split test is handed out once in the life of
     a task, by `open_test`.
@@ -54,11 +64,59 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The training loss, a scalar."""
+        """The training loss, a scalar: a mean over networks."""
 
     @abstractmethod
     def metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
         """Metrics of all outputs of a split, by name; `metric` is one of them."""
+
+    def make_model(
+        self,
+        encoder: nn.Module,
+        *,
+        pooling: PoolingMethod,
+        pooled_layer: Literal["last", "all"] | int,
+        hidden_dims: Sequence[int] = (),
+    ) -> nn.Module:
+        """What an encoder of neural graphs is trained in: by default with `out_dim` outputs.
+
+        Args:
+            encoder: any, for networks of this task.
+            pooling, pooled_layer: how a graph's vectors become one, see `Pooling`.
+            hidden_dims: of the linear layers behind.
+        """
+        pool = Pooling(
+            pooling,
+            layer=pooled_layer,
+            dims=self.dims,
+            node_dim=encoder.node_dim,
+            edge_dim=encoder.edge_dim,
+        )
+        return GraphModel(encoder, GraphHead(pool, hidden_dims=hidden_dims, out_dim=self.out_dim))
+
+    def outputs(self, model: Callable[[Graphs], Any], graphs: Graphs) -> Tensor:
+        """What `loss` and `metrics` are of, a row per network: by default the model's outputs.
+
+        Args:
+            model: of this task, or its compiled forward pass: it is called, and nothing else.
+            graphs: some networks. What is drawn (`nn_graphs.encoders.dropout.draws_generator`) is
+                the same in every epoch of val, and on test.
+        """
+        return model(graphs)
+
+    def objective(
+        self, model: Callable[[Graphs], Any], graphs: Graphs, labels: Tensor
+    ) -> Float[Tensor, ""]:
+        """What training makes smaller: by default the `loss` of `outputs`.
+
+        Batches are trained in parts, whose objectives add up, each times its share of the networks:
+        so it is a mean over networks, and of each network alone. Draws follow a key of the part.
+
+        Args:
+            model, graphs: as for `outputs`.
+            labels: of these networks.
+        """
+        return self.loss(self.outputs(model, graphs), labels)
 
     def figures(self, outputs: Tensor, labels: Tensor, *, title: str) -> dict[str, Figure]:
         """Figures of all outputs of the split test, by the names of their files.

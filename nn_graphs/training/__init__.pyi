@@ -1,7 +1,8 @@
 from .chunks import accumulate_gradients as accumulate_gradients
+from .chunks import supervised as supervised
 from .loading import EpochSampler as EpochSampler
 from .loading import in_split_order as in_split_order
-from .module import SupervisedModule as SupervisedModule
+from .module import TaskModule as TaskModule
 from .outcome import Outcome as Outcome
 from .outcome import read_outcome as read_outcome
 from .outcome import write_outcome as write_outcome

@@ -28,11 +28,18 @@ WORTH_VALUES = 250_000  # fewer numbers are done before another core has begun
 SHARED = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 Forward = Callable[[Graphs], Tensor]
+Objective = Callable[[Forward, Graphs, Tensor], Tensor]
+"""`(model, graphs, labels) -> loss`, see `nn_graphs.tasks.Task.objective`."""
+
+
+def supervised(loss_fn: Callable[[Tensor, Tensor], Tensor]) -> Objective:
+    """The objective of a loss of (outputs, labels)."""
+    return lambda model, graphs, labels: loss_fn(model(graphs), labels)
 
 
 def accumulate_gradients(
     model: nn.Module,
-    loss_fn: Callable[[Tensor, Tensor], Tensor],
+    objective: Objective,
     batch: LabelledGraphs,
     *,
     chunk_size: int | None = None,
@@ -48,7 +55,7 @@ def accumulate_gradients(
 
     Args:
         model: neural graphs to outputs, each network's from that network alone.
-        loss_fn: `(outputs, labels) -> loss`, a mean over networks.
+        objective: what is made smaller, a mean over networks; of supervised tasks `supervised`.
         batch: neural graphs and labels.
         chunk_size: networks in a chunk, see `TrainingSettings`.
         compiled: the model for chunks of exactly the size of the first one; None: the model.
@@ -67,7 +74,7 @@ def accumulate_gradients(
         is_whole = len(part_labels) == sizes[0]
         forward = compiled if compiled is not None and is_whole else model
         with dropout_draws(joined(key, number)):
-            return loss_fn(forward(part), part_labels) * (len(part_labels) / len(labels))
+            return objective(forward, part, part_labels) * (len(part_labels) / len(labels))
 
     chunks = [*enumerate(parts)]
     if _is_one_piece(model, graphs, sizes):
@@ -87,21 +94,33 @@ def forward_in_chunks(
     model: nn.Module,
     graphs: Graphs,
     *,
+    outputs: Callable[[Forward, Graphs], Tensor] | None = None,
+    key: Int32[Tensor, ""] | int = 0,
     chunk_size: int | None = None,
     num_workers: int | None = None,
 ) -> Float[Tensor, "B *out"]:
-    """`model(graphs)`, chunks side by side; for models whose outputs are a row per network.
+    """Outputs of a model, a row per network, chunks side by side.
 
     Args:
         model: neural graphs to outputs, each network's from that network alone.
         graphs: of all networks.
+        outputs: `(model, graphs) -> rows`; None: those of the model itself.
+        key: of what is drawn, each chunk by itself.
         chunk_size, num_workers: as for `accumulate_gradients`.
     """
     sizes = _sizes(model, graphs, chunk_size)
+    key = torch.as_tensor(key, dtype=torch.int32)
+
+    def rows_of(chunk: tuple[int, Graphs]) -> Tensor:
+        number, part = chunk
+        with dropout_draws(joined(key, number)):
+            return model(part) if outputs is None else outputs(model, part)
+
+    chunks = [*enumerate(split_graphs(graphs, sizes))]
     if _is_one_piece(model, graphs, sizes):
-        return model(graphs)
+        return rows_of(chunks[0])
     num_workers = _num_workers(model, graphs, num_workers)
-    return torch.cat([*side_by_side(model, split_graphs(graphs, sizes), num_workers=num_workers)])
+    return torch.cat([*side_by_side(rows_of, chunks, num_workers=num_workers)])
 
 
 def default_chunk_sizes(

@@ -22,7 +22,7 @@ from nn_graphs.training.settings import TrainingSettings
 from nn_graphs.zoos.batches import LabelledGraphs
 
 
-class SupervisedModule(L.LightningModule):
+class TaskModule(L.LightningModule):
     """A model on a task, as Lightning trains it."""
 
     automatic_optimization = False  # a step has several backward passes
@@ -62,7 +62,7 @@ class SupervisedModule(L.LightningModule):
         with one_thread():  # cores share chunks, see `nn_graphs.threads`
             loss = accumulate_gradients(
                 self.model,
-                self.task.loss,
+                self.task.objective,
                 (self.augmentation(graphs), labels),
                 chunk_size=self.settings.chunk_size,
                 compiled=self._compiled,
@@ -78,10 +78,10 @@ class SupervisedModule(L.LightningModule):
         self._train_losses.append((loss, len(labels)))
 
     def validation_step(self, batch: LabelledGraphs, batch_number: int) -> None:
-        self._collect(batch)
+        self._collect(batch, batch_number)
 
     def test_step(self, batch: LabelledGraphs, batch_number: int) -> None:
-        self._collect(batch)
+        self._collect(batch, batch_number)
 
     def on_validation_epoch_end(self) -> None:
         self._score("val")
@@ -143,12 +143,23 @@ class SupervisedModule(L.LightningModule):
         if self.trainer.is_global_zero:
             pd.DataFrame(self.history).to_csv(self.folder / "metrics.csv", index=False)
 
-    def _collect(self, batch: LabelledGraphs) -> None:
+    @property
+    def judged(self) -> nn.Module:
+        """The model that is validated and tested: with averaged weights, where they are."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    def _collect(self, batch: LabelledGraphs, batch_number: int) -> None:
         graphs, labels = batch
-        model = self.model if self.averaged is None else self.averaged.module
-        cores, chunk_size = num_cores(), self.settings.chunk_size
+        cores = num_cores()
         with one_thread():
-            outputs = forward_in_chunks(model, graphs, chunk_size=chunk_size, num_workers=cores)
+            outputs = forward_in_chunks(
+                self.judged,
+                graphs,
+                outputs=self.task.outputs,
+                key=batch_number,  # what is drawn is the same in every epoch
+                chunk_size=self.settings.chunk_size,
+                num_workers=cores,
+            )
         self._collected.append((outputs.float(), labels))
 
     def _score(self, split: Literal["val", "test"]) -> tuple[Tensor, Tensor]:

@@ -50,7 +50,7 @@ def write_outcome(
     outcome: Outcome,
     *,
     outputs: Shaped[np.ndarray, "N *shape"],
-    labels: Shaped[np.ndarray, "N"],
+    labels: Shaped[np.ndarray, "N *label_shape"],
 ) -> None:
     """Finishes a run: `test_outputs.npz` holds outputs and labels of the test split."""
     folder.mkdir(parents=True, exist_ok=True)

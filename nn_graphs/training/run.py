@@ -6,12 +6,14 @@ so that another one's is neither gone on with nor read.
 
 import dataclasses
 import json
+import logging
 import shutil
 from pathlib import Path
 
 import lightning as L
 from torch import nn
 
+from nn_graphs.encoders.encoder_files import save_encoder
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.fingerprint import describe_module, fingerprint
 from nn_graphs.memory import keep_freed_memory
@@ -19,13 +21,16 @@ from nn_graphs.records import as_json_data, differences, write_record
 from nn_graphs.tasks.task import Task
 from nn_graphs.training.checkpoint import read_checkpoint
 from nn_graphs.training.loading import make_loader
-from nn_graphs.training.module import SupervisedModule
+from nn_graphs.training.module import TaskModule
 from nn_graphs.training.outcome import OUTCOME, TEST_OUTPUTS, Outcome, read_outcome, write_outcome
 from nn_graphs.training.settings import TrainingSettings
 from nn_graphs.training.trainer import device_name, make_trainer, without_advice
 
+logger = logging.getLogger(__name__)
 RECORD = "run.json"
-FILES = (RECORD, "checkpoints", "tensorboard", "wandb", "metrics.csv", TEST_OUTPUTS, OUTCOME)
+ENCODER = "encoder.safetensors"
+LOGS = ("checkpoints", "tensorboard", "wandb", "metrics.csv")
+FILES = (RECORD, *LOGS, ENCODER, TEST_OUTPUTS, OUTCOME)
 NO_MATTER = ("chunk_size", "is_compiled", "accelerator", "devices", "strategy", "has_wandb")
 """Settings that change where and how a run is computed; its results by rounding, and by what
 dropout draws: it draws for every chunk."""
@@ -44,8 +49,10 @@ def train_and_test(
     A folder belongs to one run: an unfinished run in it goes on, of a finished one the outcome is
     read, and another one is refused; `forget_run` empties it. Beside the outcome, `folder` gets
     `run.json` (which run it belongs to), `metrics.csv` (one row per epoch), TensorBoard logs,
-    checkpoints, and `test_outputs.npz` (outputs and labels of the test split). Training batches,
-    and no others, go through the `augmentation`, see `nn_graphs.graphs.augmentations`.
+    checkpoints, `test_outputs.npz` (outputs and labels of the test split), and the encoder of the
+    tested model, `encoder.safetensors`, if it has one that makes vectors of graphs (`as_encoder`),
+    see `nn_graphs.load_encoder`. Training batches, and no others, go through the `augmentation`,
+    see `nn_graphs.graphs.augmentations`.
 
     Raises:
         NNGraphsError: the folder belongs to another run (other settings, networks, labels,
@@ -59,7 +66,7 @@ def train_and_test(
         return finished
     L.seed_everything(settings.seed, verbose=False)
     keep_freed_memory()
-    module = SupervisedModule(model, task, settings, folder, augmentation)
+    module = TaskModule(model, task, settings, folder, augmentation)
     with without_advice():
         trainer = make_trainer(task, settings, folder)
         _fit(trainer, module)
@@ -75,6 +82,7 @@ def train_and_test(
         device=device_name(trainer),
     )
     if trainer.is_global_zero:
+        _write_encoder(module.judged, folder)
         write_outcome(folder, outcome, **module.test_arrays)
     return outcome
 
@@ -89,7 +97,7 @@ def forget_run(folder: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _fit(trainer: L.Trainer, module: SupervisedModule) -> None:
+def _fit(trainer: L.Trainer, module: TaskModule) -> None:
     """Trains from the last checkpoint on, where there is one."""
     task, settings = module.task, module.settings
     last = module.folder / "checkpoints" / "last.ckpt"
@@ -105,6 +113,17 @@ def _fit(trainer: L.Trainer, module: SupervisedModule) -> None:
         )
     except SystemExit:  # what Lightning makes of an interruption
         raise KeyboardInterrupt from None
+
+
+def _write_encoder(model: nn.Module, folder: Path) -> None:
+    """Writes what makes vectors of graphs, where a model has it and its class has a name."""
+    encoder = model.as_encoder() if hasattr(model, "as_encoder") else None
+    if encoder is None:
+        return
+    try:
+        save_encoder(encoder, folder / ENCODER)
+    except NNGraphsError as error:
+        logger.info("The encoder is in the checkpoints alone: %s", error)
 
 
 def _describe(

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.progress import progress_bar
 from nn_graphs.tasks.task import Task
-from nn_graphs.training.module import SupervisedModule
+from nn_graphs.training.module import TaskModule
 from nn_graphs.training.settings import TrainingSettings
 
 ADVICE = (  # of Lightning's, that does not hold here
@@ -72,7 +72,7 @@ def _make_loggers(settings: TrainingSettings, folder: Path) -> list[Logger]:
 class StepBar(L.Callback):
     """One progress bar over all steps of a training, with the last validation beside it."""
 
-    def on_train_start(self, trainer: L.Trainer, module: SupervisedModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, module: TaskModule) -> None:
         if trainer.is_global_zero:
             self._bar = progress_bar(
                 trainer.max_epochs * trainer.num_training_batches,
@@ -81,20 +81,18 @@ class StepBar(L.Callback):
                 done=trainer.global_step,
             )
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: SupervisedModule, *_) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, module: TaskModule, *_) -> None:
         if trainer.is_global_zero:
             figures = {"epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}"}
             for name, value in module.split_metrics.get("val", {}).items():
                 figures[f"val {name}"] = f"{value:.4g}"
             self._bar.advance(1, figures)
 
-    def on_train_end(self, trainer: L.Trainer, module: SupervisedModule) -> None:
+    def on_train_end(self, trainer: L.Trainer, module: TaskModule) -> None:
         if trainer.is_global_zero:
             self._bar.close()
 
-    def on_exception(
-        self, trainer: L.Trainer, module: SupervisedModule, error: BaseException
-    ) -> None:
+    def on_exception(self, trainer: L.Trainer, module: TaskModule, error: BaseException) -> None:
         if hasattr(self, "_bar"):
             self._bar.close()
 

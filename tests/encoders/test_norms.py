@@ -17,7 +17,7 @@ from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.graph_template import NeuralGraphStack
 from nn_graphs.testing import assert_batch_independent
-from nn_graphs.training import accumulate_gradients, chunks
+from nn_graphs.training import accumulate_gradients, chunks, supervised
 from tests.encoders.cases import classifier, inr, networks, randomise
 from tests.processes import assert_runs_in_own_process
 
@@ -89,7 +89,7 @@ def test_how_many_graphs_come_together(name, monkeypatch):
     model, seen = small_classifier(name), []
     model.register_forward_pre_hook(lambda _, graphs: seen.append(len(graphs[0])))
     monkeypatch.setattr(chunks, "CACHE_VALUES", 10)
-    accumulate_gradients(model, mean_square, labelled(40))
+    accumulate_gradients(model, MEAN_SQUARE, labelled(40))
     fewest = {"published": 40, "running": FEWEST_GRAPHS}.get(name, 1)
     assert min(seen) >= fewest
     assert max(seen) < 2 * fewest
@@ -102,7 +102,7 @@ def test_running_averages_of_chunks_do_not_depend_on_threads():
     for num_workers in (1, 2, 4):
         model = small_classifier("running")
         options = {"chunk_size": 16, "num_workers": num_workers}
-        accumulate_gradients(model, mean_square, labelled(50), **options)
+        accumulate_gradients(model, MEAN_SQUARE, labelled(50), **options)
         found.append(torch.stack([*model.encoder.norms.buffers()]))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
@@ -124,8 +124,7 @@ def labelled(num_graphs: int) -> tuple[NeuralGraphStack, Tensor]:
     return TEMPLATE.stack(networks(TEMPLATE, num_graphs)), torch.zeros(num_graphs)
 
 
-def mean_square(outputs: Tensor, labels: Tensor) -> Tensor:
-    return outputs.square().mean()
+MEAN_SQUARE = supervised(lambda outputs, _: outputs.square().mean())
 
 
 def test_an_unknown_norm():

@@ -23,13 +23,19 @@ from nn_graphs.graphs.mixed_templates import MixedTemplates
 from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.networks.cnn import small_cnn_zoo_spec
 from nn_graphs.training import accumulate_gradients, chunks, train_and_test
-from nn_graphs.training.chunks import default_chunk_sizes, forward_in_chunks, split_graphs
+from nn_graphs.training.chunks import (
+    default_chunk_sizes,
+    forward_in_chunks,
+    split_graphs,
+    supervised,
+)
 from tests.toy_zoos import DEEP, SMALL
 from tests.training.runs import change, make_model, make_task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TEMPLATES = [template_from_spec(spec) for spec in (SMALL, DEEP, small_cnn_zoo_spec("tanh"))]
 KINDS = torch.tensor([0, 1, 0, 2, 1, 2, 0, 1, 1])
+CROSS_ENTROPY = supervised(nn.functional.cross_entropy)
 ENCODERS = {
     "gnn": lambda: NGGNN(TEMPLATES, dim=4, num_layers=3, dropout=0.0),
     "all_pairs": lambda: NGT(TEMPLATES, attention="all_pairs", **TRANSFORMER),
@@ -65,7 +71,7 @@ def test_whole_chunks_alone_are_compiled(monkeypatch):
         calls.append(len(graphs))
         return model(graphs)
 
-    loss = accumulate_gradients(model, task.loss, batch, chunk_size=4, compiled=compiled)
+    loss = accumulate_gradients(model, task.objective, batch, chunk_size=4, compiled=compiled)
     assert calls == [4, 4]
     torch.testing.assert_close(loss, task.loss(model(batch[0]), batch[1]))
 
@@ -95,7 +101,7 @@ def gradients(
     labels = torch.arange(len(KINDS)) % 2
     model.zero_grad()
     batch = (mixed_batch() if batch is None else batch, labels)
-    loss = accumulate_gradients(model, nn.functional.cross_entropy, batch, **options)
+    loss = accumulate_gradients(model, CROSS_ENTROPY, batch, **options)
     return loss, [p.grad for p in model.parameters() if p.grad is not None]
 
 
@@ -199,7 +205,7 @@ def test_gradients_add_up_over_batches():
     _, once = gradients(model, chunk_size=2)
     once = [grad.clone() for grad in once]
     batch = (mixed_batch(), torch.arange(len(KINDS)) % 2)
-    accumulate_gradients(model, nn.functional.cross_entropy, batch, chunk_size=2)
+    accumulate_gradients(model, CROSS_ENTROPY, batch, chunk_size=2)
     twice = [p.grad for p in model.parameters() if p.grad is not None]
     torch.testing.assert_close(twice, [2 * grad for grad in once])
 

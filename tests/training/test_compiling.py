@@ -14,7 +14,7 @@ from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.graphs.builder import template_from_spec
-from nn_graphs.training import accumulate_gradients
+from nn_graphs.training import accumulate_gradients, supervised
 from tests.toy_zoos import SMALL
 
 TRANSFORMER = {
@@ -64,6 +64,7 @@ def gradients(name: str, *, is_compiled: bool) -> list[torch.Tensor]:
     compiled = None
     if is_compiled:
         compiled = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=False)
-    loss = accumulate_gradients(model, F.cross_entropy, batch, chunk_size=2, compiled=compiled)
+    objective = supervised(F.cross_entropy)
+    loss = accumulate_gradients(model, objective, batch, chunk_size=2, compiled=compiled)
     gradients = (p.grad for p in model.parameters() if p.grad is not None)
     return [loss, *gradients, *model.buffers()]

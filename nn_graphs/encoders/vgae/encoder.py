@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from nn_graphs.encoders.dropout import Dropout, draws_generator
 from nn_graphs.encoders.edge_readout import EdgeReadout
+from nn_graphs.encoders.encoder_registry import registered
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.norms import NormName, make_norm
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
@@ -39,6 +40,7 @@ Convolution = Literal["transformer", "attention"]
 CONVOLUTIONS = {"transformer": TransformerConvolution, "attention": AttentionConvolution}
 
 
+@registered("structure")
 class StructureEncoder(nn.Module):
     """Edge Attention, positional encodings, and convolutions by attention.
 
@@ -66,7 +68,7 @@ class StructureEncoder(nn.Module):
 
     def __init__(
         self,
-        templates: Sequence[GraphTemplate],
+        templates: Sequence[GraphTemplate] | GraphDims,
         statistics: WeightStatistics | None = None,
         *,
         dim: int = 32,

@@ -13,11 +13,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nn_graphs.encoders.dropout import normal_noise
+from nn_graphs.encoders.encoder_registry import registered
 from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
 from nn_graphs.encoders.pooling import Pooling, PoolingMethod
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.encoders.vgae.decoders import AdjacencyDecoder, WeightDecoder
 
+LOSS_NAMES = ("total", "adjacency", "weights", "divergence")
 MAX_LOG_VARIANCE = 20.0  # so that no exponential overflows
 
 
@@ -63,6 +65,7 @@ class VGAELosses:
     total: Float[Tensor, "num_graphs"]
 
 
+@registered("vgae")
 class VGAE(nn.Module):
     """Neural graphs to a distribution per neuron, and back.
 
@@ -130,15 +133,26 @@ class VGAE(nn.Module):
         log_variance = self.log_variance(encoded.nodes).clamp_max(MAX_LOG_VARIANCE)
         return Latents(means, log_variance)
 
+    @property
+    def dims(self) -> GraphDims:
+        """Sizes that it was made for."""
+        return self.pooling.dims
+
     def embed(self, graphs: Graphs) -> Float[Tensor, "num_graphs out_dim"]:
         """One vector per graph, of the means; its size is `pooling.out_dim`."""
         return self.pooling(self.latents(graphs, reads=self.pooling.reads).encoded)
 
-    def losses(self, graphs: Graphs) -> VGAELosses:
-        """What the graphs are decoded with, of one draw in training, else of the means."""
+    def losses(self, graphs: Graphs, *, is_drawn: bool | None = None) -> VGAELosses:
+        """What the graphs are decoded with, of one draw or of the means.
+
+        Args:
+            graphs: any.
+            is_drawn: None: in training.
+        """
         latents = self.latents(graphs)
         graphs = latents.encoded.graphs
-        drawn = latents.sample() if self.training else latents.mean
+        is_drawn = self.training if is_drawn is None else is_drawn
+        drawn = latents.sample() if is_drawn else latents.mean
         num_nodes, divergence = _mean_per_graph(graphs, latents.divergence())
         adjacency = self.adjacency.loss(graphs, drawn)
         weights = torch.zeros_like(adjacency)
@@ -158,6 +172,32 @@ class VGAE(nn.Module):
         if values is None:
             return None
         return values + 4 * num_nodes * num_nodes + 4 * self.node_dim * num_edges
+
+
+class Reconstruction(nn.Module):
+    """A VGAE as the model of a task: neural graphs to what they are decoded with.
+
+    The columns are those of `VGAELosses`, the total first. Latents are drawn outside of training
+    too, so that minus the total is the bound of the likelihood that is trained.
+
+    Args:
+        encoder: what is trained.
+    """
+
+    def __init__(self, encoder: VGAE):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, graphs: Graphs) -> Float[Tensor, "num_graphs 4"]:
+        losses = self.encoder.losses(graphs, is_drawn=True)
+        return torch.stack([getattr(losses, name) for name in LOSS_NAMES], dim=-1)
+
+    def as_encoder(self) -> VGAE:
+        """What makes vectors of graphs."""
+        return self.encoder
+
+    def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts | None:
+        return self.encoder.values_per_graph(num_nodes, num_edges)
 
 
 def _weights_of(dims: GraphDims, statistics: WeightStatistics | None) -> GraphFeatures:
