@@ -2,13 +2,13 @@ from .batches import GraphDataset as GraphDataset
 from .batches import check_finite as check_finite
 from .batches import make_templates as make_templates
 from .canonical_copies import canonical_zoo as canonical_zoo
-from .makers.cnn_runs import Runs as Runs
 from .makers.cnn_zoos import CNNRecipe as CNNRecipe
 from .makers.cnn_zoos import make_cnn_zoo as make_cnn_zoo
 from .makers.inr_zoos import INRRecipe as INRRecipe
 from .makers.inr_zoos import make_inr_zoo as make_inr_zoo
 from .makers.labelled_images import LabelledImages as LabelledImages
 from .makers.small_cnns import SmallCNNRecipe as SmallCNNRecipe
+from .makers.stacked_runs import Runs as Runs
 from .makers.wild_cnns import WildCNNRecipe as WildCNNRecipe
 from .readers.dws_inrs import DWSFashionMnist as DWSFashionMnist
 from .readers.dws_inrs import DWSMnist as DWSMnist

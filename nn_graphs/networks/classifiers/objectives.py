@@ -75,7 +75,8 @@ class Classification:
         labels: Int[Tensor, "S_or_1 B"],
         variance: Float[Tensor, "S_or_all"],
     ) -> Float[Tensor, "S B"]:
-        return (outputs.argmax(2) == labels).to(outputs.dtype)
+        # `argmax`, which gives the same, takes ten times as long where classes don't lie together.
+        return (outputs.max(2).indices == labels).to(outputs.dtype)
 
 
 class Regression:

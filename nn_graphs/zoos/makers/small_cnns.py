@@ -31,9 +31,9 @@ from nn_graphs.networks.cnn import small_cnn_zoo_spec
 from nn_graphs.networks.initializers import KERAS_INITIALIZERS, keras_initial_params
 from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.zoos.makers.cnn_runs import Runs
 from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
+from nn_graphs.zoos.makers.stacked_runs import Runs
 from nn_graphs.zoos.splits import split_by_run
 
 KERAS_EPS = 1e-7

@@ -31,9 +31,9 @@ from nn_graphs.networks.cnn import wild_park_spec
 from nn_graphs.networks.initializers import torch_initial_params
 from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.zoos.makers.cnn_runs import Runs
 from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
+from nn_graphs.zoos.makers.stacked_runs import Runs
 from nn_graphs.zoos.splits import split_by_run
 
 INITIAL = 3  # what draws are for, beside those of the training

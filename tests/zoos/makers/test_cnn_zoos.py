@@ -15,14 +15,16 @@ from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.train_stack import Plan
 from nn_graphs.networks.stacked import stacked_forward
 from nn_graphs.tasks.generalization import Generalization
-from nn_graphs.zoos.makers import cnn_zoos
-from nn_graphs.zoos.makers.cnn_runs import training_chunk_size
-from nn_graphs.zoos.makers.cnn_zoos import SCORES, make_cnn_zoo
+from nn_graphs.zoos.makers import stacked_zoos
+from nn_graphs.zoos.makers.cnn_zoos import make_cnn_zoo
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.shards import Shards
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
+from nn_graphs.zoos.makers.stacked_runs import training_chunk_size
 from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
 from nn_graphs.zoos.zoo import Zoo
+
+SCORES = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -155,7 +157,7 @@ def test_interrupted_zoos_go_on_bit_for_bit(zoos, kind, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(stack_chunks, "train_classifiers", interrupted)
-        patch.setattr(cnn_zoos, "Plan", partial(Plan, save_seconds=0.0))
+        patch.setattr(stacked_zoos, "Plan", partial(Plan, save_seconds=0.0))
         with pytest.raises(KeyboardInterrupt):
             make(RECIPES[kind], path)
     assert begun[2].exists()
@@ -196,7 +198,7 @@ def test_parts_of_another_recipe_are_refused(tmp_path, monkeypatch, raises_sayin
 
 def test_diverged_networks_are_counted_and_dropped_or_kept(tmp_path, caplog):
     wild = replace(SMALL, learning_rate=(1e18, 1e20), optimizers=("sgd",), activations=("relu",))
-    with caplog.at_level(logging.WARNING, "nn_graphs.zoos.makers.cnn_zoos"):
+    with caplog.at_level(logging.WARNING, "nn_graphs.zoos.makers.stacked_zoos"):
         kept = make(replace(wild, diverged="keep"), tmp_path / "kept.h5")
         dropped = make(wild, tmp_path / "dropped.h5")
     is_lost = kept.table["has_diverged"]

@@ -13,6 +13,7 @@ from nn_graphs.networks.spec import NetworkSpec
 # them take 1.3 ms each for, and 64 hardly less; of 32 x 32 images, 8 are as fast as 4 or 16.
 CHUNK_VALUES = 2_000_000  # of one layer in one chunk
 MIN_CHUNK, MAX_CHUNK = 4, 32
+MAX_CHUNK_OF_VECTORS = 128  # of networks whose step is mostly overhead
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +38,8 @@ class Runs:
         So none waits for another, and the stack compiles and convolves as one.
 
         Args:
-            num_pixels: of an image.
-            batch_size: images a step.
+            num_pixels: of an image; 1 where inputs are vectors.
+            batch_size: inputs a step.
             chunk_size: networks at a time; None: see `training_chunk_size`.
         """
         found = []
@@ -56,17 +57,19 @@ class Runs:
 
 
 def training_chunk_size(spec: NetworkSpec, num_places: int) -> int:
-    """How many networks are trained together at so many pixels of a batch."""
+    """How many networks are trained together at so many places: pixels, or vectors, of a batch."""
     shrink, values = 1, []
     for layer in spec.layers:
         if layer.conv is not None:
             shrink *= int(np.prod(layer.conv.stride))
+        if layer.conv is not None or not spec.is_convolutional:
             values.append(layer.width * num_places // shrink)
-    return max(MIN_CHUNK, min(MAX_CHUNK, CHUNK_VALUES // max(values)))
+    most = MAX_CHUNK if spec.is_convolutional else MAX_CHUNK_OF_VECTORS
+    return max(MIN_CHUNK, min(most, CHUNK_VALUES // max(values)))
 
 
-def check_images_fit(spec: NetworkSpec, size: tuple[int, int]) -> None:
-    """Makes sure that every convolution has a place to be at.
+def check_images_fit(spec: NetworkSpec, size: tuple[int, ...]) -> None:
+    """Makes sure that every convolution has a place to be at; inputs that are vectors have none.
 
     Raises:
         NNGraphsError: an image shrinks to nothing.
