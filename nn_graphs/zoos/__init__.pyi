@@ -7,8 +7,15 @@ from .makers.cnn_zoos import make_cnn_zoo as make_cnn_zoo
 from .makers.inr_zoos import INRRecipe as INRRecipe
 from .makers.inr_zoos import make_inr_zoo as make_inr_zoo
 from .makers.labelled_images import LabelledImages as LabelledImages
+from .makers.labelled_tables import LabelledTable as LabelledTable
 from .makers.small_cnns import SmallCNNRecipe as SmallCNNRecipe
 from .makers.stacked_runs import Runs as Runs
+from .makers.stacked_zoos import StackRecipe as StackRecipe
+from .makers.stacked_zoos import make_stacked_zoo as make_stacked_zoo
+from .makers.structures import CNNStructures as CNNStructures
+from .makers.structures import EqualMLPStructures as EqualMLPStructures
+from .makers.structures import MLPStructures as MLPStructures
+from .makers.trajectories import TrajectoryRecipe as TrajectoryRecipe
 from .makers.wild_cnns import WildCNNRecipe as WildCNNRecipe
 from .readers.dws_inrs import DWSFashionMnist as DWSFashionMnist
 from .readers.dws_inrs import DWSMnist as DWSMnist

@@ -1,12 +1,17 @@
 """The training runs that a zoo is made of, and which of them are trained together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+import torch
+from jaxtyping import Float, Int, Int32
+from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.classifiers.data import network_keys
+from nn_graphs.networks.classifiers.draws import joined
 from nn_graphs.networks.spec import NetworkSpec
 
 # Measured on one core: 32 networks of 8 x 8 images at a time take 0.4 ms each for a step that 4 of
@@ -14,6 +19,8 @@ from nn_graphs.networks.spec import NetworkSpec
 CHUNK_VALUES = 2_000_000  # of one layer in one chunk
 MIN_CHUNK, MAX_CHUNK = 4, 32
 MAX_CHUNK_OF_VECTORS = 128  # of networks whose step is mostly overhead
+
+INITIAL = 3  # what draws are for, beside those of the training
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +61,19 @@ class Runs:
         kinds = self.table["spec"].to_numpy()[[chunk[0] for chunk in chunks]]
         lengths = pd.Series([len(chunk) for chunk in chunks])
         return lengths.groupby(kinds).transform("max").tolist()
+
+
+def initial_keys(seed: int, runs: pd.DataFrame) -> Int32[Tensor, " S"]:
+    """A key for the initial values of each run, whoever is trained beside it."""
+    keys = network_keys([seed] * len(runs), torch.device("cpu"))
+    return joined(keys, INITIAL, torch.tensor(runs.index.to_numpy(), dtype=torch.int32))
+
+
+def log_uniform(
+    draw: np.random.Generator, ends: Sequence[float], number: int
+) -> Float[np.ndarray, " number"]:
+    """Numbers between two ends, whose logarithms are evenly distributed."""
+    return np.exp(draw.uniform(*np.log(ends), number))
 
 
 def training_chunk_size(spec: NetworkSpec, num_places: int) -> int:
