@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from nn_graphs.datasets import load_images
+from nn_graphs.datasets.folders import read_image_folders
 from tests.datasets.image_folders import make_folders, pack
 
 
@@ -28,7 +29,15 @@ def test_the_published_folders(tmp_path):
     images = load_images("tiny_imagenet", tmp_path)
     assert (images.name, images.num_train, images.class_names) == ("tiny_imagenet", 4, ("a", "b"))
     assert images.images.shape == (6, 64, 64, 3)
-    assert images.labels.tolist() == [0, 0, 1, 1, 0, 1]
+    assert sorted(images.labels[:4]) == [0, 0, 1, 1]
+    assert sorted(images.labels[4:]) == [0, 1]
+    found = {
+        pixels.tobytes(): label for pixels, label in zip(images.images, images.labels, strict=True)
+    }
+    published = read_image_folders(tmp_path, "tiny_imagenet/tiny-imagenet-200", side=64)
+    assert published.labels.tolist() == [0, 0, 1, 1, 0, 1]
+    for pixels, label in zip(published.images, published.labels, strict=True):
+        assert found[pixels.tobytes()] == label
 
 
 def test_some_classes_in_an_archive(tmp_path):
@@ -36,7 +45,7 @@ def test_some_classes_in_an_archive(tmp_path):
     pack(tmp_path / "made" / "tiny_imagenet_20", tmp_path / "tiny_imagenet_20.zip")
     images = load_images("tiny_imagenet", tmp_path)
     assert images.images.shape == (8, 64, 64, 3)
-    assert images.labels.tolist() == [0, 0, 1, 1] * 2
+    assert sorted(images.labels) == [0] * 4 + [1] * 4
 
 
 def test_what_is_missing_is_named(tmp_path, raises_saying):
@@ -56,3 +65,5 @@ def test_the_images_that_are_there():
     images = load_images("tiny_imagenet")
     assert images.images.shape[1:] == (64, 64, 3)
     assert len(images.class_names) in (20, 200)
+    counts = np.bincount(images.labels[:4000], minlength=len(images.class_names))
+    assert counts.min() > 0.5 * counts.mean()  # the first are of all classes
