@@ -53,7 +53,7 @@ def main() -> None:
 
 def compare(options: argparse.Namespace) -> None:
     architecture = mlp(options.width, in_channels=1, in_side=8)
-    data = LabelledData.from_images(load_images("digits"))
+    data = LabelledData.from_dataset(load_images("digits"))
     plan = Plan(options.num_epochs, 64, is_compiled=options.compile)
     training = Training(architecture, RECIPE, plan)
     graphs = GraphSet(16, first=options.num_graphs).read(Path())

@@ -52,7 +52,7 @@ def load_data(run: Run) -> LabelledData | StreamedData:
         images = read_image_folders(run.data_root, dataset.folder, side=dataset.side)
     else:
         images = load_images(dataset.name, run.data_root)
-    return LabelledData.from_images(
+    return LabelledData.from_dataset(
         images,
         num_train=dataset.num_train,
         num_test=dataset.num_test,

@@ -1,6 +1,25 @@
 """Task data that the studied networks are trained on."""
 
 from nn_graphs.datasets.images import ImageDataset
-from nn_graphs.datasets.registry import DATASETS, data_root, load_images
+from nn_graphs.datasets.labelled import LabelledDataset
+from nn_graphs.datasets.registry import (
+    DATASETS,
+    TABLES,
+    data_root,
+    load_dataset,
+    load_images,
+    load_table,
+)
+from nn_graphs.datasets.tables import TableDataset
 
-__all__ = ["DATASETS", "ImageDataset", "data_root", "load_images"]
+__all__ = [
+    "DATASETS",
+    "TABLES",
+    "ImageDataset",
+    "LabelledDataset",
+    "TableDataset",
+    "data_root",
+    "load_dataset",
+    "load_images",
+    "load_table",
+]

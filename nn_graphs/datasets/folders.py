@@ -1,8 +1,10 @@
 """Images in folders by class, as ImageNet comes: `<name>/train/<class>/...` and `<name>/val/...`.
 
-Found in `<root>/<name>/`, or in `<root>/<name>.zip` with the same paths inside. `ImageFiles` lists
-them, `read_image_folders` holds all in memory, scaled to squares (1.3 million of 64x64 are 16 GB);
-`streamed` reads them batch by batch.
+Found in `<root>/<name>/`, or in `<root>/<name>.zip` with the same paths inside. As in the published
+Tiny-ImageNet, images may lie one folder deeper, in `<class>/images`, and a file
+`val_annotations.txt` may say which classes those in `val/images` are of: a line an image, its name
+and its class first. `ImageFiles` lists them, `read_image_folders` holds all in memory, scaled to
+squares (1.3 million of 64x64 are 16 GB); `streamed` reads them batch by batch.
 """
 
 import io
@@ -20,6 +22,7 @@ from nn_graphs.datasets.images import ImageDataset
 from nn_graphs.errors import NNGraphsError
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
+DEEPER, ANNOTATIONS = "images", "val_annotations.txt"  # of Tiny-ImageNet
 AnyPath = Path | zipfile.Path
 
 
@@ -154,11 +157,31 @@ def _files(split: AnyPath) -> dict[str, list[AnyPath]]:
     """Image files by class, in the order of their names."""
     if not split.is_dir():
         return {}
+    if (split / ANNOTATIONS).is_file():
+        return _annotated(split)
     folders = sorted((one for one in split.iterdir() if one.is_dir()), key=lambda one: one.name)
-    found = {folder.name: _images(folder) for folder in folders}
+    found = {folder.name: _images(folder) or _images(folder / DEEPER) for folder in folders}
     return {label: images for label, images in found.items() if images}
 
 
+def _annotated(split: AnyPath) -> dict[str, list[AnyPath]]:
+    """The same by the lines of a file, which begin with a name and a class."""
+    lines = (split / ANNOTATIONS).read_text(encoding="utf-8").splitlines()
+    labels = dict(line.split()[:2] for line in lines if len(line.split()) > 1)
+    found: dict[str, list[AnyPath]] = {}
+    for image in _images(split / DEEPER):
+        if image.name not in labels:
+            raise NNGraphsError(
+                f"read the images in {split}",
+                found=f"{ANNOTATIONS} does not say what {image.name} is.",
+                do="Get the archive again.",
+            )
+        found.setdefault(labels[image.name], []).append(image)
+    return found
+
+
 def _images(folder: AnyPath) -> list[AnyPath]:
+    if not folder.is_dir():
+        return []
     images = [one for one in folder.iterdir() if one.name.lower().endswith(SUFFIXES)]
     return sorted(images, key=lambda one: one.name)

@@ -29,6 +29,11 @@ class ImageDataset:
     max_value: int
     class_names: tuple[str, ...]
 
+    @property
+    def inputs(self) -> UInt8[np.ndarray, "num_images channels height width"]:
+        """The images with channels first, not copied."""
+        return np.moveaxis(self.images, -1, 1)
+
     def pixels(
         self, index: Integer[np.ndarray, " n"] | slice
     ) -> Float32[np.ndarray, "n height width channels"]:

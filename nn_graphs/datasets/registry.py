@@ -1,13 +1,19 @@
-"""Image data sets by name."""
+"""Data sets by name: images and tables."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+from nn_graphs.datasets.california_housing import read_california_housing
 from nn_graphs.datasets.cifar10 import read_cifar10
+from nn_graphs.datasets.covertype import read_covertype
 from nn_graphs.datasets.digits import read_digits
 from nn_graphs.datasets.images import ImageDataset
+from nn_graphs.datasets.labelled import LabelledDataset
 from nn_graphs.datasets.mnist import FASHION_MNIST, read_mnist
+from nn_graphs.datasets.moons import read_moons
+from nn_graphs.datasets.tables import TableDataset
+from nn_graphs.datasets.tiny_imagenet import read_tiny_imagenet
 from nn_graphs.errors import check_known
 
 DATASETS: dict[str, Callable[[Path], ImageDataset]] = {
@@ -15,6 +21,13 @@ DATASETS: dict[str, Callable[[Path], ImageDataset]] = {
     "mnist": read_mnist,
     "fashion_mnist": lambda root: read_mnist(root, FASHION_MNIST),
     "cifar10": read_cifar10,
+    "tiny_imagenet": read_tiny_imagenet,
+}
+
+TABLES: dict[str, Callable[[Path], TableDataset]] = {
+    "moons": lambda root: read_moons(),
+    "california_housing": read_california_housing,
+    "covertype": read_covertype,
 }
 
 
@@ -26,6 +39,22 @@ def load_images(name: str, root: Path | None = None) -> ImageDataset:
     """
     check_known(name, DATASETS, asked=f"load the images {name!r}")
     return DATASETS[name](data_root(root))
+
+
+def load_table(name: str, root: Path | None = None) -> TableDataset:
+    """The table `name`, one of `TABLES`, from the files under `data_root(root)`.
+
+    Raises:
+        NNGraphsError: where the name is unknown, or the files are missing or damaged.
+    """
+    check_known(name, TABLES, asked=f"load the table {name!r}")
+    return TABLES[name](data_root(root))
+
+
+def load_dataset(name: str, root: Path | None = None) -> LabelledDataset:
+    """The images or the table `name`, as `load_images` and `load_table`."""
+    check_known(name, (*DATASETS, *TABLES), asked=f"load the data set {name!r}")
+    return load_table(name, root) if name in TABLES else load_images(name, root)
 
 
 def data_root(root: Path | None = None) -> Path:

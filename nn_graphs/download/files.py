@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tar.xz", ".tar.bz2")
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,60 @@ CIFAR10 = Download(
     "report, University of Toronto, 2009.",
 )
 
+TINY_IMAGENET = Download(
+    name="tiny_imagenet",
+    files=(
+        RemoteFile(
+            "tiny-imagenet-200.zip",
+            urls=("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
+            known_hash="md5:90528d7ca1a48142e341f4ef8d21d0de",  # as avalanche-lib states it
+        ),
+    ),
+    unpack=True,
+    num_bytes=248_100_043,
+    licence="ImageNet's terms: research and teaching only (Fei-Fei Li et al.)",
+    citation="Le, Yang: Tiny ImageNet visual recognition challenge. CS 231N, Stanford, 2015.",
+)
+
+# The second link of both is scikit-learn's copy, whose hash it states.
+CALIFORNIA_HOUSING = Download(
+    name="california_housing",
+    files=(
+        RemoteFile(
+            "cal_housing.tgz",
+            urls=(
+                "https://www.dcc.fc.up.pt/~ltorgo/Regression/cal_housing.tgz",
+                "https://ndownloader.figshare.com/files/5976036",
+            ),
+            known_hash="aaa5c9a6afe2225cc2aed2723682ae403280c4a3695a2ddda4ffb5d8215ea681",
+        ),
+    ),
+    unpack=True,
+    licence="none stated (StatLib)",
+    citation="Pace, Barry: Sparse spatial autoregressions. Statistics and Probability Letters "
+    "33, 1997.",
+)
+
+COVERTYPE = Download(
+    name="covertype",
+    files=(
+        RemoteFile(
+            "covtype.data.gz",
+            urls=(
+                "https://archive.ics.uci.edu/ml/machine-learning-databases/covtype/covtype.data.gz",
+                "https://ndownloader.figshare.com/files/5976039",
+            ),
+            known_hash="614360d0257557dd1792834a85a1cdebfadc3c4f30b011d56afee7ffb5b15771",
+        ),
+    ),
+    num_bytes=11_240_707,
+    licence="CC BY 4.0 (Jock A. Blackard, Colorado State University)",
+    citation="Blackard, Dean: Comparative accuracies of artificial neural networks and "
+    "discriminant analysis in predicting forest cover types. Computers and Electronics in "
+    "Agriculture 24, 1999.",
+)
+TABLES = (CALIFORNIA_HOUSING, COVERTYPE)
+
 
 def _dws_zoo(name: str, *, archive: str, folder: str) -> Download:
     """A zoo of Navon et al.; `folder` is the part of its link that names the archive's folder."""
@@ -220,5 +274,5 @@ GRAPH2NN = Download(
     citation="You, Leskovec, He, Xie: Graph structure of neural networks. ICML 2020.",
 )
 
-ALL = (MNIST, FASHION_MNIST, CIFAR10, *INR_ZOOS, *CNN_ZOOS, GRAPH2NN)
+ALL = (MNIST, FASHION_MNIST, CIFAR10, TINY_IMAGENET, *TABLES, *INR_ZOOS, *CNN_ZOOS, GRAPH2NN)
 DOWNLOADS: dict[str, Download] = {download.name: download for download in ALL}

@@ -15,7 +15,7 @@ import torch
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.classifiers.data import LabelledData
-from nn_graphs.networks.classifiers.evaluation import Scores
+from nn_graphs.networks.classifiers.objectives import Scores
 from nn_graphs.networks.classifiers.single import train_module
 from nn_graphs.networks.classifiers.stack_chunks import Chunk, train_chunks
 from nn_graphs.networks.classifiers.streams import StreamedData

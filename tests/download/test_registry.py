@@ -2,11 +2,13 @@
 
 import pytest
 
-from nn_graphs.datasets import DATASETS
+from nn_graphs.datasets import DATASETS, TABLES
 from nn_graphs.download import DOWNLOADS, fetch
 from nn_graphs.download.files import google_drive_url
 from nn_graphs.errors import NNGraphsError
 from tests.download.server import CONTENT, make_download
+
+FIGSHARE = "https://ndownloader.figshare.com/files/"  # and a number
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
@@ -27,8 +29,8 @@ def test_the_registry_is_complete(download):
         assert file.known_hash is None or len(file.known_hash.split(":")[-1]) in (32, 64)
         assert file.urls or file.page
         for url in file.urls:
-            is_drive = url.startswith(google_drive_url("").partition("?")[0])
-            assert is_drive or url.partition("?")[0].endswith("/" + file.name)
+            is_by_number = url.startswith((google_drive_url("").partition("?")[0], FIGSHARE))
+            assert is_by_number or url.partition("?")[0].endswith("/" + file.name)
 
 
 def test_a_hash_that_is_not_published_is_not_required():
@@ -52,7 +54,7 @@ def test_a_hash_that_is_not_published_is_not_required():
 
 
 def test_every_data_set_that_has_files_has_a_download():
-    assert set(DATASETS) - set(DOWNLOADS) == {"digits"}
+    assert {*DATASETS, *TABLES} - set(DOWNLOADS) == {"digits", "moons"}
 
 
 def test_google_drive_url_answers_the_question_of_large_files():

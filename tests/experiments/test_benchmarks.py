@@ -33,6 +33,7 @@ TINY = {
         "bench_scaling.py": "--curves transformer_edges transformer_all_pairs --batch-sizes 1 2 "
         "--widths 4 8 --fixed-width 4 --fixed-batch-size 1 --num-steps 1 --in-one-process",
         "bench_step_floors.py": "--layer-layout 2-4-4-1 --batch-size 2",
+        "bench_trajectories.py": "--num-plain 1 --num-ours 6 --num-epochs 2",
         "bench_zoo_reading.py": "--num-networks 20",
     }.items()
 }

@@ -1,14 +1,14 @@
 """The labelled data that a stack is trained on, and who sees what when."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Int32, Shaped
 from torch import Tensor
 
-from nn_graphs.datasets.images import ImageDataset
+from nn_graphs.datasets.labelled import LabelledDataset
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.classifiers.draws import joined, uniforms
 
@@ -21,50 +21,71 @@ class LabelledData:
 
     Attributes:
         inputs: training, then test inputs; of images `[n, channels, height, width]`.
-        labels: classes.
+        labels: classes; of a regression the numbers to be predicted.
         num_train: how many are for training.
         mean, std: by which inputs are normalised when they are taken; they broadcast.
     """
 
     inputs: Shaped[Tensor, "n *shape"]
-    labels: Int[Tensor, " n"]
+    labels: Int[Tensor, " n"] | Float[Tensor, " n"]
     num_train: int
     mean: Float[Tensor, "..."]
     std: Float[Tensor, "..."]
 
     @classmethod
-    def from_images(
+    def from_dataset(
         cls,
-        images: ImageDataset,
+        dataset: LabelledDataset,
         *,
         num_train: int | None = None,
         num_test: int | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> "LabelledData":
-        """Images, normalised per channel by mean and deviation of the training images.
+        """Images or rows of a table, normalised by mean and deviation of those for training.
+
+        Each channel of images and each feature of a table has its own. The numbers of a regression
+        are brought to mean 0 and deviation 1 over training inputs too, so that a squared error of 1
+        is that of their mean.
 
         Args:
-            images: the data set.
+            dataset: what to take them from.
             num_train, num_test: the first so many of each are used; None: all.
             dtype: of what is computed.
             device: to compute on.
 
         Raises:
-            NNGraphsError: there are not so many.
+            NNGraphsError: there are not so many, or the numbers of a regression are all the same.
         """
-        train = _first(images, 0, images.num_train, num_train, "training")
-        test = _first(images, images.num_train, len(images.labels), num_test, "test")
+        train = _first(dataset, 0, dataset.num_train, num_train, "training")
+        test = _first(dataset, dataset.num_train, len(dataset.labels), num_test, "test")
         index = np.concatenate([train, test])
-        seen = images.images[train].astype(np.float64)
-        deviation = seen.std((0, 1, 2))
-        statistics = (seen.mean((0, 1, 2)), np.where(deviation > 0, deviation, 1.0))
+        seen = dataset.inputs[train].astype(np.float64)
+        axes = (0, *range(2, seen.ndim))  # all but that of channels or features
+        deviation = seen.std(axes)
+        shape = (-1, *[1] * (seen.ndim - 2))
         mean, std = (
-            torch.from_numpy(value).to(device, dtype).reshape(-1, 1, 1) for value in statistics
+            torch.from_numpy(value).to(device, dtype).reshape(shape)
+            for value in (seen.mean(axes), np.where(deviation > 0, deviation, 1.0))
         )
-        pixels = torch.from_numpy(images.images[index]).movedim(-1, 1).contiguous().to(device)
-        labels = torch.from_numpy(images.labels[index]).to(device)
-        return cls(pixels, labels, len(train), mean, std)
+        inputs = torch.from_numpy(dataset.inputs[index]).contiguous().to(device)
+        labels = dataset.labels[index]
+        if not dataset.class_names:
+            labels = _standardised(labels, len(train), dataset.name)
+        labels = torch.from_numpy(labels).to(device)
+        labels = labels if dataset.class_names else labels.to(dtype)
+        return cls(inputs, labels, len(train), mean, std)
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether labels are numbers, not classes."""
+        return self.labels.is_floating_point()
+
+    def flattened(self) -> "LabelledData":
+        """The same for networks that read vectors: all values of an input in one row."""
+        shape = self.inputs.shape[1:]
+        mean, std = (value.expand(shape).flatten() for value in (self.mean, self.std))
+        return replace(self, inputs=self.inputs.flatten(1), mean=mean, std=std)
 
     @property
     def num_test(self) -> int:
@@ -209,13 +230,29 @@ def network_keys(seeds: Sequence[int], device: torch.device) -> Int32[Tensor, " 
 
 
 def _first(
-    images: ImageDataset, start: int, stop: int, number: int | None, what: str
+    dataset: LabelledDataset, start: int, stop: int, number: int | None, what: str
 ) -> Int[np.ndarray, " number"]:
     number = stop - start if number is None else number
     if not 0 < number <= stop - start:
         raise NNGraphsError(
-            f"take {number} {what} images of {images.name}",
+            f"take {number} {what} inputs of {dataset.name}",
             found=f"there are {stop - start}.",
             do="Give fewer, at least one.",
         )
     return np.arange(start, start + number)
+
+
+def _standardised(
+    targets: Float[np.ndarray, " n"], num_train: int, name: str
+) -> Float[np.ndarray, " n"]:
+    """By mean and deviation of the first `num_train`; neither these nor the others may be equal."""
+    for part, what in ((targets[:num_train], "training"), (targets[num_train:], "test")):
+        if part.std() == 0:
+            raise NNGraphsError(
+                f"train networks to predict the numbers of {name}",
+                found=f"all {len(part)} of its {what} inputs have the number {part[0]:g}, so that "
+                "there is no R2.",
+                do="Take more of them, or another data set.",
+            )
+    seen = targets[:num_train]
+    return (targets - seen.mean()) / seen.std()

@@ -1,6 +1,4 @@
-"""Accuracy and loss of all networks of a stack."""
-
-from typing import NamedTuple
+"""Quality and loss of all networks of a stack."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,18 +6,14 @@ from torch import Tensor
 
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.model import EVALUATION, StackedModel
-from nn_graphs.networks.classifiers.step import cross_entropies
+from nn_graphs.networks.classifiers.objectives import (
+    RegressionScores,
+    Scores,
+    objective_of,
+    variances,
+)
 
 EVALUATION_BATCH = 256
-
-
-class Scores(NamedTuple):
-    """Accuracies from 0 to 1 and mean cross-entropies; NaN losses tell of diverged networks."""
-
-    train_accuracy: Float[Tensor, "N"]
-    train_loss: Float[Tensor, "N"]
-    test_accuracy: Float[Tensor, "N"]
-    test_loss: Float[Tensor, "N"]
 
 
 @torch.no_grad()
@@ -31,7 +25,7 @@ def evaluate(
     seen: Bool[Tensor, "N_or_1 num_train"],
     *,
     batch_size: int = EVALUATION_BATCH,
-) -> Scores:
+) -> Scores | RegressionScores:
     """Scores with running statistics and without dropout.
 
     Args:
@@ -40,17 +34,22 @@ def evaluate(
         seen: and on those of the training inputs that each is trained on.
         batch_size: inputs at a time.
     """
-    sums = []
+    objective, sums = objective_of(data.labels), []
     for start, stop in ((0, data.num_train), (data.num_train, len(data.labels))):
         weights = seen if start == 0 else seen.new_ones(1, stop - start)
+        variance = variances(data.labels[start:stop], weights).to(params.dtype)
         total = params.new_zeros(2, len(params))
         for first in range(start, stop, batch_size):
             index = torch.arange(first, min(first + batch_size, stop), device=params.device)
             labels = data.labels[index][None]
-            logits, _ = model(params, buffers, data.take(index)[None], EVALUATION)
-            weight = weights[:, index - start].to(logits.dtype)
-            is_right = (logits.argmax(2) == labels).to(logits.dtype)
-            total[0] += (is_right * weight).sum(1)
-            total[1] += torch.where(weight > 0, cross_entropies(logits, labels), 0).sum(1)
+            outputs, _ = model(params, buffers, data.take(index)[None], EVALUATION)
+            is_seen = weights[:, index - start]
+            for row, values in enumerate(
+                (
+                    objective.qualities(outputs, labels, variance),
+                    objective.losses(outputs, labels),
+                )
+            ):
+                total[row] += torch.where(is_seen, values, 0).sum(1)
         sums += [*(total / weights.sum(1))]
-    return Scores(*(values.cpu() for values in sums))
+    return objective.scores(*(values.cpu() for values in sums))

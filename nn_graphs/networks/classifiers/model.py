@@ -1,4 +1,4 @@
-"""What a stack of classifiers is to the training engine: a function of parameters and buffers."""
+"""What a stack of networks is to the training engine: a function of parameters and buffers."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -39,7 +39,7 @@ EVALUATION = Mode()
 
 @runtime_checkable
 class StackedModel(Protocol):
-    """A stack of classifiers of one shape; no network may touch another's values.
+    """A stack of networks of one shape; no network may touch another's values.
 
     Picklable, if it is to be trained in several processes.
     """
@@ -50,8 +50,8 @@ class StackedModel(Protocol):
         buffers: Float[Tensor, "S num_buffers"],
         inputs: Float[Tensor, "S_or_1 B *shape"],
         mode: Mode,
-    ) -> tuple[Float[Tensor, "S B num_classes"], Float[Tensor, "S num_buffers"]]:
-        """Logits, and the buffers as they are afterwards.
+    ) -> tuple[Float[Tensor, "S B num_outputs"], Float[Tensor, "S num_buffers"]]:
+        """Logits, or a number each, and the buffers as they are afterwards.
 
         Inputs whose first axis is 1 are shared by all networks.
         """

@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.classifiers.data import LabelledData, Orders, network_keys
 from nn_graphs.networks.classifiers.draws import joined
-from nn_graphs.networks.classifiers.evaluation import EVALUATION_BATCH, Scores
+from nn_graphs.networks.classifiers.evaluation import EVALUATION_BATCH
+from nn_graphs.networks.classifiers.objectives import Scores
 from nn_graphs.networks.classifiers.streams import StreamedData
 from nn_graphs.networks.classifiers.train_stack import AUGMENTATION, Plan, Recipe
 from nn_graphs.networks.optimizers import Optimizer
@@ -36,7 +38,16 @@ def train_module(
         recipe: of this network.
         plan: epochs, batches and augmentation; checkpoints are not kept.
         progress: told of epochs.
+
+    Raises:
+        NNGraphsError: labels are no classes.
     """
+    if isinstance(data, LabelledData) and data.is_regression:
+        raise NNGraphsError(
+            "train one module to predict numbers",
+            found=f"its labels, of which the first is {data.labels[0]:.3g}, are no classes.",
+            do="Train a stack of one network with train_classifiers.",
+        )
     optimizer = torch_optimizer(recipe.optimizer, module)
     orders = Orders(
         data.num_train,

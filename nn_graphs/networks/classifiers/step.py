@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nn_graphs.networks.classifiers.model import Mode, StackedModel
+from nn_graphs.networks.classifiers.objectives import Objective
 from nn_graphs.networks.gradients import with_gradient
 from nn_graphs.networks.optimizers import make_update
 
@@ -42,20 +42,19 @@ class NetworkState(NamedTuple):
         )
 
 
-def cross_entropies(
-    logits: Float[Tensor, "S B classes"], labels: Int[Tensor, "S_or_1 B"]
-) -> Float[Tensor, "S B"]:
-    """The loss of every network on every input."""
-    return F.cross_entropy(logits.mT, labels.expand(logits.shape[:2]), reduction="none")
-
-
 def make_step(
-    model: StackedModel, *, is_adaptive: bool, is_uneven: bool, has_mask: bool
+    model: StackedModel,
+    objective: Objective,
+    *,
+    is_adaptive: bool,
+    is_uneven: bool,
+    has_mask: bool,
 ) -> Callable[..., None]:
     """The step of a stack; what no network of it needs is left out.
 
     Args:
-        model: logits of the stack.
+        model: outputs of the stack.
+        objective: that they are trained for.
         is_adaptive: whether a network's optimizer has second moments.
         is_uneven: whether networks may wait for others.
         has_mask: whether some parameters are not trained.
@@ -63,8 +62,8 @@ def make_step(
     update = make_update(is_adaptive)
 
     def total_loss(params, buffers, inputs, labels, mode):
-        logits, buffers = model(params, buffers, inputs, mode)
-        losses = cross_entropies(logits, labels).mean(1)
+        outputs, buffers = model(params, buffers, inputs, mode)
+        losses = objective.losses(outputs, labels).mean(1)
         return losses.sum(), (losses, buffers)
 
     gradient_fn = with_gradient(total_loss)

@@ -1,4 +1,6 @@
-"""Train a stack of classifiers on one labelled data set, each network with its own settings.
+"""Train a stack of networks on one labelled data set, each with its own settings.
+
+They learn classes, or where labels are no whole numbers, to predict these.
 
 All networks take a step at the same time, by one compiled function; what differs between them
 (optimizer, learning rate, weight decay, dropout, share of the data, order of the data) is numbers
@@ -23,8 +25,9 @@ from nn_graphs.networks.classifiers.data import (
     network_keys,
 )
 from nn_graphs.networks.classifiers.draws import joined
-from nn_graphs.networks.classifiers.evaluation import Scores, evaluate
+from nn_graphs.networks.classifiers.evaluation import evaluate
 from nn_graphs.networks.classifiers.model import StackedModel
+from nn_graphs.networks.classifiers.objectives import RegressionScores, Scores, objective_of
 from nn_graphs.networks.classifiers.saving import read_state, write_state
 from nn_graphs.networks.classifiers.schedules import Schedule
 from nn_graphs.networks.classifiers.step import NetworkState, make_step
@@ -116,7 +119,7 @@ class Checkpoint:
     step: int | None
     params: Float[Tensor, "N num_params"]
     buffers: Float[Tensor, "N num_buffers"]
-    scores: Scores
+    scores: Scores | RegressionScores
 
 
 def train_classifiers(
@@ -134,7 +137,7 @@ def train_classifiers(
     """Trains all networks, as one stack; on a processor, on one core of it.
 
     Args:
-        model: logits of the stack.
+        model: outputs of the stack.
         params, buffers: initial values, on the device to compute on; not changed.
         data: for all, on the same device.
         recipes: one per network.
@@ -211,8 +214,10 @@ class _Run:
         self._dropout = None
         if any(recipe.dropout for recipe in recipes):
             self._dropout = params.new_tensor([recipe.dropout for recipe in recipes])
+        self._objective = objective_of(data.labels)
         step = make_step(
             model,
+            self._objective,
             is_adaptive=any(recipe.optimizer.is_adaptive for recipe in recipes),
             is_uneven=len(set(self._orders.num_steps)) > 1,
             has_mask=state.trainable is not None,
@@ -271,7 +276,7 @@ class _Run:
                 number if kind == "step" else None,
                 params,
                 buffers,
-                Scores(*scores),
+                self._objective.scores(*scores),
             )
             for kind, number, params, buffers, scores in kept
         }
@@ -326,5 +331,5 @@ def _merged(before: Checkpoint, now: Checkpoint, is_now: Bool[Tensor, " N"]) -> 
         now.step,
         choose(before.params, now.params),
         choose(before.buffers, now.buffers),
-        Scores(*map(choose, before.scores, now.scores)),
+        type(now.scores)(*map(choose, before.scores, now.scores)),
     )

@@ -48,7 +48,7 @@ class LabelledImages:
             NNGraphsError: there are fewer images than were asked for.
         """
         counts = {"num_train": self.num_train, "num_test": self.num_test}
-        data = LabelledData.from_images(images, device=device, **counts)
+        data = LabelledData.from_dataset(images, device=device, **counts)
         if self.scale == "standard":
             return data
         half = torch.full_like(data.mean, images.max_value / 2)

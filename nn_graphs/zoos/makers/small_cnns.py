@@ -24,21 +24,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.datasets import ImageDataset
-from nn_graphs.networks.classifiers.data import network_keys
-from nn_graphs.networks.classifiers.draws import joined
 from nn_graphs.networks.classifiers.train_stack import Recipe
 from nn_graphs.networks.cnn import small_cnn_zoo_spec
 from nn_graphs.networks.initializers import KERAS_INITIALIZERS, keras_initial_params
 from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.zoos.makers.cnn_runs import Runs
 from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
+from nn_graphs.zoos.makers.stacked_runs import Runs, initial_keys, log_uniform
 from nn_graphs.zoos.splits import split_by_run
 
 KERAS_EPS = 1e-7
 KERAS_RHO = 0.9  # decay of RMSprop's second moment
-INITIAL = 3  # what draws are for, beside those of the training
 
 
 @dataclass(frozen=True)
@@ -96,10 +93,10 @@ class SmallCNNRecipe(CNNRecipe):
             "w_init": draw.choice(list(self.initializers), self.num_runs).astype(object),
             "b_init": "zeros",
             "train_fraction": draw.choice(list(self.train_fractions), self.num_runs),
-            "learning_rate": _log_uniform(draw, self.learning_rate, self.num_runs),
-            "l2reg": _log_uniform(draw, self.l2reg, self.num_runs),
+            "learning_rate": log_uniform(draw, self.learning_rate, self.num_runs),
+            "l2reg": log_uniform(draw, self.l2reg, self.num_runs),
             "dropout": draw.uniform(*self.dropout, self.num_runs),
-            "init_std": _log_uniform(draw, self.init_std, self.num_runs),
+            "init_std": log_uniform(draw, self.init_std, self.num_runs),
         }
         table = pd.DataFrame(columns)
         shares = {"val_share": self.val_share, "test_share": self.test_share}
@@ -129,13 +126,6 @@ class SmallCNNRecipe(CNNRecipe):
     def initial_params(
         self, spec: NetworkSpec, runs: pd.DataFrame
     ) -> Float[Tensor, "S num_params"]:
-        keys = network_keys([self.seed] * len(runs), torch.device("cpu"))
-        keys = joined(keys, INITIAL, torch.tensor(runs.index.to_numpy(), dtype=torch.int32))
+        keys = initial_keys(self.seed, runs)
         stds = torch.tensor(runs["init_std"].to_numpy())
         return keras_initial_params(spec, list(runs["w_init"]), stds, keys)
-
-
-def _log_uniform(
-    draw: np.random.Generator, ends: Sequence[float], number: int
-) -> Float[np.ndarray, " number"]:
-    return np.exp(draw.uniform(*np.log(ends), number))

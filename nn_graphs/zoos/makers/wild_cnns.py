@@ -19,24 +19,20 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.datasets import ImageDataset
-from nn_graphs.networks.classifiers.data import network_keys
-from nn_graphs.networks.classifiers.draws import joined
 from nn_graphs.networks.classifiers.train_stack import Recipe
 from nn_graphs.networks.cnn import wild_park_spec
 from nn_graphs.networks.initializers import torch_initial_params
 from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.zoos.makers.cnn_runs import Runs
 from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
+from nn_graphs.zoos.makers.stacked_runs import Runs, initial_keys
 from nn_graphs.zoos.splits import split_by_run
 
-INITIAL = 3  # what draws are for, beside those of the training
 NO_RESIDUAL = -1
 
 
@@ -137,9 +133,7 @@ class WildCNNRecipe(CNNRecipe):
     def initial_params(
         self, spec: NetworkSpec, runs: pd.DataFrame
     ) -> Float[Tensor, "S num_params"]:
-        keys = network_keys([self.seed] * len(runs), torch.device("cpu"))
-        keys = joined(keys, INITIAL, torch.tensor(runs.index.to_numpy(), dtype=torch.int32))
-        return torch_initial_params(spec, keys)
+        return torch_initial_params(spec, initial_keys(self.seed, runs))
 
 
 def _text(values: Sequence) -> str:

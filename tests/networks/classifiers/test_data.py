@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nn_graphs.datasets import load_images
+from nn_graphs.datasets import ImageDataset, TableDataset, load_images
 from nn_graphs.networks.classifiers.data import (
     ImageAugmentation,
     LabelledData,
@@ -66,11 +66,58 @@ def test_crops_and_flips_are_parts_of_the_padded_image():
 
 
 def test_images_are_normalised_by_the_training_images(raises_saying):
-    data = LabelledData.from_images(load_images("digits"), num_train=500, num_test=60)
+    data = LabelledData.from_dataset(load_images("digits"), num_train=500, num_test=60)
     inputs = data.take(torch.arange(500))
     assert inputs.shape == (500, 1, 8, 8)
     assert inputs.mean().item() == pytest.approx(0, abs=1e-4)
     assert inputs.std().item() == pytest.approx(1, abs=1e-3)
     assert (data.num_train, data.num_test) == (500, 60)
     with raises_saying(asked="9999 training", found="1437", do="fewer"):
-        LabelledData.from_images(load_images("digits"), num_train=9999)
+        LabelledData.from_dataset(load_images("digits"), num_train=9999)
+
+
+def make_table(labels: np.ndarray, **options) -> TableDataset:
+    features = np.stack([np.arange(10.0) ** 2, np.full(10, 3.0)], 1)
+    return TableDataset("tiny", features.astype(np.float32), labels, 6, ("a", "b"), **options)
+
+
+def test_tables_are_standardised_by_the_training_rows():
+    table = make_table(np.linspace(1, 4, 10))
+    data = LabelledData.from_dataset(table, dtype=torch.float64)
+    seen = table.features[:6, 0].astype(np.float64)
+    values = data.take(torch.arange(10)).numpy()
+    np.testing.assert_allclose(values[:, 0], (table.features[:, 0] - seen.mean()) / seen.std())
+    assert (values[:, 1] == 0).all()  # a feature that is the same everywhere
+    labels = table.labels[:6]
+    expected = (table.labels - labels.mean()) / labels.std()
+    np.testing.assert_allclose(data.labels.numpy(), expected)
+    assert (data.num_train, data.num_test, data.is_regression) == (6, 4, True)
+
+
+def test_classes_of_tables_stay_as_they_are():
+    table = make_table(np.arange(10) % 3, class_names=("x", "y", "z"))
+    data = LabelledData.from_dataset(table, num_train=4, num_test=2)
+    assert data.labels.tolist() == [0, 1, 2, 0, 0, 1]
+    assert not data.is_regression
+
+
+@pytest.mark.parametrize(("part", "what"), [(slice(6), "training"), (slice(6, 10), "test")])
+def test_equal_numbers_cannot_be_learned(raises_saying, part, what):
+    labels = np.linspace(1, 4, 10)
+    labels[part] = 2.5
+    with raises_saying(
+        asked="numbers of tiny", found=f"{what} inputs have the number 2.5", do="more"
+    ):
+        LabelledData.from_dataset(make_table(labels))
+
+
+def test_images_as_vectors():
+    for images in (load_images("digits"), colours()):
+        data = LabelledData.from_dataset(images)
+        flat, places = data.flattened(), torch.arange(5)
+        assert torch.equal(flat.take(places), data.take(places).flatten(1))
+
+
+def colours() -> ImageDataset:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 4, 5, 3), dtype=np.uint8)
+    return ImageDataset("noise", pixels, np.arange(8) % 2, 6, 255, ("a", "b"))

@@ -34,7 +34,7 @@ PLAN = Plan(num_epochs=2, batch_size=16, is_compiled=False)
 
 
 def digits() -> LabelledData:
-    return LabelledData.from_images(
+    return LabelledData.from_dataset(
         load_images("digits"), num_train=48, num_test=16, dtype=torch.float64
     )
 

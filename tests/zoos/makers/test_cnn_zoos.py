@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,17 +11,17 @@ import torch
 from nn_graphs.datasets import load_images
 from nn_graphs.networks.classifiers import stack_chunks
 from nn_graphs.networks.classifiers.data import LabelledData
-from nn_graphs.networks.classifiers.train_stack import Plan
 from nn_graphs.networks.stacked import stacked_forward
 from nn_graphs.tasks.generalization import Generalization
-from nn_graphs.zoos.makers import cnn_zoos
-from nn_graphs.zoos.makers.cnn_runs import training_chunk_size
-from nn_graphs.zoos.makers.cnn_zoos import SCORES, make_cnn_zoo
+from nn_graphs.zoos.makers.cnn_zoos import make_cnn_zoo
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
-from nn_graphs.zoos.makers.shards import Shards
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
+from nn_graphs.zoos.makers.stacked_runs import training_chunk_size
 from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
 from nn_graphs.zoos.zoo import Zoo
+from tests.zoos.makers.interruptions import assert_equal, third_stack_interrupted, watch_parts
+
+SCORES = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -135,50 +134,16 @@ def test_equal_recipes_make_equal_zoos(zoos, kind, tmp_path):
     )
 
 
-def assert_equal(found: Zoo, expected: Zoo) -> None:
-    assert found.specs == expected.specs
-    assert all(map(torch.equal, found.params, expected.params))
-    pd.testing.assert_frame_equal(found.table, expected.table, check_exact=True)
-
-
 @pytest.mark.parametrize("kind", RECIPES)
 def test_interrupted_zoos_go_on_bit_for_bit(zoos, kind, tmp_path, monkeypatch):
-    path, train = tmp_path / "zoo.h5", stack_chunks.train_classifiers
-    begun = []
-
-    def interrupted(*args, progress, **options):
-        """Lets two stacks pass, and stops the third after an epoch."""
-        begun.append(options["state_file"])
-        if len(begun) == 3:
-            progress = Interrupting()
-        return train(*args, progress=progress, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(stack_chunks, "train_classifiers", interrupted)
-        patch.setattr(cnn_zoos, "Plan", partial(Plan, save_seconds=0.0))
-        with pytest.raises(KeyboardInterrupt):
-            make(RECIPES[kind], path)
-    assert begun[2].exists()
-    written, write = [], Shards.write
-    monkeypatch.setattr(
-        Shards,
-        "write",
-        lambda self, start, arrays: (written.append(start), write(self, start, arrays)),
-    )
+    path = tmp_path / "zoo.h5"
+    with third_stack_interrupted(monkeypatch):
+        make(RECIPES[kind], path)
+    written = watch_parts(monkeypatch)
     resumed = make(RECIPES[kind], path)
     assert written[0] == 2
     assert_equal(resumed, zoos[kind])
     assert list(tmp_path.iterdir()) == [path]
-
-
-class Interrupting:
-    def __init__(self):
-        self.calls = 0
-
-    def advance(self, steps, figures=None):
-        self.calls += bool(figures)
-        if self.calls == 2:
-            raise KeyboardInterrupt
 
 
 def test_parts_of_another_recipe_are_refused(tmp_path, monkeypatch, raises_saying):
@@ -196,7 +161,7 @@ def test_parts_of_another_recipe_are_refused(tmp_path, monkeypatch, raises_sayin
 
 def test_diverged_networks_are_counted_and_dropped_or_kept(tmp_path, caplog):
     wild = replace(SMALL, learning_rate=(1e18, 1e20), optimizers=("sgd",), activations=("relu",))
-    with caplog.at_level(logging.WARNING, "nn_graphs.zoos.makers.cnn_zoos"):
+    with caplog.at_level(logging.WARNING, "nn_graphs.zoos.makers.stacked_zoos"):
         kept = make(replace(wild, diverged="keep"), tmp_path / "kept.h5")
         dropped = make(wild, tmp_path / "dropped.h5")
     is_lost = kept.table["has_diverged"]

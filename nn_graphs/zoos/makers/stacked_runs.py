@@ -1,18 +1,26 @@
 """The training runs that a zoo is made of, and which of them are trained together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+import torch
+from jaxtyping import Float, Int, Int32
+from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.networks.classifiers.data import network_keys
+from nn_graphs.networks.classifiers.draws import joined
 from nn_graphs.networks.spec import NetworkSpec
 
 # Measured on one core: 32 networks of 8 x 8 images at a time take 0.4 ms each for a step that 4 of
 # them take 1.3 ms each for, and 64 hardly less; of 32 x 32 images, 8 are as fast as 4 or 16.
 CHUNK_VALUES = 2_000_000  # of one layer in one chunk
 MIN_CHUNK, MAX_CHUNK = 4, 32
+MAX_CHUNK_OF_VECTORS = 128  # of networks whose step is mostly overhead
+
+INITIAL = 3  # what draws are for, beside those of the training
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +45,8 @@ class Runs:
         So none waits for another, and the stack compiles and convolves as one.
 
         Args:
-            num_pixels: of an image.
-            batch_size: images a step.
+            num_pixels: of an image; 1 where inputs are vectors.
+            batch_size: inputs a step.
             chunk_size: networks at a time; None: see `training_chunk_size`.
         """
         found = []
@@ -55,18 +63,33 @@ class Runs:
         return lengths.groupby(kinds).transform("max").tolist()
 
 
+def initial_keys(seed: int, runs: pd.DataFrame) -> Int32[Tensor, " S"]:
+    """A key for the initial values of each run, whoever is trained beside it."""
+    keys = network_keys([seed] * len(runs), torch.device("cpu"))
+    return joined(keys, INITIAL, torch.tensor(runs.index.to_numpy(), dtype=torch.int32))
+
+
+def log_uniform(
+    draw: np.random.Generator, ends: Sequence[float], number: int
+) -> Float[np.ndarray, " number"]:
+    """Numbers between two ends, whose logarithms are evenly distributed."""
+    return np.exp(draw.uniform(*np.log(ends), number))
+
+
 def training_chunk_size(spec: NetworkSpec, num_places: int) -> int:
-    """How many networks are trained together at so many pixels of a batch."""
+    """How many networks are trained together at so many places: pixels, or vectors, of a batch."""
     shrink, values = 1, []
     for layer in spec.layers:
         if layer.conv is not None:
             shrink *= int(np.prod(layer.conv.stride))
+        if layer.conv is not None or not spec.is_convolutional:
             values.append(layer.width * num_places // shrink)
-    return max(MIN_CHUNK, min(MAX_CHUNK, CHUNK_VALUES // max(values)))
+    most = MAX_CHUNK if spec.is_convolutional else MAX_CHUNK_OF_VECTORS
+    return max(MIN_CHUNK, min(most, CHUNK_VALUES // max(values)))
 
 
-def check_images_fit(spec: NetworkSpec, size: tuple[int, int]) -> None:
-    """Makes sure that every convolution has a place to be at.
+def check_images_fit(spec: NetworkSpec, size: tuple[int, ...]) -> None:
+    """Makes sure that every convolution has a place to be at; inputs that are vectors have none.
 
     Raises:
         NNGraphsError: an image shrinks to nothing.
