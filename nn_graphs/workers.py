@@ -72,11 +72,13 @@ def start_method() -> str:
     return "fork" if sys.platform == "linux" and not has_threads else "spawn"
 
 
-def default_num_workers(num_parts: int, device: torch.device) -> int:
+def default_num_workers(
+    num_parts: int, device: torch.device, *, parts_a_worker: int = PARTS_A_WORKER
+) -> int:
     """One process a core, on a CPU and where each gets parts enough."""
     if device.type != "cpu" or multiprocessing.parent_process() is not None:
         return 1
-    return max(1, min(num_cores(), num_parts // PARTS_A_WORKER))
+    return max(1, min(num_cores(), num_parts // parts_a_worker))
 
 
 def _watch(

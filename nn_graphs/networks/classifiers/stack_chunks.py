@@ -58,7 +58,9 @@ def train_chunks(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     device = data.labels.device
-    num_workers = num_workers or default_num_workers(len(sizes), device)
+    # Where nothing is compiled, a process pays with the first chunk.
+    enough = {} if plan.is_compiled else {"parts_a_worker": 1}
+    num_workers = num_workers or default_num_workers(len(sizes), device, **enough)
     total = sum(sizes.values()) * plan.num_epochs
 
     def finish(number: int, checkpoints: list[Checkpoint]) -> None:

@@ -32,7 +32,12 @@ from nn_graphs.networks.classifiers.saving import read_state, write_state
 from nn_graphs.networks.classifiers.schedules import Schedule
 from nn_graphs.networks.classifiers.step import NetworkState, make_step
 from nn_graphs.networks.compiling import CompiledIfPossible
-from nn_graphs.networks.optimizers import Optimizer, make_coefficients
+from nn_graphs.networks.optimizers import (
+    Coefficients,
+    Optimizer,
+    make_coefficients,
+    shared_coefficients,
+)
 from nn_graphs.progress import Progress
 from nn_graphs.threads import one_thread
 
@@ -210,7 +215,7 @@ class _Run:
         self._seen = self._orders.membership().to(params.device)
         self._num_steps = torch.tensor(self._orders.num_steps, device=params.device)
         self._keys = network_keys([recipe.seed for recipe in recipes], params.device)
-        self._coefficients = make_coefficients([recipe.optimizer for recipe in recipes], params)
+        self._coefficients = _coefficients(recipes, plan, params)
         self._dropout = None
         if any(recipe.dropout for recipe in recipes):
             self._dropout = params.new_tensor([recipe.dropout for recipe in recipes])
@@ -318,6 +323,20 @@ class _Run:
                 self.keep(step=step)
                 if before is not None:
                     self._kept["step", step] = _merged(before, self._kept["step", step], is_there)
+
+
+def _coefficients(recipes: Sequence[Recipe], plan: Plan, like: Tensor) -> Coefficients:
+    """Of the optimizers of all networks.
+
+    Where these differ in learning rates alone, an eager step is spared the terms that none of them
+    has; a compiled one computes them on the way.
+    """
+    optimizers = [recipe.optimizer for recipe in recipes]
+    first = optimizers[0]
+    is_one = all(replace(one, learning_rate=first.learning_rate) == first for one in optimizers)
+    if is_one and first.is_adaptive and not plan.is_compiled:
+        return shared_coefficients(first)
+    return make_coefficients(optimizers, like)
 
 
 def _merged(before: Checkpoint, now: Checkpoint, is_now: Bool[Tensor, " N"]) -> Checkpoint:

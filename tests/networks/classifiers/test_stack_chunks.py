@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nn_graphs import workers
+from nn_graphs.networks.classifiers import stack_chunks
 from nn_graphs.networks.classifiers.stack_chunks import Chunk, train_chunks
 from nn_graphs.networks.classifiers.train_stack import Plan, Recipe
 from tests.networks.classifiers.stacks import SmallStack, make_data, make_stack
@@ -43,3 +44,20 @@ def test_processes_give_what_one_gives(tmp_path, monkeypatch, method):
     one, two = (train(tmp_path / f"{number}", num_workers=number) for number in (1, 2))
     assert sorted(one) == sorted(two) == [0, 1, 2]
     assert all(torch.equal(one[number], two[number]) for number in one)
+
+
+@pytest.mark.parametrize(("is_compiled", "expected"), [(False, 3), (True, 1)])
+def test_a_process_pays_sooner_where_nothing_is_compiled(
+    tmp_path, monkeypatch, is_compiled, expected
+):
+    asked = []
+    monkeypatch.setattr(workers, "num_cores", lambda: 8)
+    monkeypatch.setattr(
+        stack_chunks, "work_off", lambda *args, num_workers, on_done: asked.append(num_workers)
+    )
+    plan = Plan(2, 8, is_compiled=is_compiled)
+    train_chunks(
+        MakeChunk(), {0: 1, 1: 2, 2: 3}, make_data(), plan,
+        folder=tmp_path, on_done=lambda number, kept: None,
+    )  # fmt: skip
+    assert asked == [expected]

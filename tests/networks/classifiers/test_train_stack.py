@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nn_graphs.networks.classifiers import train_stack
 from nn_graphs.networks.classifiers.data import Orders
 from nn_graphs.networks.classifiers.schedules import Schedule
 from nn_graphs.networks.classifiers.single import measure_norms, torch_optimizer, train_module
 from nn_graphs.networks.classifiers.train_stack import Plan, Recipe
-from nn_graphs.networks.optimizers import Optimizer
+from nn_graphs.networks.optimizers import Optimizer, make_coefficients
 from nn_graphs.progress import ProgressBar
 from tests.networks.classifiers.stacks import (
     SmallStack,
@@ -115,6 +116,20 @@ def test_one_module_by_itself(mixed, number):
     torch.testing.assert_close(parameters_of(module), mixed.params[number], rtol=1e-9, atol=1e-10)
     for found, expected in zip(scores, mixed.scores, strict=True):
         torch.testing.assert_close(found.double()[0], expected[number], rtol=1e-5, atol=1e-6)
+
+
+def test_optimizers_that_differ_in_rates_alone_take_the_same_steps(monkeypatch):
+    """Terms that none of them has are left out, which changes nothing but roundings."""
+    recipes = [Recipe(Optimizer("adam", rate), seed=1) for rate in (0.01, 0.02)]
+    ours = train(recipes)[-1].params
+    monkeypatch.setattr(
+        train_stack,
+        "shared_coefficients",
+        lambda one: make_coefficients([one] * len(recipes), torch.zeros(1, dtype=torch.float64)),
+    )
+    theirs = train(recipes)[-1].params
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
+    assert not torch.equal(ours[0], ours[1])
 
 
 def test_norms_measured_anew_are_means_over_batches():
