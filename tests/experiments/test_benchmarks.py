@@ -34,6 +34,8 @@ TINY = {
         "--widths 4 8 --fixed-width 4 --fixed-batch-size 1 --num-steps 1 --in-one-process",
         "bench_step_floors.py": "--layer-layout 2-4-4-1 --batch-size 2",
         "bench_trajectories.py": "--num-plain 1 --num-ours 6 --num-epochs 2",
+        "bench_structure_encoder.py": "--layouts 2-4-4-1 cnn --sizes 4-8-1 4-16-1 --num-graphs 4 "
+        "--num-embedded 6 --num-plain 3 --batch-size 2 --num-epochs 1 --in-one-process",
         "bench_zoo_reading.py": "--num-networks 20",
     }.items()
 }

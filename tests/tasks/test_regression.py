@@ -84,7 +84,7 @@ def test_numbers_are_learned(tmp_path):
     torch.manual_seed(0)
     model = make_model(task, dropout=0.0)
     model.mlp[-1] = torch.nn.Linear(model.mlp[-1].in_features, 1)
-    outcome = train_and_test(model, task, change(num_epochs=15), tmp_path)
+    outcome = train_and_test(model, task, change(num_epochs=60, learning_rate=2e-2), tmp_path)
     history = pd.read_csv(tmp_path / "metrics.csv")
     assert outcome.best_epoch == history["val/pearson"].idxmax()
     assert outcome.test["pearson"] > 0.9

@@ -171,7 +171,8 @@ class VGAE(nn.Module):
         values = None if count is None else count(num_nodes, num_edges)
         if values is None:
             return None
-        return values + 4 * num_nodes * num_nodes + 4 * self.node_dim * num_edges
+        decoded = 0 if self.weights is None else 4 * self.node_dim * num_edges
+        return values + 4 * num_nodes * num_nodes + decoded
 
 
 class Reconstruction(nn.Module):
