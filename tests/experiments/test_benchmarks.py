@@ -164,6 +164,21 @@ def test_scaling_gives_exponents_of_both_axes(outputs):
     assert table["remark"].str.fullmatch(r"Exponents: NG-T, edges .*, NG-T, all pairs .*\.").all()
 
 
+def test_structure_encoder_equals_its_plain_twin(outputs):
+    _, table = outputs["bench_structure_encoder.py"]
+    epochs = table[table["question"] == "a training epoch of the VGAE"]
+    assert epochs["setting"].tolist() == ["4 MLPs 2-4-4-1, batch 2", "4 CNNs, batch 2"]
+    differences = epochs["remark"].str.extract(r"differ by (\S+) of")[0].astype(float)
+    assert (differences < 1e-4).all()
+    encodings = table[table["question"].str.startswith("Laplacian")]
+    cosines = encodings["remark"].str.extract(r"median (\S+)\.$")[0].astype(float)
+    assert (cosines > 0.999).all()
+    embedded = table[table["question"] == "embedding a zoo"]
+    differences = embedded["remark"].str.extract(r"differ by (\S+) at most")[0].astype(float)
+    assert (differences < 1e-4).all()
+    assert table["remark"].iloc[-1].startswith("Exponents in edges: plain seconds ")
+
+
 @pytest.mark.parametrize(
     ("unit", "plain", "ours", "ratio"), [("fits/s", 2.0, 30.0, 15.0), ("s", 3.0, 0.5, 6.0)]
 )
