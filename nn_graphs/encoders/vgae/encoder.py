@@ -139,10 +139,9 @@ class StructureEncoder(nn.Module):
         return EncodedGraphs(graphs, nodes, self.edge_readout(graphs.topology, weights, nodes))
 
     def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts:
-        """Numbers that a layer makes: vectors of neurons, and a few per edge and head."""
+        """Numbers that a layer reads: vectors of neurons, weights and attention of edges."""
         directed = num_edges * (2 if self.is_bidirectional else 1)
-        per_edge = 4 * self.num_heads + 2 * self.num_channels + self.attention_dim
-        return num_nodes * 6 * self.node_dim + directed * per_edge
+        return num_nodes * self.node_dim + directed * (self.num_heads + self.num_channels)
 
     def extra_repr(self) -> str:
         return f"encoding={self.encoding}"

@@ -166,13 +166,15 @@ class VGAE(nn.Module):
         return VGAELosses(adjacency, weights, divergence, total)
 
     def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts | None:
-        """What the encoder says, if it says anything, and what the decoders make."""
+        """What the encoder says, if it says anything, and what the decoders tell."""
         count = getattr(self.encoder, "values_per_graph", None)
         values = None if count is None else count(num_nodes, num_edges)
         if values is None:
             return None
-        decoded = 0 if self.weights is None else 4 * self.node_dim * num_edges
-        return values + 4 * num_nodes * num_nodes + decoded
+        decoded = 0 if self.weights is None else self.node_dim * num_edges
+        below = self.adjacency.all_pairs_below
+        pairs = (num_nodes < below) * num_nodes * num_nodes
+        return values + decoded + pairs + (num_nodes >= below) * 2 * num_edges
 
 
 class Reconstruction(nn.Module):

@@ -154,6 +154,11 @@ def test_training_lowers_both_losses():
 def test_cost_of_a_graph():
     assert make().values_per_graph(13, 38) > make().encoder.values_per_graph(13, 38)
     assert make("gnn").values_per_graph(13, 38) is not None
-    model = make()
+    model = make(weight_factor=0.0, all_pairs_below=20)
+    model.encoder.values_per_graph = lambda nodes, edges: 0 * nodes
+    assert model.values_per_graph(13, 38) == 13 * 13
+    assert model.values_per_graph(20, 38) == 2 * 38  # pairs are drawn
+    found = model.values_per_graph(torch.tensor([13, 20]), torch.tensor([38, 38]))
+    assert found.tolist() == [13 * 13, 2 * 38]
     model.encoder.values_per_graph = lambda nodes, edges: None
     assert model.values_per_graph(13, 38) is None
