@@ -57,12 +57,14 @@ class GraphTemplate:
         blocks: the edges, ordered by target group.
         parameters: the flat parameter vector.
         symmetries: which neurons can be permuted without changing what a network computes.
+        masks: of the parameters that have one, which of their values exist; the others are zero.
     """
 
     groups: tuple[NodeGroup, ...]
     blocks: tuple[EdgeBlock, ...]
     parameters: ParameterLayout
     symmetries: Symmetries
+    masks: Mapping[ParameterSlot, Bool[Tensor, "..."]] = field(default_factory=dict, repr=False)
     _cache: dict = field(default_factory=dict, init=False, repr=False)  # by device and dtype
 
     def __repr__(self) -> str:

@@ -4,9 +4,11 @@ Groups get their order, neurons, edges and values their numbers, when all groups
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
+
+from torch import Tensor
 
 from nn_graphs.graphs.builder.draft import Draft, Flattening
 from nn_graphs.graphs.builder.operation_rules import RULES
@@ -15,7 +17,7 @@ from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
 from nn_graphs.graphs.parts.node_groups import NodeGroup
 from nn_graphs.graphs.symmetry.finding import find_symmetries
-from nn_graphs.networks.parameters import ParameterLayout
+from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
 
 
 def build_template(
@@ -23,6 +25,7 @@ def build_template(
     parameters: ParameterLayout,
     *,
     flattening: Flattening = "parallel_edges",
+    masks: Mapping[ParameterSlot, Tensor] | None = None,
 ) -> GraphTemplate:
     """The graph template of a network.
 
@@ -31,6 +34,7 @@ def build_template(
         parameters: the flat parameter vector that the operations' slots point into.
         flattening: how a linear map reads channels at several places: by parallel edges, one for
             each place, or from nodes that repeat each channel.
+        masks: of the parameters that have one, which of their values exist.
     """
     operations = _without_unused(operations)
     num_uses = Counter(source for operation in operations for source in operation.sources)
@@ -39,7 +43,7 @@ def build_template(
         value = RULES[type(operation)](draft, operation)
         is_shared = value.is_shared or num_uses[number] > 1
         draft.values.append(replace(value, is_shared=is_shared))
-    return numbered(draft, parameters)
+    return numbered(draft, parameters, masks or {})
 
 
 def _without_unused(operations: Sequence[Operation]) -> list[Operation]:
@@ -58,11 +62,15 @@ def without_fixed_neurons(template: GraphTemplate) -> GraphTemplate:
 
     That changes what a network computes; it is the larger group for which NFN (NP) layers are made.
     """
-    symmetries = find_symmetries(template.groups, template.blocks, are_ends_fixed=False)
+    symmetries = find_symmetries(
+        template.groups, template.blocks, template.masks, are_ends_fixed=False
+    )
     return replace(template, symmetries=symmetries)
 
 
-def numbered(draft: Draft, parameters: ParameterLayout) -> GraphTemplate:
+def numbered(
+    draft: Draft, parameters: ParameterLayout, masks: Mapping[ParameterSlot, Tensor]
+) -> GraphTemplate:
     """The template of a draft."""
     order = _topological_order(draft)
     place = {group: index for index, group in enumerate(order)}
@@ -102,7 +110,8 @@ def numbered(draft: Draft, parameters: ParameterLayout) -> GraphTemplate:
         groups=tuple(groups),
         blocks=tuple(blocks),
         parameters=parameters,
-        symmetries=find_symmetries(groups, blocks),
+        symmetries=find_symmetries(groups, blocks, masks),
+        masks=masks,
     )
 
 

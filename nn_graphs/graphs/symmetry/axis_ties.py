@@ -112,9 +112,10 @@ class AxisTies:
         """Inside its item, each moves as its leader does; many may have one leader."""
         self._follows.append((elements.ravel(), leaders.ravel()))
 
-    def tell_apart(self, group: int, marks: Sequence[int]) -> None:
-        """Neurons of a group with different marks are not alike."""
-        self._told.append((self._starts[group] + np.arange(len(marks)), np.asarray(marks)))
+    def tell_apart(self, group: int, marks: Sequence[int] | Numbers, *, first: int = 0) -> None:
+        """Neurons of a group, from `first` on, with different marks are not alike."""
+        neurons = self._starts[group] + first + np.arange(len(marks))
+        self._told.append((neurons, np.asarray(marks)))
 
     def axes(self) -> tuple[tuple[Segment, ...], ...]:
         """The segments of every group, as long as they can be."""

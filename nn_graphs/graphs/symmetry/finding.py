@@ -2,7 +2,8 @@
 
 Constant edges and norms tie the neurons at their two ends, tied weights tie axes, a part that is
 read alone is cut off, grouped convolutions and group norms keep neurons in their group, and let
-whole groups change places.
+whole groups change places. A mask stays where it is, so that only neurons change places that have
+the same row, or column, of it.
 
 Where channels of two values are multiplied pair by pair, as in attention, queries and keys share
 one permutation inside a head, values and outputs another, and heads permute as blocks. Where
@@ -10,9 +11,10 @@ several heads read the same keys and values (grouped-query attention), these hea
 their group, and all keep the order of the channels that they share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from torch import Tensor
 
 from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
 from nn_graphs.graphs.parts.group_rules import (
@@ -31,7 +33,11 @@ from nn_graphs.networks.parameters import ParameterSlot
 
 
 def find_symmetries(
-    groups: Sequence[NodeGroup], blocks: Sequence[EdgeBlock], *, are_ends_fixed: bool = True
+    groups: Sequence[NodeGroup],
+    blocks: Sequence[EdgeBlock],
+    masks: Mapping[ParameterSlot, Tensor] | None = None,
+    *,
+    are_ends_fixed: bool = True,
 ) -> Symmetries:
     """Which neurons can be permuted, and which must move together."""
     ties = AxisTies([group.width for group in groups])
@@ -52,6 +58,9 @@ def find_symmetries(
             _nest_groups(ties, block)
         elif block.joins is None:
             _tie_ends(ties, block)
+        for slot, mask in (masks or {}).items():
+            if block.is_dense and slot.offset <= block.weight.offset < slot.stop:
+                _tell_masked_apart(ties, block, slot, mask)
         if block.weight is not None:
             twin = twins.setdefault((block.weight, block.columns), block)
             _tie_twins(ties, block, twin)
@@ -113,6 +122,24 @@ def _nest_groups(ties: AxisTies, block: EdgeBlock) -> None:
         items = ties.new_items(block.num_groups)
         ties.nest(block.source, items, first=block.first_source, length=block.num_sources)
         ties.nest(block.target, items, first=block.first_target, length=block.num_targets)
+
+
+def _tell_masked_apart(ties: AxisTies, block: EdgeBlock, slot: ParameterSlot, mask: Tensor) -> None:
+    """Neurons at either end are alike where a mask treats them alike."""
+    first = block.weight.offset - slot.offset  # a block may show some of the rows alone
+    own = mask.flatten()[first : first + block.weight.size].reshape(block.weight.shape).numpy()
+    if block.columns is not None:
+        columns = range(block.columns[0], sum(block.columns))
+        own = own.take(columns, axis=block.column_axis)
+    if block.is_transposed:
+        own = own.swapaxes(0, 1)
+    rows = np.unique(own.reshape(len(own), -1), axis=0, return_inverse=True)[1]
+    ties.tell_apart(block.target, rows.ravel(), first=block.first_target)
+    per_group = block.num_sources // block.num_groups
+    by_source = own.reshape(len(own), per_group, -1).swapaxes(0, 1).reshape(per_group, -1)
+    columns = np.unique(by_source, axis=0, return_inverse=True)[1].ravel()
+    marks = np.tile(columns, block.num_groups)
+    ties.tell_apart(block.source, marks, first=block.first_source)
 
 
 def _tie_twins(ties: AxisTies, block: EdgeBlock, twin: EdgeBlock) -> None:

@@ -208,6 +208,8 @@ def element_by_element(tracer: Tracer, node: Node) -> int | None:
             if parameter_meets(tracer, node, value, other):
                 is_product = node.target is aten.mul.Tensor
                 return _with_parameter(tracer, node, value, parameter, is_product=is_product)
+    if (parameter := _masked_parameter(tracer, node)) is not None:
+        return tracer.put(node, parameter)
     for value, other in sides:
         constant = tracer.known(other)
         is_tensor = isinstance(constant, Tensor) and constant.numel() > 1
@@ -220,6 +222,17 @@ def element_by_element(tracer: Tracer, node: Node) -> int | None:
     if are_plain(tracer, left, right):
         return met(tracer, node, (left, right), MEETING[node.target](tracer, node))
     return _of_arranged(tracer, node)
+
+
+def _masked_parameter(tracer: Tracer, node: Node) -> ArrangedParameter | None:
+    """A parameter times a mask of zeros and ones, that which lets some of its values exist."""
+    if node.target is not aten.mul.Tensor:
+        return None
+    for value, other in (node.args[:2], node.args[1::-1]):
+        mask = tracer.known(other)
+        if isinstance(mask, Tensor) and mask.dtype == torch.bool:
+            return tracer.masked(value, mask, node)
+    return None
 
 
 def _with_tensor(tracer: Tracer, node: Node, value: Node, other: Node) -> int | None:

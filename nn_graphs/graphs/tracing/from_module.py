@@ -86,9 +86,10 @@ def trace(
     _check_arguments(module, inputs)
     program = with_named_operations(exported(module, inputs))
     parameters = ParameterLayout.from_module(module)
-    operations = Tracer(program, parameters, RULES).operations()
+    tracer = Tracer(program, parameters, RULES)
+    operations = tracer.operations()
     try:
-        return build_template(operations, parameters, flattening=flattening)
+        return build_template(operations, parameters, flattening=flattening, masks=tracer.masks)
     except NNGraphsError:
         raise
     except Exception as error:

@@ -78,6 +78,7 @@ class Tracer:
         self._data: set[Node] = set()  # what depends on integer inputs alone
         self.tokens: dict[Node, int] = {}  # integer inputs that embeddings read
         self.parts: dict[Node, list] = {}  # the values of operations that give several
+        self.masks: dict[ParameterSlot, Tensor] = {}  # which values of a parameter exist
 
     def operations(self) -> list[Operation]:
         for node in self.program.graph.nodes:
@@ -392,6 +393,26 @@ class Tracer:
         if name not in self.slots:
             raise self.unknown(node, f"the weights {argument} of {node.target} are no parameter.")
         return self.slots[name]
+
+    def masked(self, argument: Node, mask: Tensor, node: Node) -> ArrangedParameter | None:
+        """A parameter times a mask: the parameter; None where this is something else.
+
+        Raises:
+            NNGraphsError: a value that the mask hides is not zero, or there are two masks.
+        """
+        slot = self.slots.get(self.tensor_names.get(getattr(argument, "name", None)))
+        if slot is None or len(slot.shape) < 2:
+            return None
+        if tuple(node.meta["val"].shape) != slot.shape or self.arranged(argument) is not None:
+            return None
+        mask = mask.expand(slot.shape).cpu()
+        values = self.constants[slot.name].detach().cpu()
+        if (values[~mask] != 0).any():
+            found = f"values of {slot.name} that its mask hides are not zero: set them to zero."
+            raise self.unknown(node, found)
+        if not torch.equal(self.masks.setdefault(slot, mask), mask):
+            raise self.unknown(node, f"{slot.name} is used with several masks.")
+        return ArrangedParameter(slot)
 
     def scalar(self, argument, node: Node) -> float:
         """A number, or a constant tensor of one element; trained ones are no constants."""
