@@ -147,18 +147,10 @@ class LayeredGraph:
         return np.bincount(self.layers)
 
     @cached_property
-    def nodes_by_layer(self) -> tuple[Int[np.ndarray, " size"], ...]:
+    def nodes_by_layer(self) -> tuple[Int[np.ndarray, " _"], ...]:
         """The nodes of every layer, ascending."""
         order = np.argsort(self.layers, kind="stable")
         return tuple(np.split(order, np.cumsum(self.layer_sizes)[:-1]))
-
-    @cached_property
-    def places(self) -> Int[np.ndarray, " n"]:
-        """Of every node, which one of its layer it is."""
-        places = np.empty(self.num_nodes, np.int64)
-        for nodes in self.nodes_by_layer:
-            places[nodes] = np.arange(len(nodes))
-        return places
 
     @cached_property
     def in_degrees(self) -> Int[np.ndarray, " n"]:
@@ -192,15 +184,25 @@ class LayeredGraph:
         return bool(self.num_connections[low, high])
 
     def mask(self, sources: Sequence[int], target: int) -> Bool[np.ndarray, "out in"]:
-        """Which nodes of several layers, one behind the other, lead to which of a later layer."""
-        sizes = self.layer_sizes[list(sources)]
-        firsts = np.full(self.num_layers, -1)
-        firsts[list(sources)] = np.cumsum(sizes) - sizes
-        into = (self.layers[self.targets] == target) & (firsts[self.layers[self.sources]] >= 0)
-        nodes, reached = self.sources[into], self.targets[into]
-        mask = np.zeros((self.layer_sizes[target], sizes.sum()), bool)
-        mask[self.places[reached], firsts[self.layers[nodes]] + self.places[nodes]] = True
-        return mask
+        """Which nodes of several layers, one behind the other, lead to which of a later layer.
+
+        There is one earlier layer at least.
+        """
+        ends = np.cumsum(self.layer_sizes)
+        firsts = ends - self.layer_sizes
+        columns = np.concatenate([np.arange(firsts[layer], ends[layer]) for layer in sources])
+        low, high = columns.min(), columns.max() + 1
+        window = self._edges_into[firsts[target] : ends[target], low:high].toarray()
+        return window[:, columns - low]
+
+    @cached_property
+    def _edges_into(self) -> sparse.csr_array:
+        """A matrix with a row for the target of every edge; nodes layer after layer."""
+        order = np.concatenate(self.nodes_by_layer)
+        place = np.empty(self.num_nodes, np.int64)
+        place[order] = np.arange(self.num_nodes)
+        ends = place[self.targets], place[self.sources]
+        return sparse.csr_array((np.ones(self.num_edges, bool), ends), shape=(self.num_nodes,) * 2)
 
     def equals(self, other: "LayeredGraph") -> bool:
         """Whether nodes, layers and edges are the same, numbers included."""

@@ -1,0 +1,76 @@
+"""Which earlier layers each layer of a layered graph reads at once, and the graph back from masks.
+
+A layer reads either only those that lead to it, or all from some layer on (a window), which takes
+fewer and cheaper operations but larger matrices with more zeros in them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from nn_graphs.structure.layered_graph import LayeredGraph
+
+MAX_SURPLUS = 2.0  # weights of windows to those of single layers, where there are many
+FEW_WEIGHTS = 2**16  # so many are multiplied in less time than an operation takes to start
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the layers behind the first one read.
+
+    Attributes:
+        layers: for each, the earlier ones, ascending.
+        is_windowed: whether these are always all from some layer on, never an earlier one than
+            for the layer before.
+        kept: with windows, for each layer, how many of the values that it has read the next one
+            reads too.
+    """
+
+    layers: tuple[tuple[int, ...], ...]
+    is_windowed: bool
+    kept: tuple[int, ...]
+
+
+def make_reading(graph: LayeredGraph) -> Reading:
+    """Windows where their matrices are small, or not much larger than those of single layers."""
+    sizes, connections = graph.layer_sizes, graph.num_connections
+    single = [
+        tuple(np.flatnonzero(connections[:number, number]).tolist()) or (number - 1,)
+        for number in range(1, graph.num_layers)
+    ]
+    firsts = np.minimum.accumulate([reads[0] for reads in single][::-1])[::-1]
+    windows = [tuple(range(first, number)) for number, first in enumerate(firsts.tolist(), 1)]
+    weights = [
+        sum(int(sizes[list(reads)].sum() * sizes[number]) for number, reads in enumerate(own, 1))
+        for own in (windows, single)
+    ]
+    if weights[0] > max(MAX_SURPLUS * weights[1], FEW_WEIGHTS):
+        return Reading(tuple(single), False, ())
+    following = [*(own[0] for own in windows[1:]), graph.num_layers - 1]
+    kept = tuple(int(sizes[first:number].sum()) for number, first in enumerate(following, 1))
+    return Reading(tuple(windows), True, kept)
+
+
+def read_layers(
+    nodes: Sequence[Int[np.ndarray, " _"]],
+    node_layers: Int[np.ndarray, " n"],
+    masks: Sequence[tuple[int, Sequence[int], Bool[np.ndarray, "_ _"]]],
+) -> LayeredGraph:
+    """The graph of masks.
+
+    Args:
+        nodes: of every layer, in the order of rows and columns.
+        node_layers: the layer of every node.
+        masks: for each the layer of its rows, those of its columns, and which connections exist.
+    """
+    none = np.zeros(0, int)
+    sources, targets = [none], [none]
+    for layer, reads, mask in masks:
+        rows, columns = mask.nonzero()
+        sources.append(np.concatenate([nodes[read] for read in reads])[columns])
+        targets.append(nodes[layer][rows])
+    return LayeredGraph.from_edges(
+        np.concatenate(sources), np.concatenate(targets), len(node_layers), layers=node_layers
+    )
