@@ -38,6 +38,7 @@ class DAGNetwork(nn.Module):
         generator: of the initial values; torch's own where None.
 
     Attributes:
+        initial_structure: the graph that it was made from.
         layers: masked linear maps, one for each layer of the graph but the first; their masks may
             be changed (`set_mask`), and `structure` is read from them.
 
@@ -61,6 +62,7 @@ class DAGNetwork(nn.Module):
     ):
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
+        self.initial_structure = structure
         framed = frame(structure, in_features, out_features)
         if framed.num_layers < 2:
             raise NNGraphsError(
@@ -69,7 +71,7 @@ class DAGNetwork(nn.Module):
                 do="Give in_features, out_features, or a graph with edges.",
             )
         self.activation = ActivationModule(activation)
-        self.reading: Reading = make_reading(framed)
+        self.reading: Reading = make_reading(framed.layer_sizes, framed.num_connections)
         self._node_layers, self._nodes = framed.layers, framed.nodes_by_layer
         layers = []
         with torch.random.fork_rng(devices=[]):  # torch's initial values, all replaced below

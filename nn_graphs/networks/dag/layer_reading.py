@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 
 from nn_graphs.structure.layered_graph import LayeredGraph
 
@@ -33,12 +33,18 @@ class Reading:
     kept: tuple[int, ...]
 
 
-def make_reading(graph: LayeredGraph) -> Reading:
-    """Windows where their matrices are small, or not much larger than those of single layers."""
-    sizes, connections = graph.layer_sizes, graph.num_connections
+def make_reading(
+    sizes: Int[np.ndarray, " layers"], connections: Shaped[np.ndarray, "layers layers"]
+) -> Reading:
+    """Windows where their matrices are small, or not much larger than those of single layers.
+
+    Args:
+        sizes: nodes of every layer.
+        connections: not zero where an edge leads from one layer (row) to a later one (column).
+    """
     single = [
         tuple(np.flatnonzero(connections[:number, number]).tolist()) or (number - 1,)
-        for number in range(1, graph.num_layers)
+        for number in range(1, len(sizes))
     ]
     firsts = np.minimum.accumulate([reads[0] for reads in single][::-1])[::-1]
     windows = [tuple(range(first, number)) for number, first in enumerate(firsts.tolist(), 1)]
@@ -48,7 +54,7 @@ def make_reading(graph: LayeredGraph) -> Reading:
     ]
     if weights[0] > max(MAX_SURPLUS * weights[1], FEW_WEIGHTS):
         return Reading(tuple(single), False, ())
-    following = [*(own[0] for own in windows[1:]), graph.num_layers - 1]
+    following = [*(own[0] for own in windows[1:]), len(sizes) - 1]
     kept = tuple(int(sizes[first:number].sum()) for number, first in enumerate(following, 1))
     return Reading(tuple(windows), True, kept)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nn_graphs.networks.dag.dag_network import DAGNetwork, masked_feed_forward
-from nn_graphs.networks.dag.layer_reading import make_reading
+from nn_graphs.networks.dag.layer_reading import Reading, make_reading
 from nn_graphs.structure.framing import complete_layers, frame
 from nn_graphs.structure.layered_graph import LayeredGraph
 from tests.graphs.tracing.faithful import assert_faithful
@@ -69,13 +69,17 @@ def test_a_layer_is_one_product():
     assert len(list(network.parameters())) == 2 * len(network.layers)
 
 
+def reading_of(graph: LayeredGraph) -> Reading:
+    return make_reading(graph.layer_sizes, graph.num_connections)
+
+
 def test_layers_are_read_as_few_as_they_are():
     """No skip: each layer reads the one before; one long skip: not all of those between."""
     chain = complete_layers([40] * 30)
-    assert make_reading(chain).layers == tuple((number,) for number in range(29))
-    assert make_reading(chain).kept == (0,) * 29
+    assert reading_of(chain).layers == tuple((number,) for number in range(29))
+    assert reading_of(chain).kept == (0,) * 29
     ends = np.append(chain.sources, 0), np.append(chain.targets, 29 * 40)
-    skipping = make_reading(LayeredGraph.from_edges(*ends, layers=chain.layers))
+    skipping = reading_of(LayeredGraph.from_edges(*ends, layers=chain.layers))
     assert not skipping.is_windowed
     assert skipping.layers[-1] == (0, 28)
     assert skipping.layers[5] == (5,)
