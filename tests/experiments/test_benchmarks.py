@@ -22,6 +22,8 @@ TINY = {
         "bench_cnn_steps.py": "--only park curves --batch-size 2 --channels 2 4 --kernel-sizes 1 3 "
         "--architectures 1 2 --num-steps 1 --num-rounds 1 --in-one-process",
         "bench_cnn_training.py": "--num-plain 1 --num-ours 11 --num-epochs 1",
+        "bench_dag_networks.py": "--tiny --repeats 1 --num-networks 3 --num-plain 1 --num-nodes 12 "
+        "--num-epochs 1",
         "bench_encoder_step.py": "--only gnn --layer-layout 2-4-4-1 --batch-size 2 --num-steps 1 "
         "--num-rounds 1 --in-one-process",
         "bench_epoch.py": "--encoder flat_mlp --num-networks 33 --batch-size 8",
