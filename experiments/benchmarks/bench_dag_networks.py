@@ -93,7 +93,7 @@ def growth_of_layering(max_edges: float) -> str:
     counts, times = [], []
     generator = np.random.default_rng(0)
     while not counts or counts[-1] * 8 <= max_edges:
-        num_edges = 8 * counts[-1] if counts else 2_000
+        num_edges = 8 * counts[-1] if counts else 1_500
         ends = np.sort(generator.integers(num_edges // 20, size=(2, num_edges)), axis=0)
         ends = ends[:, ends[0] < ends[1]]
         start = time.perf_counter()

@@ -25,6 +25,8 @@ from .geometric_batch import run_of_graphs as run_of_graphs
 from .graph_structure import GraphStructure as GraphStructure
 from .graph_template import GraphTemplate as GraphTemplate
 from .graph_template import NeuralGraphStack as NeuralGraphStack
+from .layered_data import layered_graph_data as layered_graph_data
+from .layered_data import layered_graph_of_data as layered_graph_of_data
 from .mixed_templates import AsStack as AsStack
 from .mixed_templates import MixedTemplates as MixedTemplates
 from .mixed_templates import are_alike as are_alike

@@ -1,4 +1,4 @@
-"""Graphs as graphs: generators, connectomes, measures, and sweeps over the (C, L) plane."""
+"""Graphs as graphs: generators, connectomes, measures, sweeps over the (C, L) plane, and layers."""
 
 from nn_graphs.structure.adjacency import (
     Adjacencies,
@@ -10,6 +10,10 @@ from nn_graphs.structure.adjacency import (
 )
 from nn_graphs.structure.connectomes import Connectome, connectome_names, read_connectome
 from nn_graphs.structure.generators import GENERATORS, GraphRecipe
+from nn_graphs.structure.graph_building import LayeredGraphBuilder
+from nn_graphs.structure.growing import grow, sample_proportions, sizes_at
+from nn_graphs.structure.layered_files import load_layered_graph, save_layered_graph
+from nn_graphs.structure.layered_graph import LayeredGraph
 from nn_graphs.structure.measures import (
     MEASURES,
     average_clustering,
@@ -20,6 +24,7 @@ from nn_graphs.structure.measures import (
     modularity,
     spectral_gap,
 )
+from nn_graphs.structure.orientations import acyclic_orientation
 from nn_graphs.structure.paths import (
     average_path_length,
     betweenness,
@@ -40,8 +45,11 @@ __all__ = [
     "Adjacency",
     "Connectome",
     "GraphRecipe",
+    "LayeredGraph",
+    "LayeredGraphBuilder",
     "Plane",
     "Sweep",
+    "acyclic_orientation",
     "adjacency_matrix",
     "average_clustering",
     "average_path_length",
@@ -52,7 +60,9 @@ __all__ = [
     "diameter",
     "distances",
     "global_efficiency",
+    "grow",
     "is_undirected",
+    "load_layered_graph",
     "local_clustering",
     "measure_graphs",
     "modularity",
@@ -60,6 +70,9 @@ __all__ = [
     "networkx_graph",
     "read_connectome",
     "run_sweep",
+    "sample_proportions",
+    "save_layered_graph",
+    "sizes_at",
     "small_selection",
     "spectral_gap",
     "symmetrised",

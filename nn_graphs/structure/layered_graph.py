@@ -70,9 +70,9 @@ class LayeredGraph:
         rows = sparse.csr_array((np.ones(len(sources), bool), (sources, targets)), shape=shape)
         rows.sum_duplicates()  # sorts them too
         sources = np.repeat(np.arange(num_nodes, dtype=np.int32), np.diff(rows.indptr))
-        targets = rows.indices.astype(np.int32)
+        targets = rows.indices.astype(np.int32, copy=False)
         if layers is None:
-            found = longest_path_layers(sources, targets, num_nodes, names=names)
+            found = longest_path_layers(rows, names=names)
         else:
             found = _checked_layers(np.asarray(layers), sources, targets, num_nodes)
         return cls(sources, targets, found.astype(np.int32))

@@ -19,41 +19,35 @@ NUM_SHOWN = 8  # nodes of a cycle that an error names
 
 
 def longest_path_layers(
-    sources: Int[np.ndarray, " e"],
-    targets: Int[np.ndarray, " e"],
-    num_nodes: int,
-    *,
-    names: Sequence | None = None,
+    adjacency: sparse.csr_array, *, names: Sequence | None = None
 ) -> Int[np.ndarray, " n"]:
     """The layer of every node; nodes without predecessors, isolated ones too, are in layer 0.
 
     Args:
-        sources, targets: of the edges, from 0 to `num_nodes - 1`; an edge may be there twice.
-        num_nodes: how many nodes there are.
+        adjacency: square, row = where an edge begins; what is stored is an edge.
         names: by which an error calls the nodes; their numbers where None.
 
     Raises:
         NNGraphsError: there is a cycle, which the error shows.
     """
-    shape = (num_nodes, num_nodes)
-    rows = sparse.csr_array((np.ones(len(sources), np.int8), (sources, targets)), shape=shape)
-    waits = np.bincount(rows.indices, minlength=num_nodes)
-    sweep = _Sweep(rows.indptr.astype(np.int64), rows.indices.astype(np.int64), waits)
+    num_nodes = adjacency.shape[0]
+    sweep = _Sweep(adjacency.indptr, adjacency.indices, num_nodes)
     layers = sweep.run()
     if sweep.num_done < num_nodes:
-        raise _cycle_error(sources, targets, sweep.waits > 0, names)
+        sources = np.repeat(np.arange(num_nodes), np.diff(adjacency.indptr))
+        raise _cycle_error(sources, adjacency.indices, sweep.waits > 0, names)
     return layers
 
 
 class _Sweep:
     """Layers found so far; `waits` counts the edges into each node whose source has none yet."""
 
-    def __init__(self, starts: np.ndarray, successors: np.ndarray, waits: np.ndarray):
+    def __init__(self, starts: np.ndarray, successors: np.ndarray, num_nodes: int):
         self.starts, self.successors = starts, successors
-        self.waits = waits.astype(np.int64)
-        self.layers = np.zeros(len(waits), np.int64)
+        self.waits = np.bincount(successors, minlength=num_nodes)
+        self.layers = np.zeros(num_nodes, np.int64)
         self.num_done = 0
-        self._marks = np.empty(len(waits), np.int64)
+        self._marks = np.empty(num_nodes, np.int64)
         arrays = (self.starts, self.successors, self.waits, self.layers)
         self._views = tuple(map(memoryview, arrays))  # plain numbers out of the same memory
 

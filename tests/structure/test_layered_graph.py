@@ -8,7 +8,7 @@ from scipy import sparse
 from nn_graphs.structure.graph_building import LayeredGraphBuilder
 from nn_graphs.structure.layered_files import load_layered_graph, save_layered_graph
 from nn_graphs.structure.layered_graph import LayeredGraph
-from nn_graphs.structure.layering import MIN_ARRAY, longest_path_layers
+from nn_graphs.structure.layering import MIN_ARRAY
 from nn_graphs.structure.orientations import acyclic_orientation
 
 
@@ -53,7 +53,7 @@ def test_layers_where_arrays_and_single_edges_take_turns():
     graph.add_edges_from((f"c{n}", "d") for n in range(wide))
     number = {name: place for place, name in enumerate(graph)}
     sources, targets = np.array([(number[u], number[v]) for u, v in graph.edges]).T
-    layers = longest_path_layers(sources, targets, len(number))
+    layers = LayeredGraph.from_edges(sources, targets).layers
     assert [layers[number[name]] for name in ("a5", "b0", "b7", "c3", "d")] == [
         0, 1, 8, wide + 1, wide + 2,
     ]  # fmt: skip

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nn_graphs.errors import check_known
+from nn_graphs.errors import NNGraphsError, check_known
 from nn_graphs.networks.masked import MaskedConv2d, MaskedLayer, MaskedLinear
 
 LOW, HIGH, TEMPERATURE = -0.1, 1.1, 2 / 3  # gamma, zeta and beta of Louizos et al.
@@ -30,9 +30,11 @@ OPEN_LOGIT = 3.0  # of a hard concrete gate at first: its middle is above 1 befo
 class StraightThroughGate(nn.Module):
     """Zeros and ones by the signs of scores."""
 
+    start = OPEN_SCORE
+
     def __init__(self, shape: Sequence[int]):
         super().__init__()
-        self.scores = nn.Parameter(torch.full(tuple(shape), OPEN_SCORE))
+        self.scores = nn.Parameter(torch.full(tuple(shape), self.start))
 
     def forward(self) -> Float[Tensor, "*shape"]:
         soft = self.scores.sigmoid()
@@ -50,9 +52,11 @@ class StraightThroughGate(nn.Module):
 class HardConcreteGate(nn.Module):
     """Numbers from 0 to 1 both of which have a probability of their own."""
 
+    start = OPEN_LOGIT
+
     def __init__(self, shape: Sequence[int]):
         super().__init__()
-        self.scores = nn.Parameter(torch.full(tuple(shape), OPEN_LOGIT))
+        self.scores = nn.Parameter(torch.full(tuple(shape), self.start))
 
     def forward(self) -> Float[Tensor, "*shape"]:
         if not self.training:
@@ -82,6 +86,29 @@ class GatedLayer(nn.Module):
 
     weight: nn.Parameter
     gate: StraightThroughGate | HardConcreteGate
+
+    @torch.no_grad()
+    def set_mask(self, mask: Bool[Tensor, "..."]) -> None:
+        """Opens gates where a mask is, and closes the others, which may be trained open again.
+
+        Raises:
+            NNGraphsError: it has another shape than the weight.
+        """
+        if mask.shape != self.weight.shape:
+            raise NNGraphsError(
+                f"mask weights of the shape {list(self.weight.shape)}",
+                found=f"the mask is {list(mask.shape)}.",
+                do="Give a boolean tensor of the weights' own shape.",
+            )
+        start = self.gate.start
+        self.gate.scores.copy_(torch.where(mask.to(self.weight.device), start, -start))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Torch's own initial values, and all gates open."""
+        super().reset_parameters()
+        if "gate" in self._modules:  # not yet while the layer is being made
+            self.gate.scores.fill_(self.gate.start)
 
     @property
     def mask(self) -> Bool[Tensor, "out in *kernel"]:

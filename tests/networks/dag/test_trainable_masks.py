@@ -86,6 +86,21 @@ def test_fixed_layers_compute_the_same(kind, gate):
     assert fixed.weight.dtype == torch.float64
 
 
+@pytest.mark.parametrize(("kind", "gate"), CASES)
+def test_masks_can_be_set_and_opened_anew(kind, gate):
+    layer = make(kind, gate)
+    mask = torch.rand(layer.weight.shape) < 0.5
+    layer.set_mask(mask)
+    assert torch.equal(layer.mask, mask)
+    layer.reset_parameters()
+    assert layer.mask.all()
+
+
+def test_masks_of_a_wrong_shape(raises_saying):
+    with raises_saying(asked="shape [4, 6]", found="the mask is [6, 4]", do="own shape"):
+        make("linear", "hard_concrete").set_mask(torch.ones(6, 4).bool())
+
+
 def test_scores_are_parameters_and_in_state_dicts():
     layer = GatedLinear(6, 4)
     assert {name for name, _ in layer.named_parameters()} == {"weight", "bias", "gate.scores"}
