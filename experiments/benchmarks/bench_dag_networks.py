@@ -25,6 +25,7 @@ from support.benchmarks import RESULTS, record, seconds
 from torch import Tensor, nn
 
 from nn_graphs.datasets import load_images
+from nn_graphs.memory import keep_freed_memory
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.schedules import Schedule
 from nn_graphs.networks.classifiers.single import train_module
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file to append to")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # on both sides
     for name, compare in QUESTIONS.items():
         if options.only in (None, name):
             compare(options)
@@ -184,7 +186,7 @@ def step_of(network: nn.Module, inputs: Tensor) -> Callable[[], None]:
 
 
 def compare_training(options: argparse.Namespace) -> None:
-    data = LabelledData.from_images(load_images("digits"))
+    data = LabelledData.from_dataset(load_images("digits"))
     plan = Plan(options.num_epochs, 64, is_compiled=False)
     structures = [sample_structure(seed, options.num_nodes) for seed in range(options.num_networks)]
     order = np.argsort([one.num_layers for one in structures], kind="stable")

@@ -1,9 +1,9 @@
-"""Networks of many directed acyclic graphs as one stack: layers are padded, missing weights masked.
+"""Networks of many directed acyclic graphs as one stack, whose nodes share stages.
 
-The first layer of all is the inputs and the last one the outputs; those between are as wide as in
-the network where they are widest, and a network that has fewer lacks the last ones. What a network
-does not have is zero and not trained. `FamilyStack.padded_share` tells what that costs; stacks of
-networks of nearly one depth (`groups_by_width` of their depths) keep it low.
+The first stage of all is the inputs and the last one the outputs; between them each network fills
+the places of `common_stages` with its own neurons. What a network does not have is zero and not
+trained. `DAGFamily.padded_share` tells how much that is; stacks of networks of nearly one depth
+(`groups_by_width` of their depths) keep it low.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,9 @@ from torch import Tensor
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.classifiers.model import Mode, linear
+from nn_graphs.networks.dag.common_stages import common_stages
 from nn_graphs.networks.dag.dag_network import DAGNetwork
-from nn_graphs.networks.dag.layer_reading import Reading, make_reading
+from nn_graphs.networks.dag.layer_reading import Reading, make_reading, next_window
 from nn_graphs.networks.parameters import ParameterLayout
 
 
@@ -50,12 +51,7 @@ class StackedDAGs:
 
     def _by_windows(self, weights: dict[str, Tensor], window: Tensor, mode: Mode) -> Tensor:
         for number, kept in enumerate(self.reading.kept):
-            values = self._layer(weights, number, window, mode)
-            if kept:
-                rest = window[:, -kept:].expand(len(values), -1, -1)
-                window = torch.cat([rest, values], 1)
-            else:
-                window = values
+            window = next_window(window, self._layer(weights, number, window, mode), kept)
         return window
 
     def _by_layers(self, weights: dict[str, Tensor], values: Tensor, mode: Mode) -> Tensor:
@@ -119,9 +115,12 @@ def stack_dags(networks: Sequence[DAGNetwork]) -> DAGFamily:
         NNGraphsError: there are none, they differ in inputs, outputs or activation, or have norms.
     """
     _check_alike(networks)
-    layers = [_aligned_sizes(network, max(map(_depth, networks))) for network in networks]
-    sizes = np.max(layers, axis=0)
-    reading = make_reading(sizes, np.any([_connections(n, len(sizes)) for n in networks], axis=0))
+    graphs = [network.framed_structure for network in networks]
+    sizes, stages = common_stages(graphs)
+    leads = np.zeros((len(sizes), len(sizes)), bool)
+    for graph, own in zip(graphs, stages, strict=True):
+        leads[own[graph.sources], own[graph.targets]] = True
+    reading = make_reading(sizes, leads)
     shapes: dict[str, tuple[int, ...]] = {}
     for number, reads in enumerate(reading.layers):
         out = int(sizes[number + 1])
@@ -130,7 +129,9 @@ def stack_dags(networks: Sequence[DAGNetwork]) -> DAGFamily:
     model = StackedDAGs(
         ParameterLayout.from_shapes(shapes), reading, networks[0].activation.activation
     )
-    places = tuple(_places(network, model, sizes) for network in networks)
+    places = tuple(
+        _places(network, own, model, sizes) for network, own in zip(networks, stages, strict=True)
+    )
     first = next(networks[0].parameters())
     params = first.new_zeros(len(networks), model.parameters.num_params, requires_grad=False)
     trainable = torch.zeros(params.shape, dtype=torch.bool)
@@ -142,58 +143,56 @@ def stack_dags(networks: Sequence[DAGNetwork]) -> DAGFamily:
     return DAGFamily(model, params, params.new_zeros(len(networks), 0), trainable, places)
 
 
-def _depth(network: DAGNetwork) -> int:
-    return len(network.layers) + 1
-
-
-def _aligned(layer: int, depth: int, common: int) -> int:
-    """The layer of the stack that a network's layer is: its outputs are the last one."""
-    return common - 1 if layer == depth - 1 else layer
-
-
-def _aligned_sizes(network: DAGNetwork, common: int) -> Int[np.ndarray, " layers"]:
-    sizes = np.zeros(common, int)
-    own = [network.layers[0].in_features, *(layer.out_features for layer in network.layers)]
-    for layer, size in enumerate(own):
-        sizes[_aligned(layer, len(own), common)] = size
-    return sizes
-
-
-def _connections(network: DAGNetwork, common: int) -> Bool[np.ndarray, "layers layers"]:
-    """Which layers of the stack lead to which in one network."""
-    framed, depth = network.framed_structure, _depth(network)
-    found = np.zeros((common, common), bool)
-    for source, target in np.argwhere(framed.num_connections).tolist():
-        found[_aligned(source, depth, common), _aligned(target, depth, common)] = True
-    return found
-
-
 def _places(
-    network: DAGNetwork, model: StackedDAGs, sizes: Int[np.ndarray, " layers"]
-) -> tuple[Tensor, Tensor]:
+    network: DAGNetwork,
+    stages: Int[np.ndarray, " n"],
+    model: StackedDAGs,
+    sizes: Int[np.ndarray, " stages"],
+) -> tuple[Int[Tensor, " _"], Int[Tensor, " _"]]:
     """Which of a network's own flat parameters exist, and where they are in its row."""
-    layout, depth, common = ParameterLayout.from_module(network), _depth(network), len(sizes)
-    own_sizes = [network.layers[0].in_features, *(one.out_features for one in network.layers)]
+    slots, starts = _slots(stages), _starts(model.reading, sizes)
+    weights = [model.parameters.slot(f"layers.{n}.weight") for n in range(len(sizes) - 1)]
+    offsets = np.array([0, *(slot.offset for slot in weights)])
+    widths = np.array([0, *(slot.shape[1] for slot in weights)])
+    biases = np.array([0, *(slot.stop for slot in weights)])  # each lies behind its weight
+    layout = ParameterLayout.from_module(network)
     mine, theirs = [], []
-    for number, layer in enumerate(network.layers):
-        stage = _aligned(number + 1, depth, common) - 1
-        slots = [model.parameters.slot(f"layers.{stage}.{kind}") for kind in ("weight", "bias")]
-        own = [layout.slot(f"layers.{number}.{kind}") for kind in ("weight", "bias")]
-        starts, offset = {}, 0  # columns of the stack at which each layer begins
-        for read in model.reading.layers[stage]:
-            starts[read], offset = offset, offset + int(sizes[read])
-        columns = torch.cat(
-            [
-                torch.arange(own_sizes[read]) + starts.get(read, -1)
-                for read in network.reading.layers[number]
-            ]
+    for number, (layer, reads) in enumerate(
+        zip(network.layers, network.reading.layers, strict=True)
+    ):
+        rows, columns = layer.mask.cpu().numpy().nonzero()
+        nodes = network.nodes_by_layer[number + 1]
+        targets = nodes[rows]
+        sources = np.concatenate([network.nodes_by_layer[read] for read in reads])[columns]
+        stage = stages[targets]
+        column = starts[stage, stages[sources]] + slots[sources]
+        mine.append(
+            layout.slot(f"layers.{number}.weight").offset + rows * layer.in_features + columns
         )
-        rows, seen = layer.mask.cpu().nonzero(as_tuple=True)
-        mine += [own[0].offset + rows * layer.in_features + seen]
-        theirs += [slots[0].offset + rows * slots[0].shape[1] + columns[seen]]
-        biases = torch.arange(layer.out_features)
-        mine, theirs = [*mine, own[1].offset + biases], [*theirs, slots[1].offset + biases]
-    return torch.cat(mine), torch.cat(theirs)
+        theirs.append(offsets[stage] + slots[targets] * widths[stage] + column)
+        mine.append(layout.slot(f"layers.{number}.bias").offset + np.arange(len(nodes)))
+        theirs.append(biases[stages[nodes]] + slots[nodes])
+    return torch.from_numpy(np.concatenate(mine)), torch.from_numpy(np.concatenate(theirs))
+
+
+def _slots(stages: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Of every node, which one of its stage it is."""
+    order = np.argsort(stages, kind="stable")
+    sizes = np.bincount(stages)
+    slots = np.empty(len(stages), int)
+    slots[order] = np.arange(len(stages)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return slots
+
+
+def _starts(
+    reading: Reading, sizes: Int[np.ndarray, " stages"]
+) -> Int[np.ndarray, "stages stages"]:
+    """At which of the values that a stage (row) reads those of another (column) begin."""
+    starts = np.zeros((len(sizes), len(sizes)), int)
+    for number, reads in enumerate(reading.layers, 1):
+        own = sizes[list(reads)]
+        starts[number, list(reads)] = np.cumsum(own) - own
+    return starts
 
 
 def _check_alike(networks: Sequence[DAGNetwork]) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.activations import Activation, ActivationModule
-from nn_graphs.networks.dag.layer_reading import Reading, make_reading, read_layers
+from nn_graphs.networks.dag.layer_reading import Reading, make_reading, next_window, read_layers
 from nn_graphs.networks.masked import MaskedLinear
 from nn_graphs.structure.framing import complete_layers, frame, unframe
 from nn_graphs.structure.layered_graph import LayeredGraph
@@ -39,6 +39,8 @@ class DAGNetwork(nn.Module):
 
     Attributes:
         initial_structure: the graph that it was made from.
+        nodes_by_layer: numbers of the nodes of every layer of `framed_structure`, in the order of
+            the rows of its matrix.
         layers: masked linear maps, one for each layer of the graph but the first; their masks may
             be changed (`set_mask`), and `structure` is read from them.
 
@@ -72,7 +74,7 @@ class DAGNetwork(nn.Module):
             )
         self.activation = ActivationModule(activation)
         self.reading: Reading = make_reading(framed.layer_sizes, framed.num_connections)
-        self._node_layers, self._nodes = framed.layers, framed.nodes_by_layer
+        self._node_layers, self.nodes_by_layer = framed.layers, framed.nodes_by_layer
         layers = []
         with torch.random.fork_rng(devices=[]):  # torch's initial values, all replaced below
             for number, reads in enumerate(self.reading.layers, 1):
@@ -89,20 +91,13 @@ class DAGNetwork(nn.Module):
         Raises:
             NNGraphsError: the inputs are of another width.
         """
-        values = inputs.flatten(1)
-        if values.shape[1] != len(self._nodes[0]):
-            raise NNGraphsError(
-                f"run a network of {len(self._nodes[0])} inputs",
-                found=f"an input {list(inputs.shape[1:])} has {values.shape[1]} values.",
-                do="Make a network for inputs of that size, or give others.",
-            )
+        values = flat_inputs(inputs, len(self.nodes_by_layer[0]))
         return self._by_windows(values) if self.reading.is_windowed else self._by_layers(values)
 
     def _by_windows(self, window: Float[Tensor, "B seen"]) -> Float[Tensor, "B out"]:
         """Every layer reads all values from some layer on; only what others will read is kept."""
         for number, kept in enumerate(self.reading.kept):
-            values = self._layer(number, window)
-            window = torch.cat([window[:, -kept:], values], 1) if kept else values
+            window = next_window(window, self._layer(number, window), kept)
         return window
 
     def _by_layers(self, values: Float[Tensor, "B seen"]) -> Float[Tensor, "B out"]:
@@ -142,7 +137,7 @@ class DAGNetwork(nn.Module):
     def framed_structure(self) -> LayeredGraph:
         """The same with inputs and outputs: these are numbered first, those last."""
         return read_layers(
-            self._nodes,
+            self.nodes_by_layer,
             self._node_layers,
             [
                 (number, reads, layer.mask.detach().cpu().numpy())
@@ -158,7 +153,25 @@ class DAGNetwork(nn.Module):
         return sum(layer.num_connections for layer in self.layers)
 
     def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}, layers={list(map(len, self._nodes))}"
+        return (
+            f"{self.in_features}, {self.out_features}, layers={list(map(len, self.nodes_by_layer))}"
+        )
+
+
+def flat_inputs(inputs: Float[Tensor, "B *shape"], width: int) -> Float[Tensor, "B width"]:
+    """Inputs with one axis beside that of the batch.
+
+    Raises:
+        NNGraphsError: it is of another width.
+    """
+    values = inputs.flatten(1)
+    if values.shape[1] != width:
+        raise NNGraphsError(
+            f"run a network of {width} inputs",
+            found=f"an input {list(inputs.shape[1:])} has {values.shape[1]} values.",
+            do="Make a network for inputs of that size, or give others.",
+        )
+    return values
 
 
 @torch.no_grad()

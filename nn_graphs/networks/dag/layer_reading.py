@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Int, Shaped
+from torch import Tensor
 
 from nn_graphs.structure.layered_graph import LayeredGraph
 
@@ -57,6 +59,18 @@ def make_reading(
     following = [*(own[0] for own in windows[1:]), len(sizes) - 1]
     kept = tuple(int(sizes[first:number].sum()) for number, first in enumerate(following, 1))
     return Reading(tuple(windows), True, kept)
+
+
+def next_window(window: Tensor, values: Tensor, kept: int) -> Tensor:
+    """What the next layer reads: the last `kept` of the values read before, then the new ones.
+
+    Values lie on the second axis.
+    """
+    if not kept:
+        return values
+    if kept < window.shape[1]:  # a slice's gradient is written into zeros of the window's size
+        window = window[:, -kept:]
+    return torch.cat([window.expand(values.shape[0], *window.shape[1:]), values], 1)
 
 
 def read_layers(

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nn_graphs.networks.activations import Activation, ActivationModule
-from nn_graphs.networks.dag.dag_network import draw_by_degree
+from nn_graphs.networks.dag.dag_network import draw_by_degree, flat_inputs
 from nn_graphs.networks.dag.layer_reading import read_layers
 from nn_graphs.networks.masked import MaskedLinear
 from nn_graphs.structure.layered_graph import LayeredGraph
@@ -67,7 +67,12 @@ class ReleasedDAGNetwork(nn.Module):
         self.reset_parameters(generator)
 
     def forward(self, inputs: Float[Tensor, "B *shape"]) -> Float[Tensor, "B out"]:
-        values = self.activation(self.first(inputs.flatten(1)))
+        """Outputs; inputs of more axes are flattened.
+
+        Raises:
+            NNGraphsError: the inputs are of another width.
+        """
+        values = self.activation(self.first(flat_inputs(inputs, self.first.in_features)))
         arriving: dict[int, list[Tensor]] = {}
         for layer, step in enumerate(self.steps):
             if self._reached[layer]:

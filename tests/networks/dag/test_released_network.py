@@ -67,6 +67,11 @@ def test_networks_are_ordinary_modules():
     assert torch.allclose(exported(inputs), network(inputs), rtol=0, atol=1e-12)
 
 
+def test_inputs_of_another_width(raises_saying):
+    with raises_saying(asked="3 inputs", found="[2, 2] has 4 values", do="of that size"):
+        make(small_world(10))(torch.randn(5, 2, 2).double())
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_networks_trace(seed):
     assert_faithful(make(random_structure(seed), activation="tanh"), torch.randn(2, 3))
