@@ -5,7 +5,7 @@ to those that read it goes into their biases or, where they have none, into the 
 norm behind them; where there is neither, the neuron stays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,20 +36,24 @@ class DeadNeurons:
     shift: Float[Tensor, "num_nodes"]
 
 
-def find_dead(graph: NeuralGraphStack) -> DeadNeurons:
+def find_dead(graph: NeuralGraphStack, gone: Collection[int] = ()) -> DeadNeurons:
     """The dead items of one network, whose graph is the only one of the stack.
 
     Every group of neurons keeps one, and the blocks of a grouped convolution keep as many each.
+
+    Args:
+        graph: of the network.
+        gone: items that are dead already, and are among those that are found.
     """
     items = NeuronItems(graph.template)
-    search = _Search(graph, items)
+    search = _Search(graph, items, gone)
     kept: set[int] = set()
     while True:
         dead = search.dead_items(kept)
         emptied = _emptied_groups(items, dead)
         if not emptied:
             break
-        kept |= {_any_item(items, group, dead) for group in emptied}
+        kept |= {_any_item(items, group, dead - set(gone)) for group in emptied}
     return DeadNeurons(frozenset(dead), search.shift(items.are_cut(dead)))
 
 
@@ -68,8 +72,8 @@ def are_shown_once(template: GraphTemplate, slot: object) -> bool:
 class _Search:
     """Which edges can go, and with them which items."""
 
-    def __init__(self, graph: NeuralGraphStack, items: NeuronItems):
-        self.items, template = items, graph.template
+    def __init__(self, graph: NeuralGraphStack, items: NeuronItems, gone: Collection[int]):
+        self.items, self.gone, template = items, set(gone), graph.template
         constants = constant_neurons(graph)
         folds = _takes_shifts(template)
         self.cannot = torch.zeros(template.num_nodes, dtype=torch.bool)  # be cut as dead
@@ -90,7 +94,7 @@ class _Search:
 
     def dead_items(self, kept: set[int]) -> set[int]:
         """All items that can be cut, but for those that shall be kept."""
-        found: set[int] = set()
+        found = set(self.gone)
         while True:
             cut = self.items.are_cut(found)
             more = self._dead_beside(torch.from_numpy(cut), kept)
@@ -166,8 +170,9 @@ def _emptied_groups(items: NeuronItems, dead: set[int]) -> list[NodeGroup]:
 
 
 def _any_item(items: NeuronItems, group: NodeGroup, dead: set[int]) -> int:
-    """The outermost of the dead items around a group's first neuron."""
-    return next(item for item in items.levels[:, group.start].tolist() if item in dead)
+    """The first of the dead items in a group, of those around it the outermost."""
+    here = items.levels[:, group.start : group.stop].T.ravel().tolist()
+    return next(item for item in here if item in dead)
 
 
 def _takes_shifts(template: GraphTemplate) -> Bool[Tensor, "num_nodes"]:

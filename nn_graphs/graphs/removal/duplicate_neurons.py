@@ -5,11 +5,11 @@ neurons, the same biases, gains and statistics. What reads both then reads one, 
 their weights. Neurons inside of blocks are left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
@@ -22,8 +22,11 @@ from nn_graphs.graphs.removal.neuron_items import NeuronItems
 Numbers = np.ndarray
 
 
-def find_duplicates(graph: NeuralGraphStack) -> dict[int, int]:
-    """For every item that another one makes superfluous, that other one, the first of its kind."""
+def find_duplicates(graph: NeuralGraphStack, gone: Collection[int] = ()) -> dict[int, int]:
+    """For every item that another one makes superfluous, that other one, the first of its kind.
+
+    Items that are `gone` are no duplicates.
+    """
     items = NeuronItems(graph.template)
     cannot = ~can_be_merged(items)
     found: dict[int, int] = {}
@@ -34,8 +37,10 @@ def find_duplicates(graph: NeuralGraphStack) -> dict[int, int]:
         if cannot[members].any():
             continue
         rows = np.concatenate(_incoming(graph, items, members), axis=1) + 0.0  # no -0
-        _, first, kind = np.unique(rows, axis=0, return_index=True, return_inverse=True)
         numbers = items.plain[members[:, 0]]
+        stays = ~np.isin(numbers, list(gone))
+        rows, numbers = rows[stays], numbers[stays]
+        _, first, kind = np.unique(rows, axis=0, return_index=True, return_inverse=True)
         for place, original in enumerate(first[kind.ravel()].tolist()):
             if place != original:
                 found[int(numbers[place])] = int(numbers[original])
@@ -122,6 +127,17 @@ def merged(graph: NeuralGraphStack, representative: Int[Tensor, "num_nodes"]) ->
             kernels = values.unflatten(0, (block.num_edges, block.kernel_size))
             kernels.index_add_(0, own, kernels[moves])
     return graph.with_features(graph.node_features, edges)
+
+
+def without(graph: NeuralGraphStack, is_cut: Bool[Tensor, "num_nodes"]) -> NeuralGraphStack:
+    """The graph with zeros on neurons that are cut, and on all edges from and to them."""
+    template = graph.template
+    source, target = template.structure().edge_index
+    edges_go = (is_cut[source] | is_cut[target])[template.edge_of_value]
+    return graph.with_features(
+        graph.node_features.masked_fill(is_cut[None, :, None], 0.0),
+        graph.edge_features.masked_fill(edges_go[None, :, None], 0.0),
+    )
 
 
 def averaged(

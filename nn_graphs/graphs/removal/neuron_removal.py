@@ -27,6 +27,7 @@ from nn_graphs.graphs.removal.duplicate_neurons import (
     find_duplicates,
     merged,
     representatives,
+    without,
 )
 from nn_graphs.graphs.removal.neuron_items import NeuronItems
 from nn_graphs.graphs.removal.resized_module import (
@@ -202,16 +203,20 @@ def remove_redundant_neurons(
     for kind in kinds:
         check_known(kind, get_args(Redundancy), asked=asked)
     network = _Network(module, example_inputs)
-    before, found = network.num_params, {"dead": 0, "duplicate": 0}
+    items = NeuronItems(network.template)
+    graph, gone = network.graph, {"dead": set(), "duplicate": set()}
     while True:
-        smaller, numbers = _without_redundant(network, kinds, asked, adapt)
-        if not any(numbers.values()):
+        before = gone["dead"] | gone["duplicate"]
+        graph = _without_redundant(graph, items, kinds, gone)
+        everyone = gone["dead"] | gone["duplicate"]
+        if everyone == before:
             break
-        found = {kind: found[kind] + numbers[kind] for kind in found}
-        network = _Network(smaller, network.inputs)
-    new = network.module
-    new.train(module.training)
-    return Shrunk(new, found["dead"], found["duplicate"], before, network.num_params)
+    if everyone:
+        new = network.rebuilt(network.cut(items, everyone, graph), asked, adapt)
+    else:
+        new = network.module.train(network.was_training)
+    numbers = (len(gone[kind]) for kind in ("dead", "duplicate"))
+    return Shrunk(new, *numbers, num_params(network.module), num_params(new))
 
 
 class _Network:
@@ -228,10 +233,6 @@ class _Network:
     def graph(self) -> NeuralGraphStack:
         return self.template.stack(self.params[None])
 
-    @property
-    def num_params(self) -> int:
-        return sum(parameter.numel() for parameter in self.module.parameters())
-
     def cut(self, items: NeuronItems, gone: Collection[int], graph: NeuralGraphStack) -> Resizing:
         """Tensors of a graph of this network that was edited, without some items."""
         params = self.template.invert(graph, base=self.params[None])[0]
@@ -243,24 +244,28 @@ class _Network:
         return new.train(self.was_training)
 
 
+def num_params(module: nn.Module) -> int:
+    """How many numbers a module's parameters are."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 def _without_redundant(
-    network: _Network, kinds: Collection[Redundancy], asked: str, adapt: Adapt | None
-) -> tuple[nn.Module, dict[str, int]]:
-    """One round: the module without its dead neurons or else, if there are none, duplicates."""
-    numbers = {"dead": 0, "duplicate": 0}
-    items, graph = NeuronItems(network.template), network.graph
-    gone: Collection[int] = ()
+    graph: NeuralGraphStack,
+    items: NeuronItems,
+    kinds: Collection[Redundancy],
+    gone: dict[Redundancy, set[int]],
+) -> NeuralGraphStack:
+    """Adds to what is gone what is found now; the graph whose rest does the same without it."""
+    before = gone["dead"] | gone["duplicate"]
+    original = find_duplicates(graph, before) if "duplicate" in kinds else {}
     if "dead" in kinds:
-        dead = find_dead(graph)
-        gone, graph = dead.items, _shifted(graph, dead)
-        numbers["dead"] = len(gone)
-    if not gone and "duplicate" in kinds:
-        original = find_duplicates(graph)
-        gone, graph = original.keys(), merged(graph, representatives(items, original))
-        numbers["duplicate"] = len(gone)
-    if not gone:
-        return network.module, numbers
-    return network.rebuilt(network.cut(items, gone, graph), asked, adapt).eval(), numbers
+        dead = find_dead(graph, before)
+        gone["dead"] |= dead.items - before
+        graph = _shifted(graph, dead)
+    original = {item: first for item, first in original.items() if not {item, first} & gone["dead"]}
+    gone["duplicate"] |= original.keys()
+    graph = merged(graph, representatives(items, original))
+    return without(graph, torch.from_numpy(items.are_cut(gone["dead"] | gone["duplicate"])))
 
 
 def _shifted(graph: NeuralGraphStack, dead: DeadNeurons) -> NeuralGraphStack:

@@ -28,13 +28,15 @@ class PruningMask(nn.Module):
         mask: a boolean buffer of the weight's shape.
         passes_all_gradients: whether masked weights get the gradient that they would have if they
             were there (with the value 0), as for growing them.
+        order: the parameters of the layer before any was masked, so that they stay in order.
     """
 
     mask: Tensor
 
-    def __init__(self, mask: Bool[Tensor, "*shape"]):
+    def __init__(self, mask: Bool[Tensor, "*shape"], order: tuple[str, ...] = ()):
         super().__init__()
         self.register_buffer("mask", mask)
+        self.order = order
         self.passes_all_gradients = False
 
     def forward(self, weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -97,7 +99,17 @@ def _attributes(layer: nn.Module) -> list[str]:
         found += [
             name for name, steps in layer.parametrizations.items() if hasattr(steps, "original")
         ]
-    return found
+    order = _order_of(layer)
+    return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def _order_of(layer: nn.Module) -> tuple[str, ...]:
+    """The parameters of a layer as they were before any was masked."""
+    if parametrize.is_parametrized(layer):
+        for steps in layer.parametrizations.values():
+            for step in (step for step in steps if isinstance(step, PruningMask)):
+                return step.order
+    return tuple(layer._parameters)
 
 
 def prunable_names(module: nn.Module) -> list[str]:
@@ -137,7 +149,7 @@ def pruning_masks(module: nn.Module, names: Sequence[str] | None = None) -> Mask
     return found
 
 
-def attach_masks(module: nn.Module, masks: Mapping[str, Bool[Tensor, "*shape"]]) -> None:
+def attach_masks(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Puts masks on weights, in the place of those that are there.
 
     Raises:
@@ -167,12 +179,14 @@ def check_mask(name: str, mask: object, weight: Tensor, *, asked: str) -> None:
     raise NNGraphsError(asked, found=f"{found}.", do=do)
 
 
-def _attach(place: Place, mask: Tensor) -> None:
-    own = mask.to(place.original.device, copy=True)
+def _attach(place: Place, values: Tensor) -> None:
+    own = values.to(place.original.device, copy=True)
     if (before := place.mask) is not None:
         before.register_buffer("mask", own)
         return
-    parametrize.register_parametrization(place.layer, place.attribute, PruningMask(own))
+    _part_from_copies(place.layer)
+    mask = PruningMask(own, _order_of(place.layer))
+    parametrize.register_parametrization(place.layer, place.attribute, mask)
     if isinstance(place.layer, nn.RNNBase) and _gather_weights not in _hooks(place.layer):
         place.layer.register_forward_pre_hook(_gather_weights)
         place.layer.register_forward_hook(_forget_weights, always_call=True)
@@ -193,13 +207,28 @@ def detach_mask(place: Place, *, keep_zeros: bool) -> None:
     if keep_zeros:
         with torch.no_grad():
             place.original.copy_(getattr(place.layer, place.attribute))
+    _part_from_copies(place.layer)
+    order, own = _order_of(place.layer), place.layer._parameters
     parametrize.remove_parametrizations(place.layer, place.attribute, leave_parametrized=False)
+    for name in [name for name in order if name in own]:
+        own[name] = own.pop(name)
     if isinstance(place.layer, nn.RNNBase) and not parametrize.is_parametrized(place.layer):
         for hooks in (place.layer._forward_pre_hooks, place.layer._forward_hooks):
             for number in [n for n, h in hooks.items() if h in (_gather_weights, _forget_weights)]:
                 del hooks[number]
         place.layer._forward_hooks_always_called.clear()
         place.layer._init_flat_weights()
+
+
+def _part_from_copies(layer: nn.Module) -> None:
+    """A class of its own for a parametrized layer.
+
+    Torch makes one for each, with a property for each tensor, but copies share it: what is done to
+    one would be done to all.
+    """
+    if parametrize.is_parametrized(layer):
+        own = {k: v for k, v in vars(type(layer)).items() if k not in ("__dict__", "__weakref__")}
+        layer.__class__ = type(type(layer).__name__, type(layer).__bases__, own)
 
 
 def _hooks(layer: nn.Module) -> list:

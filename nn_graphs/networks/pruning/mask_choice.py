@@ -18,8 +18,8 @@ Scope = Literal["global", "layer"]
 
 
 def chosen_masks(
-    saliencies: Mapping[str, Float[Tensor, "*shape"]],
-    masks: Mapping[str, Bool[Tensor, "*shape"]],
+    saliencies: Mapping[str, Float[Tensor, "..."]],
+    masks: Mapping[str, Bool[Tensor, "..."]],
     amount: Amount,
     scope: Scope,
 ) -> dict[str, Tensor]:

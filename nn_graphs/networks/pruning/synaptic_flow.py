@@ -1,9 +1,13 @@
 """Synaptic flow: pruning without data, and without cutting a network in two.
 
 Tanaka et al., NeurIPS 2020, algorithm 1: `w dR/dw` for the sum R of the outputs of the network with
-the absolute values of all parameters and running statistics, on an input of ones. Computed in
-float64 where the published code takes float32, in which R of a deep network is infinite. It wants
-many rounds (`prune_in_rounds`; 100 as published).
+the absolute values of all parameters and running statistics, on an input of ones. It wants many
+rounds (`prune_in_rounds`; 100 as published).
+
+Two things differ from the published code. It is computed in float64, for in float32 R of a deep
+network is infinite. And biases and running means are 0: a flow that springs from biases is not
+conserved from layer to layer, so that layers before them can be emptied, which is what the method
+is there to prevent.
 """
 
 from collections.abc import Sequence
@@ -15,6 +19,8 @@ from torch import Tensor, nn
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.pruning.attached_masks import pruning_masks
 from nn_graphs.networks.pruning.scoring import Inputs, effective, gradients, scoring_copy
+
+SOURCES = ("bias", "running_mean", "in_proj_bias")  # of recurrent layers, bias_ih_l0 and so on
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +37,7 @@ class SynapticFlow:
         """Raises NNGraphsError where even float64 overflows."""
         copied, weights = scoring_copy(module, names)
         copied.double().eval()
-        with torch.no_grad():
-            for tensor in [*copied.parameters(), *copied.buffers()]:
-                if tensor.is_floating_point():
-                    tensor.abs_()
+        _make_positive(copied)
         given = self.example_inputs
         inputs = given if isinstance(given, tuple) else (given,)
         ones = [_ones(value[:1]) for value in inputs]
@@ -49,6 +52,15 @@ class SynapticFlow:
         found = gradients(flow, weights)
         values = effective(weights, pruning_masks(copied, names))
         return {n: values[n] * gradient for n, gradient in zip(names, found, strict=True)}
+
+
+@torch.no_grad()
+def _make_positive(module: nn.Module) -> None:
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if name.removesuffix(".original").rpartition(".")[2].startswith(SOURCES):
+            tensor.zero_()
+        elif tensor.is_floating_point():
+            tensor.abs_()
 
 
 def _ones(value: Tensor) -> Tensor:
