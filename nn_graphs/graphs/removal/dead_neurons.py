@@ -7,6 +7,7 @@ norm behind them; where there is neither, the neuron stays.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from nn_graphs.graphs.removal.constant_neurons import (
     keeps_constants,
 )
 from nn_graphs.graphs.removal.neuron_items import NeuronItems
+from nn_graphs.networks.parameters import ParameterSlot
 
 APART = ("batch", "instance")  # norms that see every channel alone
 
@@ -64,9 +66,16 @@ def is_apart(group: NodeGroup) -> bool:
     return is_norm or isinstance(rule, Sum | Product)
 
 
-def are_shown_once(template: GraphTemplate, slot: object) -> bool:
-    """Whether a parameter stands in one place of the graph, so that it may be changed there."""
-    return slot is not None and len(template.places[slot]) == 1
+def are_shown_once(template: GraphTemplate, slot: ParameterSlot | None) -> bool:
+    """Whether no element of a parameter stands in two places, so that it may be changed there."""
+    if slot is None:
+        return False
+    places = template.places[slot]
+    columns = [place.columns if isinstance(place, EdgeBlock) else None for place in places]
+    if len(places) == 1 or None in columns:
+        return len(places) == 1
+    ends = sorted((first, first + number) for first, number in columns)
+    return all(stop <= start for (_, stop), (start, _) in pairwise(ends))
 
 
 class _Search:

@@ -11,6 +11,7 @@ import numpy as np
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.graph_template import GraphTemplate
+from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
 from nn_graphs.graphs.parts.node_groups import NeuronKind, NodeGroup
 from nn_graphs.graphs.parts.symmetries import Segment
 
@@ -90,55 +91,66 @@ class NeuronItems:
         """
         found: set[int] = set()
         for name, numbers in rows.items():
-            group, neurons = row_neurons(self.template, name, asked=asked)
+            neurons = row_neurons(self.template, name, asked=asked)
             check_rows(name, numbers, len(neurons), asked=asked)
-            chosen = neurons[np.fromiter(numbers, dtype=np.int64)]
-            found |= {self._item(neuron, chosen, group, name, asked) for neuron in chosen.tolist()}
+            own = np.fromiter(numbers, dtype=np.int64)
+            chosen = neurons[own]
+            for row, neuron in zip(own.tolist(), chosen.tolist(), strict=True):
+                if (item := self._item(neuron, chosen)) == FIXED:
+                    do = "Leave it, or cut whole heads or blocks where it lies in one."
+                    found_here = f"row {row} of {name} {self._needed_by(neuron)}."
+                    raise NNGraphsError(asked, found=found_here, do=do)
+                found.add(item)
         return found
 
-    def _item(self, neuron: int, chosen: Numbers, group: NodeGroup, name: str, asked: str) -> int:
+    def _item(self, neuron: int, chosen: Numbers) -> int:
         """The largest item around a neuron that is chosen as a whole, or its own."""
-        path = self.levels[:, neuron]
+        group = self._group_of(neuron)
         here = self.levels[:, group.start : group.stop]
-        for level, item in enumerate(path.tolist()):
+        for level, item in enumerate(self.levels[:, neuron].tolist()):
             members = group.start + np.flatnonzero(here[level] == item)
             if item >= 0 and np.isin(members, chosen).all():
                 return item
-        item = int(self.innermost[neuron])
-        if item < 0:
-            row = neuron - group.start
-            raise NNGraphsError(
-                asked,
-                found=f"row {row} of {name} {self._needed_by(neuron, group)}.",
-                do="Leave it, or cut whole heads or blocks where it lies in one.",
-            )
-        return item
+        return int(self.innermost[neuron])
 
-    def _needed_by(self, neuron: int, group: NodeGroup) -> str:
-        if group.kind is NeuronKind.OUTPUT:
+    def _group_of(self, neuron: int) -> NodeGroup:
+        return next(g for g in self.template.groups if g.start <= neuron < g.stop)
+
+    def _needed_by(self, neuron: int) -> str:
+        if self._group_of(neuron).kind is NeuronKind.OUTPUT:
             return "is an output of the network"
         if (self.levels[:, neuron] >= 0).any():
             return "has its place inside a block, in which an order is fixed"
         return "is needed by a skip from an input or to an output, or by an order that is fixed"
 
 
-def row_neurons(template: GraphTemplate, name: str, *, asked: str) -> tuple[NodeGroup, Numbers]:
-    """The neurons that a parameter's layer puts out, in order, and their group."""
-    for slot, places in template.places.items():
-        whole = slot.name.split("[")[0]
-        if name in (whole, *slot.aliases) and whole == slot.name:
-            place = places[0]
-            if isinstance(place, NodeGroup):
-                return place, np.arange(place.start, place.stop)
-            group = template.groups[place.target]
-            first = group.start + place.first_target
-            return group, np.arange(first, first + place.num_targets)
-    names = [slot.name for slot in template.places if "[" not in slot.name]
-    raise NNGraphsError(
-        asked,
-        found=f"the graph shows no parameter {name!r}, or only parts of it.",
-        do=f"Name a weight or a bias, as {', '.join(names[:3])}.",
-    )
+def row_neurons(template: GraphTemplate, name: str, *, asked: str) -> Numbers:
+    """The neurons that a parameter's layer puts out, in the order of its rows.
+
+    A parameter that is shown in parts (the gates of a recurrent layer) has the rows of all of them.
+    """
+    whole = next((s for s in template.parameters.slots if name in (s.name, *s.aliases)), None)
+    shown = [
+        (slot, places[0])
+        for slot, places in template.places.items()
+        if whole is not None and whole.offset <= slot.offset < whole.stop
+    ]
+    if not shown:
+        names = [slot.name for slot in template.places if "[" not in slot.name]
+        raise NNGraphsError(
+            asked,
+            found=f"the graph shows no parameter {name!r}.",
+            do=f"Name a weight or a bias, as {', '.join(names[:3])}.",
+        )
+    shown.sort(key=lambda pair: pair[0].offset)
+    return np.concatenate([_targets(template, place) for _, place in shown])
+
+
+def _targets(template: GraphTemplate, place: NodeGroup | EdgeBlock) -> Numbers:
+    if isinstance(place, NodeGroup):
+        return np.arange(place.start, place.stop)
+    first = template.groups[place.target].start + place.first_target
+    return np.arange(first, first + place.num_targets)
 
 
 def check_rows(name: str, rows: Collection[int], num_rows: int, *, asked: str) -> None:

@@ -227,7 +227,7 @@ class _Network:
         self.was_training = module.training
         self.module = plain_copy(module).eval()
         self.template: GraphTemplate = trace(self.module, self.inputs)
-        self.params = self.template.parameters.flatten(self.module)
+        self.params = self.template.parameters.flatten(self.module).cpu()
 
     @property
     def graph(self) -> NeuralGraphStack:

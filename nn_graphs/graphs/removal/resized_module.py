@@ -44,11 +44,11 @@ def cut_tensors(
     """
     _check_groups(template, is_cut)
     stays = on_elements(template, (~is_cut).double(), (~is_cut).double(), at_edges=torch.minimum)
-    stays = torch.where(template.is_shown, stays, 1.0) > 0.5
+    stays = torch.where(template.is_shown, stays, 1.0)
     num_groups = _groups_left(template, ~is_cut)
     tensors: Tensors = {}
     for slot in template.parameters.slots:
-        kept = template.parameters.view(stays, slot)
+        kept = template.parameters.view(stays, slot) > 0.5
         values = template.parameters.view(params, slot)
         tensors[slot] = values.clone() if kept.all() else values[kept].view(_shape(kept))
     return Resizing(tensors, num_groups)
@@ -68,13 +68,13 @@ def repeat_tensors(
     targets = on_elements(template, ids, ids, at_edges=lambda source, target: target)
     nothing = torch.full_like(ids, -1)
     sources = on_elements(template, nothing, ids, at_edges=lambda source, target: source)
-    ends = [torch.where(template.is_shown, end, -1.0).long() for end in (targets, sources)]
+    ends = [torch.where(template.is_shown, end, -1.0) for end in (targets, sources)]
     tensors: Tensors = {}
     for slot in template.parameters.slots:
         values = template.parameters.view(params, slot)
         for end, axis in zip(ends, _axes(template, slot), strict=True):
             if axis is not None:
-                neurons = template.parameters.view(end, slot).movedim(axis, 0)
+                neurons = template.parameters.view(end, slot).long().movedim(axis, 0)
                 neurons = neurons.reshape(len(neurons), -1)
                 assert (neurons == neurons[:, :1]).all(), "an axis belongs to one end of edges"
                 places = _runs_repeated(neurons[:, 0].numpy(), item_of, counts)
@@ -147,15 +147,18 @@ def check_runs(module: nn.Module, new: nn.Module, inputs: tuple[Tensor, ...], as
 
 
 def _put(module: nn.Module, slot: ParameterSlot, tensor: Tensor) -> None:
-    first = module.get_submodule(slot.name.rpartition(".")[0])
-    attribute = slot.name.rpartition(".")[2]
-    old = first._parameters.get(attribute)
-    if old is not None:
+    """Sets a tensor wherever it stands, on the device and in the precision that it had."""
+    path, _, attribute = slot.name.rpartition(".")
+    first = module.get_submodule(path)
+    is_parameter = attribute in first._parameters
+    old = (first._parameters if is_parameter else first._buffers)[attribute]
+    tensor = tensor.to(old)
+    if is_parameter:
         tensor = nn.Parameter(tensor, requires_grad=old.requires_grad)
     for name in (slot.name, *slot.aliases):
         path, _, attribute = name.rpartition(".")
         owner = module.get_submodule(path)
-        (owner._parameters if old is not None else owner._buffers)[attribute] = tensor
+        (owner._parameters if is_parameter else owner._buffers)[attribute] = tensor
 
 
 def _shape(kept: Tensor) -> tuple[int, ...]:

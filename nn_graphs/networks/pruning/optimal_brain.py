@@ -124,8 +124,8 @@ class LayerwiseSurgeon:
         masks = pruning_masks(module, names)
         found = {}
         for name, place in layers.items():
-            weight = place.original.detach().flatten(1).double()
-            own = _inverse_diagonals(hessians[name], masks[name].flatten(1))
+            weight = place.original.detach().cpu().flatten(1).double()
+            own = _inverse_diagonals(hessians[name], masks[name].cpu().flatten(1))
             found[name] = (weight**2 / (2 * own)).view(place.original.shape)
         return found
 
@@ -137,8 +137,9 @@ class LayerwiseSurgeon:
         layers = self._layers(module, list(after))
         hessians = self._hessians(module, layers)
         for name, place in layers.items():
-            weight = place.original.flatten(1).double()
-            left, gone = after[name].flatten(1), (before[name] & ~after[name]).flatten(1)
+            weight = place.original.cpu().flatten(1).double()
+            left = after[name].cpu().flatten(1)
+            gone = before[name].cpu().flatten(1) & ~left
             for row in gone.any(1).nonzero()[:, 0].tolist():
                 kept, lost = left[row], gone[row]
                 pull = hessians[name][kept][:, lost] @ weight[row, lost]
@@ -170,7 +171,7 @@ class LayerwiseSurgeon:
         def watch(name: str):
             def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
                 seen = seen_by(layer, inputs[0]).double()
-                found[name] = found[name] + 2 * seen.T @ seen
+                found[name] = found[name] + (2 * seen.T @ seen).cpu()
                 counts[name] += len(seen)
 
             return hook
