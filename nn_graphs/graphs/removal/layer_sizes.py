@@ -28,7 +28,7 @@ def fit_sizes(layer: nn.Module, num_groups: int) -> None:
             layer.nx = layer.weight.shape[0]
 
 
-def fit_to_values(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+def fit_to_values(layer: nn.Module, inputs: tuple) -> None:
     """A hook: norms without parameters take their sizes from what reaches them."""
     if not inputs or not isinstance(inputs[0], Tensor):
         return

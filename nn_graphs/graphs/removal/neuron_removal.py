@@ -214,7 +214,7 @@ def remove_redundant_neurons(
     if everyone:
         new = network.rebuilt(network.cut(items, everyone, graph), asked, adapt)
     else:
-        new = network.module.train(network.was_training)
+        new = network.with_modes(network.module)
     numbers = (len(gone[kind]) for kind in ("dead", "duplicate"))
     return Shrunk(new, *numbers, num_params(network.module), num_params(new))
 
@@ -224,7 +224,7 @@ class _Network:
 
     def __init__(self, module: nn.Module, example_inputs: Tensor | tuple[Tensor, ...]):
         self.inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
-        self.was_training = module.training
+        self._modes = {name: layer.training for name, layer in module.named_modules()}
         self.module = plain_copy(module).eval()
         self.template: GraphTemplate = trace(self.module, self.inputs)
         self.params = self.template.parameters.flatten(self.module).cpu()
@@ -241,7 +241,13 @@ class _Network:
     def rebuilt(self, resizing: Resizing, asked: str, adapt: Adapt | None) -> nn.Module:
         new = rebuilt(self.module, resizing, adapt=adapt)
         check_runs(self.module, new, self.inputs, asked)
-        return new.train(self.was_training)
+        return self.with_modes(new)
+
+    def with_modes(self, new: nn.Module) -> nn.Module:
+        """A module each of whose layers is in evaluation mode where the given one is."""
+        for name, layer in new.named_modules():
+            layer.training = self._modes.get(name, layer.training)
+        return new
 
 
 def num_params(module: nn.Module) -> int:

@@ -14,10 +14,10 @@ from .dynamic_sparsity import DynamicSparsity as DynamicSparsity
 from .dynamic_sparsity import sparsify as sparsify
 from .gradual_pruning import GradualPruning as GradualPruning
 from .gradual_pruning import cubic_density as cubic_density
+from .iterative_tickets import Ticket as Ticket
+from .iterative_tickets import lottery_tickets as lottery_tickets
 from .loss_saliencies import Grasp as Grasp
 from .loss_saliencies import Snip as Snip
-from .lottery_tickets import Ticket as Ticket
-from .lottery_tickets import lottery_tickets as lottery_tickets
 from .optimal_brain import BrainDamage as BrainDamage
 from .optimal_brain import LayerwiseSurgeon as LayerwiseSurgeon
 from .plain_layers import plain_copy as plain_copy
