@@ -106,13 +106,12 @@ def rebuilt(
     with torch.no_grad():
         for slot, tensor in resizing.tensors.items():
             _put(new, slot, tensor)
-    for slot in resizing.tensors:
+    changed = [slot for slot, tensor in resizing.tensors.items() if slot.shape != tensor.shape]
+    changed.sort(key=lambda slot: slot in resizing.num_groups)  # what tells of groups comes last
+    for slot in changed:
         for name in (slot.name, *slot.aliases):
             layer = new.get_submodule(name.rpartition(".")[0])
             fit_sizes(layer, resizing.num_groups.get(slot, 1))
-    for slot, number in resizing.num_groups.items():  # what no weight tells, as of group norms
-        for name in (slot.name, *slot.aliases):
-            fit_sizes(new.get_submodule(name.rpartition(".")[0]), number)
     if adapt is not None:
         adapt(new)
     return new
@@ -131,7 +130,7 @@ def check_runs(module: nn.Module, new: nn.Module, inputs: tuple[Tensor, ...], as
     except Exception as error:
         raise NNGraphsError(
             asked,
-            found=f"the new module does not run ({str(error).splitlines()[0][:160]}).",
+            found=f"the new module does not run ({' '.join(str(error).split())[:160]}).",
             do="Its forward may hold sizes: read them off the values (x.flatten(1), x.shape), or "
             "set them by adapt=, a function of the new module.",
         ) from error

@@ -7,7 +7,8 @@
   `scoring` is what they share.
 - `attached_masks`: masks as parametrizations; `torch_masks`: to and from `torch.nn.utils.prune`;
   `plain_layers`: masks made permanent.
-- `gradual_pruning`, `iterative_tickets`, `dynamic_sparsity`: pruning and training together.
+- `gradual_pruning`, `iterative_tickets`, `dynamic_sparsity`: pruning and training together;
+  `density_curves` compares them.
 
 What the stub beside this file names is imported when it is first asked for.
 """

@@ -10,6 +10,8 @@ from .attached_masks import attach_masks as attach_masks
 from .attached_masks import load_pruned as load_pruned
 from .attached_masks import prunable_names as prunable_names
 from .attached_masks import pruning_masks as pruning_masks
+from .density_curves import SparseResult as SparseResult
+from .density_curves import density_curve as density_curve
 from .dynamic_sparsity import DynamicSparsity as DynamicSparsity
 from .dynamic_sparsity import sparsify as sparsify
 from .gradual_pruning import GradualPruning as GradualPruning

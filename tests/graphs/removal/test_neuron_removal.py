@@ -187,6 +187,14 @@ def test_norms_without_parameters_take_their_sizes():
     assert not found[1]._forward_pre_hooks
 
 
+def test_layers_that_nothing_changes_keep_their_sizes():
+    module = mlp()
+    module.unused = nn.Conv2d(4, 6, 3, groups=2)
+    net = Net(lambda m, x: m.layers[:5](x), layers=module)
+    found = remove_neurons(net, X.float(), {"layers.0.weight": [1]}).layers.unused
+    assert (found.groups, found.in_channels, found.out_channels) == (2, 4, 6)
+
+
 def test_new_modules_are_plain_ones(tmp_path):
     module = block().train()
     state = copy.deepcopy(module.state_dict())
