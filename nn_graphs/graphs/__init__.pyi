@@ -39,6 +39,11 @@ from .positional import LaplacianEncoding as LaplacianEncoding
 from .positional import RandomFeatures as RandomFeatures
 from .positional import ReturnProbabilities as ReturnProbabilities
 from .positional_encoding import PositionalEncoding as PositionalEncoding
+from .removal import Shrunk as Shrunk
+from .removal import merge_neurons as merge_neurons
+from .removal import remove_neurons as remove_neurons
+from .removal import remove_redundant_neurons as remove_redundant_neurons
+from .removal import widen_neurons as widen_neurons
 from .symmetry import ALL_KINDS as ALL_KINDS
 from .symmetry import NeuronRules as NeuronRules
 from .symmetry import Segment as Segment

@@ -29,6 +29,7 @@ TINY = {
         "bench_epoch.py": "--encoder flat_mlp --num-networks 33 --batch-size 8",
         "bench_fitting.py": "--num-plain 1 --num-ours 3 --num-steps 2",
         "bench_masked_layers.py": "--tiny --repeats 1",
+        "bench_pruning.py": "--widths 64 40 40 10 --num-steps 5 --batch-size 4 --repeats 1",
         "bench_relational_graphs.py": "--num-graphs 3 --plain-every 2",
         "bench_tracing.py": "--tiny",
         "bench_relational_training.py": "--num-graphs 2 --num-seeds 2 --num-plain 2 --num-epochs 1",

@@ -3,7 +3,7 @@
 The plain way, with torch's own optimizers; on a GPU in mixed precision.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ def train_module(
     plan: Plan,
     *,
     progress: Progress | None = None,
+    before_step: Callable[[int, Tensor, Tensor], object] | None = None,
 ) -> Scores:
     """Trains a module in place and scores it as it is in the end.
 
@@ -38,6 +39,8 @@ def train_module(
         recipe: of this network.
         plan: epochs, batches and augmentation; checkpoints are not kept.
         progress: told of epochs.
+        before_step: called before every step with its number and its inputs and labels, e.g. to
+            change masks.
 
     Raises:
         NNGraphsError: labels are no classes.
@@ -48,6 +51,7 @@ def train_module(
             found=f"its labels, of which the first is {data.labels[0]:.3g}, are no classes.",
             do="Train a stack of one network with train_classifiers.",
         )
+    step = 0
     optimizer = torch_optimizer(recipe.optimizer, module)
     orders = Orders(
         data.num_train,
@@ -60,9 +64,9 @@ def train_module(
     def batches(epoch: int, number: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         order = orders.epoch(epoch)[:number, 0]
         drawn = data.training_batches(order, seed=recipe.seed, epoch=epoch)
-        for step, (inputs, labels) in enumerate(drawn):
+        for number_in_epoch, (inputs, labels) in enumerate(drawn):
             if plan.augmentation is not None:
-                keys = joined(key, AUGMENTATION, epoch, step)
+                keys = joined(key, AUGMENTATION, epoch, number_in_epoch)
                 inputs = plan.augmentation(inputs[None], keys)[0]
             yield inputs, labels
 
@@ -72,6 +76,9 @@ def train_module(
         for group in optimizer.param_groups:
             group["lr"] = rate
         for inputs, labels in batches(epoch):
+            if before_step is not None:
+                before_step(step, inputs, labels)
+            step += 1
             optimizer.zero_grad()
             with _precision(data.device):
                 loss = F.cross_entropy(module(inputs), labels)
