@@ -1,0 +1,12 @@
+from .probe_scores import HeldOut as HeldOut
+from .probe_scores import ProbeScores as ProbeScores
+from .probe_scores import hold_out as hold_out
+from .probe_scores import performance_of as performance_of
+from .probe_scores import score_features as score_features
+from .probe_scores import score_predictions as score_predictions
+from .probes import fit_quadratic as fit_quadratic
+from .probes import fit_ridge as fit_ridge
+from .probes import fit_trees as fit_trees
+from .protocols import PROTOCOLS as PROTOCOLS
+from .protocols import Division as Division
+from .protocols import divide as divide
