@@ -1,3 +1,9 @@
+from .baseline_features import BASELINES as BASELINES
+from .baseline_features import Baseline as Baseline
+from .baseline_features import epoch_index as epoch_index
+from .baseline_features import graph_measures as graph_measures
+from .baseline_features import statnn_statistics as statnn_statistics
+from .baseline_features import weight_norms as weight_norms
 from .probe_scores import HeldOut as HeldOut
 from .probe_scores import ProbeScores as ProbeScores
 from .probe_scores import hold_out as hold_out
@@ -10,3 +16,6 @@ from .probes import fit_trees as fit_trees
 from .protocols import PROTOCOLS as PROTOCOLS
 from .protocols import Division as Division
 from .protocols import divide as divide
+from .run_recall import flat_weights as flat_weights
+from .run_recall import permuted_zoo as permuted_zoo
+from .run_recall import recall_at_one as recall_at_one
