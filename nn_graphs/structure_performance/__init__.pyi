@@ -4,6 +4,9 @@ from .baseline_features import epoch_index as epoch_index
 from .baseline_features import graph_measures as graph_measures
 from .baseline_features import statnn_statistics as statnn_statistics
 from .baseline_features import weight_norms as weight_norms
+from .brain_graphs import connectome_graph as connectome_graph
+from .brain_graphs import embed_graphs as embed_graphs
+from .brain_graphs import order_along as order_along
 from .candidate_selection import Picks as Picks
 from .candidate_selection import estimate_by_others as estimate_by_others
 from .candidate_selection import pick as pick
