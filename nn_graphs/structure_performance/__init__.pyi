@@ -7,6 +7,7 @@ from .baseline_features import weight_norms as weight_norms
 from .brain_graphs import connectome_graph as connectome_graph
 from .brain_graphs import embed_graphs as embed_graphs
 from .brain_graphs import order_along as order_along
+from .brain_graphs import weight_scale as weight_scale
 from .candidate_selection import Picks as Picks
 from .candidate_selection import estimate_by_others as estimate_by_others
 from .candidate_selection import pick as pick
@@ -21,8 +22,10 @@ from .embedding_space import project as project
 from .embedding_space import silhouette as silhouette
 from .embedding_space import standardised as standardised
 from .probe_scores import HeldOut as HeldOut
+from .probe_scores import PerformanceColumns as PerformanceColumns
 from .probe_scores import ProbeScores as ProbeScores
 from .probe_scores import hold_out as hold_out
+from .probe_scores import performance_columns as performance_columns
 from .probe_scores import performance_of as performance_of
 from .probe_scores import score_features as score_features
 from .probe_scores import score_predictions as score_predictions
@@ -32,6 +35,8 @@ from .probes import fit_trees as fit_trees
 from .protocols import PROTOCOLS as PROTOCOLS
 from .protocols import Division as Division
 from .protocols import divide as divide
+from .published_correlations import PUBLISHED as PUBLISHED
+from .published_correlations import published as published
 from .run_recall import flat_weights as flat_weights
 from .run_recall import permuted_zoo as permuted_zoo
 from .run_recall import recall_at_one as recall_at_one

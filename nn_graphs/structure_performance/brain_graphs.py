@@ -14,6 +14,7 @@ from jaxtyping import Int
 from scipy import stats
 from torch import Tensor, nn
 
+from nn_graphs.encoders.features import GraphFeatures
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.graph_structure import GraphStructure
 from nn_graphs.graphs.neural_graph import NeuralGraph
@@ -60,6 +61,18 @@ def connectome_graph(
     if kernel_size:
         graph.is_value = padded_kernels(torch.ones_like(weights), (), tuple(kernel_size)) > 0
     return graph
+
+
+def weight_scale(encoder: nn.Module) -> float:
+    """The root mean square of the weights into the first hidden layer that an encoder knows.
+
+    1 where it measured none.
+    """
+    for part in encoder.modules():
+        if isinstance(part, GraphFeatures):
+            row = min(LAYER, len(part.weight_mean) - 1)
+            return torch.hypot(part.weight_mean[row], part.weight_std[row]).item()
+    return 1.0
 
 
 def embed_graphs(encoder: nn.Module, graphs: Sequence[NeuralGraph]) -> Features:

@@ -114,6 +114,40 @@ def score_features(
     return pd.DataFrame(rows, index=pd.Index(seeds, name="seed"))
 
 
+@dataclass(frozen=True)
+class PerformanceColumns:
+    """Names of columns of a zoo of trajectories.
+
+    Attributes:
+        train, test: performance on training and on test inputs; larger is better.
+        loss: on training inputs; smaller is better.
+    """
+
+    train: str
+    test: str
+    loss: str
+
+
+CLASSIFICATION = PerformanceColumns("train_accuracy", "test_accuracy", "train_loss")
+REGRESSION = PerformanceColumns("train_r2", "test_r2", "train_mse")
+
+
+def performance_columns(table: pd.DataFrame) -> PerformanceColumns:
+    """Accuracy and cross-entropy, or R2 and mean squared error, whichever a table has.
+
+    Raises:
+        NNGraphsError: it has neither.
+    """
+    for columns in (CLASSIFICATION, REGRESSION):
+        if {columns.train, columns.test, columns.loss} <= set(table):
+            return columns
+    raise NNGraphsError(
+        f"tell the performance of {len(table)} networks",
+        found=f"their table has the columns {', '.join(map(str, table))}.",
+        do=f"Give {', '.join(asdict(CLASSIFICATION).values())}, or the same with r2 and mse.",
+    )
+
+
 def performance_of(table: pd.DataFrame, column: str) -> Labels:
     """A column of the table of a zoo as labels.
 

@@ -5,12 +5,17 @@ import pytest
 import torch
 
 from nn_graphs.datasets import data_root
-from nn_graphs.encoders import VGAE, GraphDims, StructureEncoder
+from nn_graphs.encoders import VGAE, GraphDims, StructureEncoder, WeightStatistics
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.positional import LaplacianEncoding
 from nn_graphs.structure import connectome_names, read_connectome
 from nn_graphs.structure.connectomes import Connectome
-from nn_graphs.structure_performance import connectome_graph, embed_graphs, order_along
+from nn_graphs.structure_performance import (
+    connectome_graph,
+    embed_graphs,
+    order_along,
+    weight_scale,
+)
 from tests.structure_performance.trajectories import CNN, FLAT
 
 ARCS = np.array([[0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0]], dtype=bool)  # a circle
@@ -97,6 +102,17 @@ def test_a_connectome_is_embedded_by_its_structure_not_by_the_order_of_nodes():
     found = embed_graphs(encoder, [connectome_graph(each) for each in (connectome, moved, rewired)])
     np.testing.assert_allclose(found[1], found[0], atol=1e-5)
     assert np.abs(found[2] - found[0]).max() > 1e-4
+
+
+def test_the_scale_of_weights_is_that_of_the_training_networks():
+    templates = [template_from_spec(FLAT)]
+    params = 0.2 * torch.randn(500, FLAT.num_params, generator=torch.Generator().manual_seed(0))
+    dims = GraphDims.of(templates)
+    statistics = WeightStatistics.measure(dims, [(templates[0], params)])
+    encoder = StructureEncoder(templates, statistics, dim=8, num_heads=2)
+    assert weight_scale(VGAE(encoder, dims, statistics)) == pytest.approx(0.2, rel=0.05)
+    assert weight_scale(make_vgae(FLAT)) == 1  # without statistics
+    assert weight_scale(torch.nn.Linear(1, 1)) == 1
 
 
 def test_series_in_order_and_not():

@@ -7,6 +7,7 @@ from sklearn.metrics import r2_score
 
 from nn_graphs.structure_performance import (
     hold_out,
+    performance_columns,
     performance_of,
     score_features,
     score_predictions,
@@ -91,7 +92,23 @@ def test_a_zoo_from_end_to_end():
     assert set(scores) == {"pearson", "spearman", "kendall", "r2"}
 
 
+def test_names_of_columns():
+    table = trajectory_zoo().table
+    found = performance_columns(table)
+    assert (found.train, found.test, found.loss) == (
+        "train_accuracy", "test_accuracy", "train_loss"
+    )  # fmt: skip
+    names = {"train_accuracy": "train_r2", "test_accuracy": "test_r2", "train_loss": "train_mse"}
+    assert performance_columns(table.rename(columns=names)).loss == "train_mse"
+
+
 # Bad input.
+
+
+def test_a_table_without_performance(raises_saying):
+    table = trajectory_zoo().table.drop(columns="train_loss")
+    with raises_saying(asked="of 96 networks", found="test_accuracy", do="r2 and mse"):
+        performance_columns(table)
 
 
 def test_constant_labels(raises_saying):
