@@ -253,11 +253,13 @@ class Study:
         series = [number for number, name in enumerate(names) if name.startswith(SERIES)]
         title = self.name
         if len(series) > 2:
-            title += f", order of the series {order_along(brains[series]):.2f}"
+            order = order_along(brains[series])
+            title += f"; 1 to 8: C. elegans from birth to adult, in order by {order:.2f}"
+        labels = [name.removeprefix(SERIES).removeprefix("celegans_") for name in names]
         places = project(np.concatenate([embedding, brains]))
         count = len(embedding)
         figure = plot_connectomes(
-            places[:count], self.kinds, places[count:], names, series=series, title=title
+            places[:count], self.kinds, places[count:], labels, series=series, title=title
         )
         return {"connectomes": figure}
 

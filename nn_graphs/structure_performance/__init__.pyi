@@ -9,7 +9,6 @@ from .brain_graphs import embed_graphs as embed_graphs
 from .brain_graphs import order_along as order_along
 from .brain_graphs import weight_scale as weight_scale
 from .candidate_selection import Picks as Picks
-from .candidate_selection import estimate_by_others as estimate_by_others
 from .candidate_selection import pick as pick
 from .candidate_selection import selection_table as selection_table
 from .embedding_figures import plot_connectomes as plot_connectomes

@@ -2,25 +2,25 @@
 
 StructureReps concludes that correlations with performance let one "identify the best-performing
 network from a set of candidates". Here candidates are networks of different runs at one epoch; a
-probe on embeddings, fitted to other runs alone, picks one, and so do the training loss, chance and
-an oracle.
+probe on embeddings picks one, and so do the training loss, chance and an oracle. All candidates of
+a set are estimated by one probe, which was fitted to other runs alone: of several probes, each
+would be lower, by its mean, on just the runs that are better.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
-from sklearn.model_selection import GroupKFold
+from jaxtyping import Float, Shaped
 
 from nn_graphs.errors import NNGraphsError, check_known
 from nn_graphs.structure_performance.probes import Features, Labels, Probe, fit_ridge
+from nn_graphs.structure_performance.protocols import MIN_TRAIN_RUNS
 
 JudgedBy = Literal["now", "end"]
-NUM_FOLDS = 5
-MIN_RUNS = 4  # so that at least two others are left to choose the strength of a probe on
+HELD_OUT = 0.4  # share of the runs that candidates are drawn from; at least as many as there are
 
 
 @dataclass(frozen=True)
@@ -77,27 +77,6 @@ def pick(
     )
 
 
-def estimate_by_others(
-    features: Features, labels: Labels, runs: np.ndarray, *, fit: Probe = fit_ridge
-) -> Labels:
-    """Estimates of all networks, each by a probe that has seen no network of its run.
-
-    Raises:
-        NNGraphsError: there are fewer than `MIN_RUNS` runs.
-    """
-    num_runs = len(np.unique(runs))
-    if num_runs < MIN_RUNS:
-        raise NNGraphsError(
-            "estimate the performance of networks by other runs",
-            found=f"there are {num_runs}, and {MIN_RUNS} are needed.",
-            do="Make more runs.",
-        )
-    estimates = np.empty(len(labels))
-    for seen, unseen in GroupKFold(min(NUM_FOLDS, num_runs)).split(features, groups=runs):
-        estimates[unseen] = fit(features[seen], labels[seen], runs[seen]).predict(features[unseen])
-    return estimates
-
-
 def selection_table(
     features: Features,
     table: pd.DataFrame,
@@ -107,7 +86,8 @@ def selection_table(
     epochs: Sequence[int],
     num_candidates: int,
     judged_by: JudgedBy = "end",
-    num_draws: int = 1000,
+    num_divisions: int = 20,
+    num_draws: int = 200,
     seed: int = 0,
     fit: Probe = fit_ridge,
 ) -> pd.DataFrame:
@@ -121,7 +101,9 @@ def selection_table(
         num_candidates: K.
         judged_by: the best is the best "now", at the same epoch, or at the "end", the last epoch
             of each run; probes are fitted to the same.
-        num_draws, seed: of sets of candidates; all ways choose among the same sets.
+        num_divisions: of the runs into those that probes are fitted to and candidates.
+        num_draws: sets of candidates a division; all ways choose among the same sets.
+        seed: of all draws.
         fit: the probe.
 
     Returns:
@@ -135,22 +117,47 @@ def selection_table(
     table = table.reset_index(drop=True)
     runs = table["run"].to_numpy()
     labels = _labels(table, performance, judged_by)
-    estimates = estimate_by_others(features, labels, runs, fit=fit)
+    is_epoch = {epoch: table["epoch"].to_numpy() == epoch for epoch in epochs}
+    losses = table[loss].to_numpy(float)
     rows = []
-    for epoch in epochs:
-        here = np.flatnonzero(table["epoch"].to_numpy() == epoch)
-        truth = labels[here]
-        ways = {
-            "embedding": estimates[here],
-            "loss": -table[loss].to_numpy(float)[here],
-            "chance": np.zeros(len(here)),
-            "oracle": truth,
-        }
-        for way, guessed in ways.items():
-            draws = {"num_candidates": num_candidates, "num_draws": num_draws, "seed": seed}
-            found = pick(guessed, truth, **draws)
-            rows.append({"epoch": epoch, "way": way, "rate": found.rate, "regret": found.regret})
-    return pd.DataFrame(rows)
+    for number in range(num_divisions):
+        own_seed = seed * num_divisions + number
+        is_candidate = np.isin(runs, _candidates(runs, num_candidates, own_seed))
+        others = ~is_candidate
+        fitted = fit(features[others], labels[others], runs[others])
+        for epoch, is_here in is_epoch.items():
+            here = np.flatnonzero(is_candidate & is_here)
+            ways = {
+                "embedding": fitted.predict(features[here]) if len(here) else np.zeros(0),
+                "loss": -losses[here],
+                "chance": np.zeros(len(here)),
+                "oracle": labels[here],
+            }
+            draws = {"num_candidates": num_candidates, "num_draws": num_draws, "seed": own_seed}
+            for way, estimates in ways.items():
+                found = pick(estimates, labels[here], **draws)
+                rows.append({"epoch": epoch, "way": way, **asdict(found)})
+    return pd.DataFrame(rows).groupby(["epoch", "way"], sort=False).mean().reset_index()
+
+
+def _candidates(
+    runs: Shaped[np.ndarray, " N"], num_candidates: int, seed: int
+) -> Shaped[np.ndarray, " C"]:
+    """Some of the runs, such that two or more are left.
+
+    Raises:
+        NNGraphsError: there are too few.
+    """
+    names = np.unique(runs)
+    number = max(num_candidates, round(HELD_OUT * len(names)))
+    if len(names) - number < MIN_TRAIN_RUNS:
+        raise NNGraphsError(
+            f"choose among {num_candidates} candidates by a probe that has seen other runs",
+            found=f"there are {len(names)} runs, so that {max(0, len(names) - number)} are left to "
+            f"fit to; {MIN_TRAIN_RUNS} are needed.",
+            do="Make more runs, or choose among fewer.",
+        )
+    return np.random.default_rng(seed).choice(names, number, replace=False)
 
 
 def _labels(table: pd.DataFrame, performance: str, judged_by: JudgedBy) -> Float[np.ndarray, " N"]:

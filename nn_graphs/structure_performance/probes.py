@@ -9,10 +9,11 @@ from typing import Protocol as Interface
 
 import numpy as np
 from jaxtyping import Float, Int
+from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
+from sklearn.model_selection import GroupKFold, KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
@@ -36,7 +37,7 @@ Probe = Callable[[Features, Labels, Runs], Fitted]
 
 def fit_ridge(
     features: Features, labels: Labels, runs: Runs, *, strengths: Sequence[float] = STRENGTHS
-) -> GridSearchCV:
+) -> Pipeline:
     """A linear map of standardised features, by least squares with a penalty.
 
     Its strength is that with the least squared error on runs left out, one fold of them after the
@@ -48,7 +49,7 @@ def fit_ridge(
 
 def fit_quadratic(
     features: Features, labels: Labels, runs: Runs, *, strengths: Sequence[float] = STRENGTHS
-) -> GridSearchCV:
+) -> Pipeline:
     """As `fit_ridge`, in all products of up to two features."""
     squares = [PolynomialFeatures(2, include_bias=False), StandardScaler()]
     return _choose_strength(squares, features, labels, runs, strengths)
@@ -65,16 +66,34 @@ def fit_trees(features: Features, labels: Labels, runs: Runs) -> HistGradientBoo
 
 def _choose_strength(
     steps: list, features: Features, labels: Labels, runs: Runs, strengths: Sequence[float]
-) -> GridSearchCV:
-    known = SimpleImputer(keep_empty_features=True)  # the mean of the networks that have it
-    pipeline: Pipeline = make_pipeline(known, StandardScaler(), *steps, Ridge())
-    search = GridSearchCV(
-        pipeline,
-        {"ridge__alpha": list(strengths)},
-        cv=_folds(runs),
-        scoring="neg_mean_squared_error",
-    )
-    return search.fit(features, labels)
+) -> Pipeline:
+    """The pipeline of the strength that predicts best what it has not seen."""
+    errors = np.zeros(len(strengths))
+    for seen, unseen in _folds(runs):
+        made = make_pipeline(*_known(), *map(clone, steps)).fit(features[seen])
+        parts = made.transform(features[seen]), made.transform(features[unseen])
+        predicted = _ridge_predictions(*parts, labels[seen], strengths)
+        errors += np.square(predicted - labels[unseen, None]).mean(axis=0)
+    best = Ridge(float(strengths[int(errors.argmin())]))
+    return make_pipeline(*_known(), *steps, best).fit(features, labels)
+
+
+def _known() -> tuple[SimpleImputer, StandardScaler]:
+    """Gives a missing feature the mean of the networks that have it; then standardises."""
+    return SimpleImputer(keep_empty_features=True), StandardScaler()
+
+
+def _ridge_predictions(
+    seen: Float[np.ndarray, "S dim"],
+    unseen: Float[np.ndarray, "U dim"],
+    labels: Float[np.ndarray, " S"],
+    strengths: Sequence[float],
+) -> Float[np.ndarray, "U strengths"]:
+    """Predictions of all strengths by one decomposition; features seen have a mean of 0."""
+    values, vectors = np.linalg.eigh(seen.T @ seen)
+    along = vectors.T @ (seen.T @ (labels - labels.mean()))
+    shrunk = along[:, None] / (values.clip(min=0)[:, None] + np.array(strengths))
+    return unseen @ (vectors @ shrunk) + labels.mean()
 
 
 def _folds(runs: Runs) -> list[tuple[Int[np.ndarray, " T"], Int[np.ndarray, " V"]]]:

@@ -79,8 +79,8 @@ def test_figures(tmp_path, specs):
     expected = {"held_out", "embedding_pca", "embedding_tsne", "selection", "connectomes"}
     assert set(figures) == expected
     names = [text.get_text() for text in figures["connectomes"].axes[0].texts]
-    assert names == [f"celegans_witvliet_{number}" for number in (1, 2, 3)]
-    assert "order of the series" in figures["connectomes"].axes[0].get_title()
+    assert names == ["1", "2", "3"]
+    assert "in order by" in figures["connectomes"].axes[0].get_title()
     assert save_figure(figures["held_out"], tmp_path / "a.png").stat().st_size > 10_000
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nn_graphs.structure_performance import estimate_by_others, pick, selection_table
+from nn_graphs.structure_performance import pick, selection_table
 from tests.structure_performance.trajectories import trajectory_zoo, unchecked
 
 TRUTH = np.arange(10.0)
@@ -49,22 +49,6 @@ def test_impossible_numbers_of_candidates(raises_saying, number):
         pick(TRUTH, TRUTH, num_candidates=number)
 
 
-# Estimates by other runs.
-
-
-def test_estimates_have_not_seen_the_run():
-    """One run has labels of its own, which nothing else tells: they are not found."""
-    runs = np.repeat(np.arange(6), 10)
-    labels = np.where(runs == 3, 100.0, 1.0)
-    estimates = estimate_by_others(np.eye(6)[runs], labels, runs)
-    assert estimates[runs == 3].max() < 50
-
-
-def test_estimates_of_few_runs(raises_saying):
-    with raises_saying(asked="by other runs", found="there are 3, and 4 are needed", do="more"):
-        estimate_by_others(np.ones((6, 1)), np.arange(6.0), np.repeat([0, 1, 2], 2))
-
-
 # Trajectories: the slower run r is, the worse at every epoch but the first, where all are equal.
 
 
@@ -96,15 +80,41 @@ def test_the_end_is_known_before_losses_differ():
     assert (now["rate"] == 1).all()  # all are equal at the beginning
 
 
+def test_probes_have_not_seen_the_candidates():
+    """Features that tell which run it is, and nothing of any other: all estimates are equal."""
+    zoo = trajectory_zoo(num_runs=10)
+    told = np.eye(10)[zoo.table["run"]]
+    found = selection_table(told, zoo.table, epochs=[2, 8], num_candidates=4, **COLUMNS)
+    rates = found.pivot(index="epoch", columns="way", values="rate")
+    np.testing.assert_allclose(rates["embedding"], 0.25)
+
+
 def test_an_embedding_that_knows_nothing_is_chance():
+    zoo = trajectory_zoo(num_runs=20)
+    noise = np.random.default_rng(0).normal(size=(len(zoo), 2))
+    found = selection_table(noise, zoo.table, epochs=range(12), num_candidates=4, **COLUMNS)
+    assert found.groupby("way")["rate"].mean()["embedding"] == pytest.approx(0.25, abs=0.12)
+
+
+def test_seeds_draw_other_candidates():
     zoo = trajectory_zoo(num_runs=10)
     noise = np.random.default_rng(0).normal(size=(len(zoo), 2))
-    found = selection_table(noise, zoo.table, epochs=range(12), num_candidates=5, **COLUMNS)
-    assert found.groupby("way")["rate"].mean()["embedding"] < 0.5
+    tables = [
+        selection_table(noise, zoo.table, epochs=[3], num_candidates=4, seed=seed, **COLUMNS)
+        for seed in (0, 0, 1)
+    ]
+    assert tables[0].equals(tables[1])
+    assert not tables[0].equals(tables[2])
+
+
+def test_few_runs(raises_saying):
+    zoo = trajectory_zoo(num_runs=4)
+    with raises_saying(asked="3 candidates", found="are 4 runs, so that 1 are left", do="fewer"):
+        selection_table(speeds(zoo), zoo.table, epochs=[2], num_candidates=3, **COLUMNS)
 
 
 def test_what_cannot_be_selected(raises_saying):
-    zoo = trajectory_zoo()
+    zoo = trajectory_zoo(num_runs=10)
     chosen = {"epochs": [0], "num_candidates": 3}
     with raises_saying(asked="in training", found="no column val_loss", do="trajectories"):
         selection_table(

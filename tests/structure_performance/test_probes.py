@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from nn_graphs.structure_performance import fit_quadratic, fit_ridge, fit_trees
+from nn_graphs.structure_performance.probes import STRENGTHS
 
 RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.normal(size=(120, 4)) * [1, 10, 0.1, 1] + [0, 50, 0, 0]
@@ -13,8 +16,8 @@ LINEAR = FEATURES @ [1.0, 0.2, -5.0, 0.0] + 3
 UNSEEN = RANDOM.normal(size=(30, 4)) * [1, 10, 0.1, 1] + [0, 50, 0, 0]
 
 
-def strength_of(search) -> float:
-    return search.best_params_["ridge__alpha"]
+def strength_of(fitted) -> float:
+    return fitted[-1].alpha
 
 
 def test_ridge_finds_a_linear_map_whatever_the_scales():
@@ -33,6 +36,20 @@ def test_the_strength_is_chosen_on_other_runs():
     assert strength_of(within) < 0.1
     assert strength_of(across) > 100
     assert np.ptp(across.predict(told)) < 0.7 * np.ptp(labels)
+
+
+@pytest.mark.parametrize("fit", [fit_ridge, fit_quadratic])
+def test_the_strength_is_that_of_scikit_learn(fit):
+    """The one with the least squared error over folds of whole runs, searched the plain way."""
+    labels = LINEAR + 8 * np.random.default_rng(2).normal(size=120)
+    fitted = fit(FEATURES, labels, RUNS)
+    folds = list(GroupKFold(5).split(FEATURES, groups=RUNS))
+    grid = {"ridge__alpha": STRENGTHS}
+    search = GridSearchCV(clone(fitted), grid, cv=folds, scoring="neg_mean_squared_error")
+    search.fit(FEATURES, labels)
+    assert strength_of(fitted) == search.best_params_["ridge__alpha"]
+    assert 1e-4 < strength_of(fitted) < 1e5
+    np.testing.assert_allclose(fitted.predict(UNSEEN), search.predict(UNSEEN))
 
 
 def test_one_run_is_cut_into_stretches():
