@@ -92,8 +92,8 @@ class Run:
 
         Args:
             outcome: of the encoder; its metrics are rows of val and test.
-            others: further metrics, by the name of the model; those of the encoder are added to its
-                own, those of other models don't depend on the encoder's options.
+            others: further metrics, by the name of the model; names that begin with that of the
+                encoder are of it, all others don't depend on its options.
         """
         done = self.folder / "recorded"
         if done.exists():
@@ -107,7 +107,7 @@ class Run:
         done.touch()
 
     def _rows(self, model: str, metrics: Mapping[str, float], outcome: Outcome) -> list[ResultRow]:
-        is_own = model == self.config.encoder.name
+        is_own = model.startswith(self.config.encoder.name)  # as it is, or untrained
         options = self.options.split(" ") if is_own else self.options_of_others
         return [
             ResultRow(

@@ -1,8 +1,12 @@
 """Everything that the experiment makes of a zoo of trajectories, and its tables."""
 
+import runpy
+import sys
+
 import numpy as np
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from support.paths import EXPERIMENTS
 from support.structure import Study
@@ -11,11 +15,12 @@ from support.tables import structure_tables
 from nn_graphs.encoders import VGAE, GraphDims, StructureEncoder
 from nn_graphs.graphs.positional import LaplacianEncoding
 from nn_graphs.plotting import save_figure
-from nn_graphs.results import ResultRow, append_rows
+from nn_graphs.results import ResultRow, append_rows, read_results
 from nn_graphs.zoos.batches import make_templates
 from tests.structure_performance.trajectories import CNN, DEEP, FLAT, trajectory_zoo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+FOLDER = EXPERIMENTS / "structure_performance"
 SETTINGS = OmegaConf.load(EXPERIMENTS / "configs" / "structure_performance.yaml").study
 BASELINES = {"epoch_index", "weight_norms", "statnn_statistics", "boosted_trees", "graph_measures"}
 
@@ -114,3 +119,62 @@ def row(model: str, zoo: str, seed: int, metric: str, value: float) -> ResultRow
         value=value, params=0, minutes=0.0, device="cpu", versions="", commit="", command="",
         date="",
     )  # fmt: skip
+
+
+# From the command to rows and figures.
+
+TINY = (
+    "zoo.recipe.num_runs=8",
+    "zoo.recipe.num_epochs=8",
+    "encoder.model.encoder.dim=8",
+    "trainer.num_epochs=1",
+    "trainer.accelerator=cpu",
+    "study.num_divisions=1",
+    "study.baselines=[epoch_index,weight_norms]",
+    "study.num_fingerprint_epochs=3",
+)
+
+
+@pytest.fixture
+def run_main(tmp_path, monkeypatch):
+    """`python main.py ...` in this process, on a zoo that is made in no time."""
+    monkeypatch.chdir(FOLDER)
+
+    def run(*overrides: str):
+        arguments = (
+            f"data_root={tmp_path}",
+            f"hydra.run.dir={tmp_path / 'run'}",
+            f"results={tmp_path / 'results.csv'}",
+            "hydra/job_logging=none",
+            "hydra/hydra_logging=none",
+        )
+        monkeypatch.setattr(sys, "argv", ["main.py", *arguments, *TINY, *overrides])
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        runpy.run_path(str(FOLDER / "main.py"), run_name="__main__")
+        return read_results(tmp_path / "results.csv")
+
+    yield run
+    GlobalHydra.instance().clear()
+
+
+def test_from_the_command_to_rows_and_figures(run_main, tmp_path):
+    rows = run_main()
+    again = run_main()
+    assert len(again) == len(rows)  # a finished run is read, and recorded once
+    encoder = rows[rows["model"] == "vgae_ea_tc_lf"].set_index("metric")
+    assert {"test/elbo", "random/test/pearson", "run_disjoint/train/r2"} <= set(encoder.index)
+    assert "encoder.model.encoder.dim=8" in encoder["options"].iloc[0]
+    others = rows[rows["model"] != "vgae_ea_tc_lf"]
+    assert {"vgae_ea_tc_lf_untrained", "epoch_index", "weights", "chance"} <= set(others["model"])
+    is_untrained = others["model"].str.endswith("_untrained")
+    assert others[is_untrained]["options"].str.contains("encoder.model").all()
+    assert not others[~is_untrained]["options"].str.contains("encoder|trainer").any()
+    assert others[~is_untrained]["options"].str.contains("zoo.recipe.num_runs=8").all()
+    for name in ("held_out", "embedding_pca", "selection", "learning_curves"):
+        assert (tmp_path / "run" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "run" / "encoder.safetensors").exists()
+
+
+def test_too_few_runs_are_told(run_main):
+    with pytest.raises(SystemExit, match="choose among 4 candidates"):
+        run_main("zoo.recipe.num_runs=5")
