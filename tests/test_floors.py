@@ -21,7 +21,8 @@ FLOORS = (
     {"zoos"},
     {"encoders"},
     {"metrics", "plotting", "tasks"},
-    {"training", "results", "testing", "relational_results"} | {"boosted_trees", "best_statistic"},
+    {"training", "results", "testing", "relational_results"}
+    | {"boosted_trees", "best_statistic", "structure_performance"},
     {"__init__"},
 )
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}

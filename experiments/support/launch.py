@@ -5,7 +5,7 @@ import logging
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ NO_OPTIONS = (
     "seed",
     "sweep",
 )  # or what has a column of its own
+OF_ENCODER = ("encoder", "trainer", "augmentation", "target")  # what others than it don't depend on
 
 
 def _run_name(overrides: str) -> str:
@@ -84,24 +85,41 @@ class Run:
         return make_model(task)
 
     @rank_zero_only
-    def record(self, outcome: Outcome) -> None:
-        """Appends a row per metric of the outcome to the result file, once per run."""
+    def record(
+        self, outcome: Outcome, others: Mapping[str, Mapping[str, float]] | None = None
+    ) -> None:
+        """Appends a row per metric to the result file, once per run.
+
+        Args:
+            outcome: of the encoder; its metrics are rows of val and test.
+            others: further metrics, by the name of the model; names that begin with that of the
+                encoder are of it, all others don't depend on its options.
+        """
         done = self.folder / "recorded"
         if done.exists():
             return
         metrics = {f"val/{name}": value for name, value in outcome.val.items()}
         metrics |= {f"test/{name}": value for name, value in outcome.test.items()}
-        rows = [
+        rows = self._rows(self.config.encoder.name, metrics, outcome)
+        for model, found in (others or {}).items():
+            rows += self._rows(model, found, outcome)
+        append_rows(self.config.results, rows)
+        done.touch()
+
+    def _rows(self, model: str, metrics: Mapping[str, float], outcome: Outcome) -> list[ResultRow]:
+        is_own = model.startswith(self.config.encoder.name)  # as it is, or untrained
+        options = self.options.split(" ") if is_own else self.options_of_others
+        return [
             ResultRow(
                 task=self.config.task,
-                model=self.config.encoder.name,
+                model=model,
                 zoo=self.config.zoo.name,
-                options=self.options,
+                options=" ".join(options),
                 seed=self.config.seed,
                 metric=name,
                 value=round(value, 4),
-                params=outcome.num_params,
-                minutes=round(outcome.minutes, 2),
+                params=outcome.num_params if is_own else 0,
+                minutes=round(outcome.minutes, 2) if is_own else 0.0,
                 device=outcome.device,
                 versions=versions(),
                 commit=commit(EXPERIMENTS),
@@ -110,8 +128,13 @@ class Run:
             )
             for name, value in metrics.items()
         ]
-        append_rows(self.config.results, rows)
-        done.touch()
+
+    @property
+    def options_of_others(self) -> list[str]:
+        """Options that matter to models that are not the encoder."""
+        return [
+            one for one in self.options.split(" ") if not one.lstrip("+").startswith(OF_ENCODER)
+        ]
 
 
 def launch(experiment: Callable[[Run], None], config: DictConfig) -> None:

@@ -21,12 +21,13 @@ def predict(run: Run) -> None:
     where there is no module, how to fit and test what they name (`fit_and_test`).
     """
     task: Task = run.build(run.config.target)(open_zoo(run))
-    outcome = _train(run, task) if "model" in run.config.encoder else _fit(run, task)
+    outcome = train(run, task) if "model" in run.config.encoder else _fit(run, task)
     run.record(outcome)
     report_outcome(run, task, outcome)
 
 
-def _train(run: Run, task: Task) -> Outcome:
+def train(run: Run, task: Task) -> Outcome:
+    """Trains the config's encoder, or goes on with that, in the run's folder."""
     config = run.config
     model = run.seeded(run.build(config.encoder.model), task)
     augmentation = Compose(run.build(config.augmentation).values())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from nn_graphs.results import read_results, summarize
+from nn_graphs.structure_performance.published_correlations import DATASETS, published
 
 EXPERIMENTS = Path(__file__).parents[1]
 MARKED = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
@@ -111,6 +112,86 @@ def sweep_table(summary: pd.DataFrame) -> str:
     return _markdown(columns, rows)
 
 
+STRUCTURE_ROWS = {
+    "vgae_ea_tc_lf": "EA+TC+LF",
+    "vgae_ea_gc_lf": "EA+GC+LF",
+    "vgae_gc_lf": "GC+LF",
+    "vgae_gc_rf": "GC+RF",
+}
+STRUCTURE_INDEX = ["zoo", "model", "options"]
+PUBLISHED_AS = {"tiny_imagenet": "imagenet"}  # data sets by other names
+
+
+def structure_tables(folder: Path) -> str:
+    """Correlations of both protocols with train and test performance, then what else was found."""
+    summary = summarize(read_results(folder / "results.csv"))
+    parts = [
+        f"\n### {side.capitalize()} performance\n{correlation_table(summary, side)}"
+        for side in ("train", "test")
+    ]
+    others = {
+        "silhouette": "silhouette",
+        "distances": "mantel/correlation",
+        "its p": "mantel/p",
+        "picks at 10 %": "selection/10%",
+        "at 50 %": "selection/50%",
+        "same run": "fingerprint/recall",
+        "permuted": "fingerprint/permuted",
+    }
+    rows = [
+        [*index, *(_mean_and_variance(row, metric) for metric in others.values())]
+        for index, row in _by_model(summary, [*others.values()]).iterrows()
+    ]
+    title = "\n### Space, selection and fingerprints\n"
+    return "".join([*parts, title, _markdown([*STRUCTURE_INDEX, *others], rows)])
+
+
+def correlation_table(summary: pd.DataFrame, side: str) -> str:
+    """A row per zoo and model; the published Pearson correlation beside ours."""
+    metrics = {
+        "Pearson, random": f"random/{side}/pearson",
+        "Pearson, run-disjoint": f"run_disjoint/{side}/pearson",
+        "Spearman, run-disjoint": f"run_disjoint/{side}/spearman",
+        "Kendall, run-disjoint": f"run_disjoint/{side}/kendall",
+        "R2, run-disjoint": f"run_disjoint/{side}/r2",
+    }
+    rows = [
+        [
+            zoo,
+            model,
+            short_options(options),
+            f"{max(row['count'].dropna()):.0f}",
+            _published(zoo, model, side),
+            *(_mean_and_variance(row, metric) for metric in metrics.values()),
+        ]
+        for (zoo, model, options), row in _by_model(summary, [*metrics.values()]).iterrows()
+    ]
+    return _markdown([*STRUCTURE_INDEX, "seeds", "published", *metrics], rows)
+
+
+def _by_model(summary: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    """A row per zoo, model and options; of each metric mean, deviation and number of seeds."""
+    chosen = summary[summary["metric"].isin(metrics)]
+    return chosen.pivot(index=STRUCTURE_INDEX, columns="metric", values=["mean", "std", "count"])
+
+
+def _published(zoo: str, model: str, side: str) -> str:
+    """The published correlation of a row, where there is one of this data set."""
+    dataset = zoo.split("_trajectories")[0]
+    dataset = PUBLISHED_AS.get(dataset, dataset)
+    if model not in STRUCTURE_ROWS or dataset not in DATASETS:
+        return ""
+    return f"{published(STRUCTURE_ROWS[model], dataset, side):.2f}"
+
+
+def _mean_and_variance(row: pd.Series, metric: str) -> str:
+    """As published: the variance over seeds in brackets."""
+    if ("mean", metric) not in row or pd.isna(row["mean", metric]):
+        return ""
+    mean, std = row["mean", metric], row["std", metric]
+    return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ({std**2:.4f})"
+
+
 def _mean_and_deviation(row: pd.Series, metric: str, *, digits: int) -> str:
     mean, std = row["mean", metric], row["std", metric]
     return f"{mean:.{digits}f}" if pd.isna(std) else f"{mean:.{digits}f} ± {std:.{digits}f}"
@@ -125,6 +206,7 @@ TABLES = {
     "benchmarks": speed_table,
     "cnn_generalization": tau_table,
     "relational_graphs": relational_tables,
+    "structure_performance": structure_tables,
 }
 
 

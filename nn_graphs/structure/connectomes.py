@@ -5,16 +5,17 @@ Two layouts are read:
 - text, as in the repository graph2nn of You et al. (ICML 2020): a row of characters 0 and 1 a
   node, one of `PUBLISHED`, in `<root>/graph2nn/` or `<root>/`;
 - `<root>/connectomes.npz`: a graph under each name, `<name>/edges [2, m]` (row 0 = where an arc
-  begins) and perhaps `<name>/labels [n]`.
+  begins) and perhaps `<name>/labels [n]` and `<name>/weight [m]`, e.g. numbers of synapses.
 
-Arcs go one way; "undirected" is `.symmetrised`. Numbers of synapses are left out, and so are self
-loops, which relational graphs have at every node.
+Arcs go one way; "undirected" is `.symmetrised`. Self loops are left out, which relational graphs
+have at every node.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.structure.adjacency import Adjacency, adjacency_matrix, symmetrised
@@ -37,16 +38,20 @@ class Connectome:
         name: what it was asked for by.
         adjacency: `[n, n]`, arc from row to column, no self loops; it may be of several pieces.
         labels: name of each node; empty where the file has none.
+        weights: `[n, n]`, of the arcs, 0 where there is none; those of parallel arcs add up. None
+            where the file has none.
     """
 
     name: str
     adjacency: Adjacency
     labels: tuple[str, ...] = ()
+    weights: Float[np.ndarray, "n n"] | None = None
 
     @property
     def symmetrised(self) -> "Connectome":
-        """With every arc in both directions."""
-        return replace(self, adjacency=symmetrised(self.adjacency))
+        """With every arc in both directions, and the weights of both in each."""
+        weights = None if self.weights is None else self.weights + self.weights.T
+        return replace(self, adjacency=symmetrised(self.adjacency), weights=weights)
 
 
 def connectome_names(root: Path) -> tuple[str, ...]:
@@ -105,6 +110,7 @@ def _read_archived(name: str, archive: Path) -> Connectome:
     with _opened(archive) as arrays:
         edges = arrays[f"{name}/edges"]
         labels = arrays[f"{name}/labels"].tolist() if f"{name}/labels" in arrays else []
+        weight = arrays.get(f"{name}/weight")
     num_nodes = len(labels) or int(edges.max(initial=-1)) + 1
     if edges.ndim != 2 or len(edges) != 2 or ((edges < 0) | (edges >= num_nodes)).any():
         raise NNGraphsError(
@@ -115,7 +121,26 @@ def _read_archived(name: str, archive: Path) -> Connectome:
     adjacency = np.zeros((num_nodes, num_nodes), bool)
     adjacency[edges[0], edges[1]] = True
     np.fill_diagonal(adjacency, False)
-    return Connectome(name, adjacency, tuple(label.strip() for label in labels))
+    names = tuple(label.strip() for label in labels)
+    if weight is None:
+        return Connectome(name, adjacency, names)
+    return Connectome(name, adjacency, names, _weights(name, archive, edges, weight, adjacency))
+
+
+def _weights(
+    name: str, archive: Path, edges: np.ndarray, weight: np.ndarray, adjacency: Adjacency
+) -> Float[np.ndarray, "n n"]:
+    if weight.shape != edges.shape[1:] or not np.isfinite(weight).all():
+        raise NNGraphsError(
+            f"read the connectome {name!r} from {archive}",
+            found=f"its weights {list(weight.shape)} are not a finite number for each of "
+            f"{edges.shape[1]} arcs.",
+            do="Get the file again.",
+        )
+    weights = np.zeros(adjacency.shape)
+    np.add.at(weights, tuple(edges), weight)
+    np.fill_diagonal(weights, 0)
+    return weights
 
 
 def _opened(archive: Path) -> np.lib.npyio.NpzFile:

@@ -43,9 +43,21 @@ def test_archive(tmp_path):
     assert worm.adjacency.shape == (4, 4)
     assert np.argwhere(worm.adjacency).tolist() == [[0, 1], [2, 0]]  # twice, and a self loop
     assert worm.labels == ("A", "B", "C", "unlinked")
+    assert worm.weights[worm.adjacency].tolist() == [4, 2]  # two arcs of 3 and 1
+    assert worm.weights.sum() == 6
+    assert worm.symmetrised.weights[1, 0] == 4
     fly = read_connectome("fly", tmp_path)
     assert np.argwhere(fly.adjacency).tolist() == [[0, 1], [3, 0]]
     assert fly.labels == ()
+    assert fly.weights is None
+    assert fly.symmetrised.weights is None
+
+
+@pytest.mark.parametrize("weight", [np.ones(3), np.array([1, 2, 3, np.nan])])
+def test_archive_of_other_weights(tmp_path, raises_saying, weight):
+    write_archive(tmp_path, **{"worm/weight": weight})
+    with raises_saying(asked="'worm'", found="not a finite number for each of 4", do="again"):
+        read_connectome("worm", tmp_path)
 
 
 def test_names_of_what_is_there(tmp_path):

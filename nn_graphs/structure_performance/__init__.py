@@ -1,0 +1,8 @@
+"""What embeddings of networks tell of their structure and performance: scores, baselines, figures.
+
+What the stub beside this file names is imported when it is first asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
