@@ -15,18 +15,35 @@ Where things are, from the bottom up:
   `module_level`: for each call of a submodule.
 - `module_stand_in`: what is traced in a module's place, so that the module stays as it is.
 - `traced_network`: the way in; `network_graph`: what comes out.
-- `unit_execution` runs a graph; `graph_formats` and `edge_files` bring it elsewhere.
+- `graph_formats` and `edge_files` bring it elsewhere, `unit_execution` runs it.
 """
 
+from nn_graphs.graphs.extraction.edge_files import EdgeFile, stream_edges
+from nn_graphs.graphs.extraction.graph_formats import (
+    to_edge_index,
+    to_geometric,
+    to_networkx,
+    to_scipy,
+    write_graph,
+)
+from nn_graphs.graphs.extraction.graph_plan import GraphSize
 from nn_graphs.graphs.extraction.network_graph import NetworkGraph
 from nn_graphs.graphs.extraction.traced_network import LEVELS, TracedNetwork, extract_graph
 from nn_graphs.graphs.extraction.unit_execution import node_values, run_graph
 
 __all__ = [
     "LEVELS",
+    "EdgeFile",
+    "GraphSize",
     "NetworkGraph",
     "TracedNetwork",
     "extract_graph",
     "node_values",
     "run_graph",
+    "stream_edges",
+    "to_edge_index",
+    "to_geometric",
+    "to_networkx",
+    "to_scipy",
+    "write_graph",
 ]

@@ -137,5 +137,3 @@ class PlanDraft:
 
     def finished(self, level: str, parameters: ParameterLayout) -> GraphPlan:
         return GraphPlan(level, tuple(self.layers), tuple(self.bundles), self.params, parameters)
-
-

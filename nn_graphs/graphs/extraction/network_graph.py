@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nn_graphs.graphs.extraction.edge_bundles import EdgePart
 from nn_graphs.graphs.extraction.graph_plan import PART_SIZE, GraphPlan, GraphSize
 from nn_graphs.graphs.extraction.node_layers import NodeLayer
 from nn_graphs.networks.activations import ACTIVATION_NAMES
@@ -139,9 +140,10 @@ class NetworkGraph:
         counts = [own.stop - own.start for own in self.ranges]
         return np.repeat(np.array([own.argument for own in self.ranges], dtype=np.int32), counts)
 
-    def ranges_into(self, layer: int) -> list[EdgeRange]:
-        """The edges that go to a layer."""
-        return [own for own in self.ranges if own.target_layer == layer]
+    def edges(self, start: int, stop: int) -> EdgePart:
+        """The edges `start ... stop - 1`."""
+        columns = (self.source, self.target, self.parameter_id, self.weight)
+        return EdgePart(*(column[start:stop] for column in columns))
 
 
 def built(plan: GraphPlan, threshold: float | None) -> NetworkGraph:

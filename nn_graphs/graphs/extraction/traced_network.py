@@ -133,9 +133,7 @@ class TracedNetwork:
             raise self._too_large(size, threshold, max_edges)
         return built(self.plan(level), threshold)
 
-    def _too_large(
-        self, size: GraphSize, threshold: float | None, max_edges: int
-    ) -> NNGraphsError:
+    def _too_large(self, size: GraphSize, threshold: float | None, max_edges: int) -> NNGraphsError:
         coarser = LEVELS[LEVELS.index(size.level) + 1 :]
         sizes = (self.size(level, threshold=threshold) for level in coarser)
         fits = next((each for each in sizes if each.num_edges <= max_edges), None)

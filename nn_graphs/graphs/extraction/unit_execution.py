@@ -8,15 +8,16 @@ from scipy import sparse
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.extraction.edge_files import BLOCK_SIZE, EdgeFile
 from nn_graphs.graphs.extraction.network_graph import EdgeRange, NetworkGraph
 from nn_graphs.graphs.extraction.node_layers import NodeLayer
 
 
-def run_graph(graph: NetworkGraph, *inputs: Tensor) -> list[np.ndarray]:
+def run_graph(graph: NetworkGraph | EdgeFile, *inputs: Tensor) -> list[np.ndarray]:
     """What a network puts out, computed from its unit graph alone, in double precision.
 
     Args:
-        graph: of the level "unit".
+        graph: of the level "unit", in memory or in a file.
         inputs: what the module takes, for any number of samples; tokens as integers.
 
     Returns:
@@ -35,7 +36,7 @@ def run_graph(graph: NetworkGraph, *inputs: Tensor) -> list[np.ndarray]:
     ]
 
 
-def node_values(graph: NetworkGraph, *inputs: Tensor) -> np.ndarray:
+def node_values(graph: NetworkGraph | EdgeFile, *inputs: Tensor) -> np.ndarray:
     """The value of every node, `[num_nodes, samples]`; see `run_graph`."""
     if graph.level != "unit":
         raise NNGraphsError(
@@ -54,7 +55,7 @@ def node_values(graph: NetworkGraph, *inputs: Tensor) -> np.ndarray:
     return values
 
 
-def _given(graph: NetworkGraph, inputs: Sequence[Tensor]) -> dict[int, np.ndarray]:
+def _given(graph: NetworkGraph | EdgeFile, inputs: Sequence[Tensor]) -> dict[int, np.ndarray]:
     """The values of the input layers, `[nodes, samples]`."""
     numbers = [n for n, layer in enumerate(graph.layers) if layer.kind == "input"]
     found = {}
@@ -77,10 +78,10 @@ def _given(graph: NetworkGraph, inputs: Sequence[Tensor]) -> dict[int, np.ndarra
 
 
 def _computed(
-    graph: NetworkGraph, number: int, layer: NodeLayer, values: np.ndarray
+    graph: NetworkGraph | EdgeFile, number: int, layer: NodeLayer, values: np.ndarray
 ) -> np.ndarray:
     """The values of one layer, from those of the layers before it."""
-    ranges = graph.ranges_into(number)
+    ranges = [own for own in graph.ranges if own.target_layer == number]
     shape = layer.num_nodes, values.shape[1]
     if layer.kind == "constant":
         total = np.zeros(shape)
@@ -98,19 +99,21 @@ def _computed(
 
 
 def _summed(
-    graph: NetworkGraph, ranges: Sequence[EdgeRange], layer: NodeLayer, values: np.ndarray
+    graph: NetworkGraph | EdgeFile,
+    ranges: Sequence[EdgeRange],
+    layer: NodeLayer,
+    values: np.ndarray,
 ) -> np.ndarray:
     """What arrives for one argument."""
     total = np.zeros((layer.num_nodes, values.shape[1]))
     for own in ranges:
-        edges = slice(own.start, own.stop)
         source = graph.layers[own.source_layer]
-        ends = graph.target[edges] - layer.start, graph.source[edges] - source.start
-        matrix = sparse.csr_array(
-            (graph.weight[edges].astype(np.float64), ends),
-            shape=(layer.num_nodes, source.num_nodes),
-        )
-        total += matrix @ values[source.start : source.stop]
+        for start in range(own.start, own.stop, BLOCK_SIZE):
+            edges = graph.edges(start, min(start + BLOCK_SIZE, own.stop))
+            ends = edges.target - layer.start, edges.source - source.start
+            shape = layer.num_nodes, source.num_nodes
+            matrix = sparse.csr_array((edges.weight.astype(np.float64), ends), shape=shape)
+            total += matrix @ values[source.start : source.stop]
     return total
 
 
@@ -125,16 +128,22 @@ def _combined(layer: NodeLayer, arguments: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _aggregated(
-    graph: NetworkGraph, ranges: Sequence[EdgeRange], layer: NodeLayer, values: np.ndarray
+    graph: NetworkGraph | EdgeFile,
+    ranges: Sequence[EdgeRange],
+    layer: NodeLayer,
+    values: np.ndarray,
 ) -> np.ndarray:
     """Extremes, deviations and norms of what arrives."""
-    edges = np.concatenate([np.arange(own.start, own.stop) for own in ranges])
-    order = np.argsort(graph.target[edges], kind="stable")
-    edges = edges[order]
-    targets, starts = np.unique(graph.target[edges], return_index=True)
+    parts = [graph.edges(own.start, own.stop) for own in ranges]
+    source, target, weight = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("source", "target", "weight")
+    )
+    order = np.argsort(target, kind="stable")
+    targets, starts = np.unique(target[order], return_index=True)
     assert len(targets) == layer.num_nodes
-    messages = values[graph.source[edges]] * graph.weight[edges, None].astype(np.float64)
-    counts = np.diff(starts, append=len(edges))[:, None]
+    messages = (values[source] * weight[:, None].astype(np.float64))[order]
+    counts = np.diff(starts, append=len(order))[:, None]
 
     def each(reduced: np.ndarray) -> np.ndarray:
         return np.repeat(reduced, counts[:, 0], axis=0)

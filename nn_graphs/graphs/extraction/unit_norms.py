@@ -156,9 +156,7 @@ def _by_sets(
     return layer
 
 
-def _whole(
-    group: NodeGroup, carriers: Sequence[tuple[EdgeBlock, UnitValue]]
-) -> list[np.ndarray]:
+def _whole(group: NodeGroup, carriers: Sequence[tuple[EdgeBlock, UnitValue]]) -> list[np.ndarray]:
     """What each block reads, in the shape of the norm's value, -1 where it reads nothing."""
     found = []
     for block, value in carriers:
