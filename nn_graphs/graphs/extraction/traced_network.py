@@ -74,6 +74,8 @@ class TracedNetwork:
         Raises:
             NNGraphsError: a parameter is NaN or infinite.
         """
+        if not self.template.parameters.slots:
+            return np.zeros(0, dtype=np.float32)
         params = self.template.parameters.flatten(self.module)
         check_values(self.template.parameters, params)
         is_double = params.dtype == torch.float64

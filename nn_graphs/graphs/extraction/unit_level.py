@@ -151,7 +151,11 @@ def _dense(
     count = 0 if block.convolution is None else block.convolution.num_axes
     axis, sources = -1 - count, value.ids
     if count == 0:
+        if targets.shape[-1] != block.num_targets:  # one channel that is added at every place
+            sources, targets = sources[..., None, :], targets[..., None]
         sources = np.broadcast_to(sources, (*targets.shape[:-1], sources.shape[-1]))
+    elif _message_shape(block, group, value) != targets.shape:
+        raise no_units("a convolution that is added to larger maps")
     window = _window(block, sources.shape, targets.shape, count)
     groups = block.num_groups
 

@@ -85,8 +85,8 @@ def padded(draft: PlanDraft, value: UnitValue, step: Step, name: str) -> UnitVal
         return value.moved(step)
     arguments = {"pad": given["pad"], "value": 0.0}
     moved = value.moved(Step("aten.constant_pad_nd.default", tuple(arguments.values())))
-    joined = draft.new_layer(name, "sum", moved.shape)
     source = draft.constant_layer(f"{name}/constant", np.array([constant]))
+    joined = draft.new_layer(name, "sum", moved.shape)
     ids = draft.ids(joined)
     fixed = np.where(moved.ids < 0, draft.ids(source), -1)
     for layer, sources in ((value.layer, moved.ids), (source, fixed)):
