@@ -27,10 +27,10 @@ TINY = {
         "bench_encoder_step.py": "--only gnn --layer-layout 2-4-4-1 --batch-size 2 --num-steps 1 "
         "--num-rounds 1 --in-one-process",
         "bench_epoch.py": "--encoder flat_mlp --num-networks 33 --batch-size 8",
+        "bench_extraction.py": "--tiny",
         "bench_fitting.py": "--num-plain 1 --num-ours 3 --num-steps 2",
         "bench_masked_layers.py": "--tiny --repeats 1",
         "bench_relational_graphs.py": "--num-graphs 3 --plain-every 2",
-        "bench_extraction.py": "--tiny",
         "bench_tracing.py": "--tiny",
         "bench_relational_training.py": "--num-graphs 2 --num-seeds 2 --num-plain 2 --num-epochs 1",
         "bench_scaling.py": "--curves transformer_edges transformer_all_pairs --batch-sizes 1 2 "

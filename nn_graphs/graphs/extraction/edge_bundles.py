@@ -56,7 +56,7 @@ class EdgeBundle:
     def shape(self) -> tuple[int, ...]:
         raise NotImplementedError
 
-    def num_edges(self, params: np.ndarray, threshold: float | None) -> int:
+    def num_edges(self, params: np.ndarray, threshold: float | int | None) -> int:
         """How many edges there are, and stay, by arithmetic."""
         raise NotImplementedError
 
@@ -64,12 +64,12 @@ class EdgeBundle:
         """The edges at some places of the shape, those that stand for nothing among them."""
         raise NotImplementedError
 
-    def is_cut_by(self, threshold: float | None) -> bool:
+    def is_cut_by(self, threshold: float | int | None) -> bool:
         """Whether edges may fall to a threshold."""
         return False
 
     def parts(
-        self, params: np.ndarray, threshold: float | None, max_edges: int
+        self, params: np.ndarray, threshold: float | int | None, max_edges: int
     ) -> Iterator[EdgePart]:
         """All edges that stay, in order, at most so many at a time."""
         for slices in slices_of(self.shape, max_edges):
@@ -104,10 +104,10 @@ class DenseEdges(EdgeBundle):
         groups, width = self.targets.shape[:2]
         return groups, width, len(self.window), self.sources.shape[1]
 
-    def is_cut_by(self, threshold: float | None) -> bool:
+    def is_cut_by(self, threshold: float | int | None) -> bool:
         return threshold is not None
 
-    def num_edges(self, params: np.ndarray, threshold: float | None) -> int:
+    def num_edges(self, params: np.ndarray, threshold: float | int | None) -> int:
         uses = self._uses()
         if threshold is None:
             return int(uses.sum()) * self.shape[1]
@@ -171,7 +171,7 @@ class SingleEdges(EdgeBundle):
     def shape(self) -> tuple[int, ...]:
         return np.broadcast_shapes(self.sources.shape, self.targets.shape)
 
-    def num_edges(self, params: np.ndarray, threshold: float | None) -> int:
+    def num_edges(self, params: np.ndarray, threshold: float | int | None) -> int:
         is_there = self.sources >= 0
         return int(np.count_nonzero(is_there)) * (math.prod(self.shape) // max(is_there.size, 1))
 
@@ -214,10 +214,10 @@ class KernelEdges(EdgeBundle):
     def shape(self) -> tuple[int, ...]:
         return np.broadcast_shapes(self.sources.shape, self.targets.shape)
 
-    def is_cut_by(self, threshold: float | None) -> bool:
+    def is_cut_by(self, threshold: float | int | None) -> bool:
         return threshold is not None
 
-    def num_edges(self, params: np.ndarray, threshold: float | None) -> int:
+    def num_edges(self, params: np.ndarray, threshold: float | int | None) -> int:
         if threshold is None:
             return math.prod(self.shape)
         slices = slices_of(self.shape, 2**18)
@@ -232,7 +232,7 @@ class KernelEdges(EdgeBundle):
         return EdgePart(*map(_flat, ends), _flat(ids).astype(dtype), _flat(weight))
 
     def parts(
-        self, params: np.ndarray, threshold: float | None, max_edges: int
+        self, params: np.ndarray, threshold: float | int | None, max_edges: int
     ) -> Iterator[EdgePart]:
         for slices in slices_of(self.shape, max_edges):
             found = self.part(slices, params)

@@ -100,7 +100,7 @@ def stream_edges(
     path: str | Path,
     *,
     level: str = "unit",
-    threshold: float | None = 0.0,
+    threshold: float | int | None = 0.0,
     block_size: int = BLOCK_SIZE,
 ) -> Path:
     """Writes a graph's edges to a file, block by block: memory holds one block at a time.
@@ -135,7 +135,7 @@ def stream_edges(
 
 
 def _write_edges(
-    file: h5py.File, plan: GraphPlan, total: int, threshold: float | None, block_size: int
+    file: h5py.File, plan: GraphPlan, total: int, threshold: float | int | None, block_size: int
 ) -> None:
     ids = plan.id_dtype
     parameter = np.int32 if len(plan.params) < 2**31 else np.int64

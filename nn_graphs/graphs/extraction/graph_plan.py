@@ -66,17 +66,17 @@ class GraphPlan:
         parameter = 4 if len(self.params) < 2**31 else 8
         return 2 * self.id_dtype.itemsize + parameter + self.params.dtype.itemsize
 
-    def edge_counts(self, threshold: float | None) -> list[int]:
+    def edge_counts(self, threshold: float | int | None) -> list[int]:
         """How many edges of every bundle stay."""
         return [bundle.num_edges(self.params, threshold) for bundle in self.bundles]
 
-    def size(self, threshold: float | None) -> GraphSize:
+    def size(self, threshold: float | int | None) -> GraphSize:
         """The size of the graph, by arithmetic: no edge is made."""
         num_edges = sum(self.edge_counts(threshold))
         return GraphSize(self.level, self.num_nodes, num_edges, num_edges * self.bytes_per_edge)
 
     def parts(
-        self, bundle: EdgeBundle, threshold: float | None, max_edges: int = PART_SIZE
+        self, bundle: EdgeBundle, threshold: float | int | None, max_edges: int = PART_SIZE
     ) -> Iterator[EdgePart]:
         """The edges of a bundle, at most so many at a time."""
         return bundle.parts(self.params, threshold, max_edges)

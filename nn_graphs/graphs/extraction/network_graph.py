@@ -146,7 +146,7 @@ class NetworkGraph:
         return EdgePart(*(column[start:stop] for column in columns))
 
 
-def built(plan: GraphPlan, threshold: float | None) -> NetworkGraph:
+def built(plan: GraphPlan, threshold: float | int | None) -> NetworkGraph:
     """The graph of a plan, without the edges whose weights are at most the threshold."""
     counts = plan.edge_counts(threshold)
     total, ids = sum(counts), plan.id_dtype

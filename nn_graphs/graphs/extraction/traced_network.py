@@ -54,9 +54,15 @@ class TracedNetwork:
         *,
         is_batched: bool = True,
     ):
+        if not isinstance(module, nn.Module):
+            raise NNGraphsError(
+                "extract a graph of a network",
+                found=f"this is {module!r:.60}, no torch module.",
+                do="Give a module, as MyNetwork() and not MyNetwork.",
+            )
         inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
         self.inputs = one_sample(inputs) if is_batched else inputs
-        self.module = stand_in(module) if isinstance(module, nn.Module) else module
+        self.module = stand_in(module)
         self._plans: dict[str, GraphPlan] = {}
 
     @cached_property
@@ -102,7 +108,7 @@ class TracedNetwork:
         shapes = _input_shapes(self.template, self.inputs)
         return unit_plan(self.template, self.params(), shapes)
 
-    def size(self, level: str = "unit", *, threshold: float | None = 0.0) -> GraphSize:
+    def size(self, level: str = "unit", *, threshold: float | int | None = 0.0) -> GraphSize:
         """How large a graph will be, exactly, by arithmetic.
 
         Raises:
@@ -115,7 +121,7 @@ class TracedNetwork:
         self,
         level: str = "unit",
         *,
-        threshold: float | None = 0.0,
+        threshold: float | int | None = 0.0,
         max_edges: int | None = MAX_EDGES,
     ) -> NetworkGraph:
         """The graph of a level.
@@ -135,7 +141,9 @@ class TracedNetwork:
             raise self._too_large(size, threshold, max_edges)
         return built(self.plan(level), threshold)
 
-    def _too_large(self, size: GraphSize, threshold: float | None, max_edges: int) -> NNGraphsError:
+    def _too_large(
+        self, size: GraphSize, threshold: float | int | None, max_edges: int
+    ) -> NNGraphsError:
         coarser = LEVELS[LEVELS.index(size.level) + 1 :]
         sizes = (self.size(level, threshold=threshold) for level in coarser)
         fits = next((each for each in sizes if each.num_edges <= max_edges), None)
@@ -152,7 +160,7 @@ def extract_graph(
     example_inputs: Tensor | tuple[Tensor, ...],
     *,
     level: str = "unit",
-    threshold: float | None = 0.0,
+    threshold: float | int | None = 0.0,
     max_edges: int | None = MAX_EDGES,
     is_batched: bool = True,
 ) -> NetworkGraph:
@@ -186,7 +194,7 @@ def check_level(level: str) -> None:
         )
 
 
-def check_threshold(threshold: float | None) -> None:
+def check_threshold(threshold: float | int | None) -> None:
     """Raises for a threshold that is no number, NaN or negative."""
     if threshold is None:
         return
