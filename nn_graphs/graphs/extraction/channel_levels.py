@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nn_graphs.graphs.extraction.block_weights import weight_places
 from nn_graphs.graphs.extraction.edge_bundles import EdgeBundle, KernelEdges, SingleEdges
 from nn_graphs.graphs.extraction.graph_plan import GraphPlan, PlanDraft
 from nn_graphs.graphs.extraction.layer_names import group_names
@@ -111,35 +112,15 @@ def _edges(draft: PlanDraft, template: GraphTemplate, block: EdgeBlock) -> EdgeB
             targets=targets,
             **_single_weights(draft, template, block),
         )
-    groups = block.num_groups
-    ids = np.arange(block.num_sources * block.num_targets // groups)
-    values = block.num_positions * block.kernel_size
-    if block.is_transposed:
-        shape = groups, block.num_sources // groups, block.num_targets // groups
-        ids = ids.reshape(shape).transpose(0, 2, 1)
-    else:
-        ids = ids.reshape(groups, block.num_targets // groups, block.num_sources // groups)
-    first = _first_value_ids(block, ids, values)
     sources = firsts[0] + block.first_source + np.arange(block.num_sources, dtype=np.int32)
     targets = firsts[1] + block.first_target + np.arange(block.num_targets, dtype=np.int32)
     return KernelEdges(
         **common,
-        sources=sources.reshape(groups, 1, -1),
-        targets=targets.reshape(groups, -1, 1),
-        ids=first,
-        num_values=values,
+        sources=sources.reshape(block.num_groups, 1, -1),
+        targets=targets.reshape(block.num_groups, -1, 1),
+        weights=weight_places(block, are_positions_apart=False),
+        num_values=block.num_positions * block.kernel_size,
     )
-
-
-def _first_value_ids(block: EdgeBlock, ids: np.ndarray, values: int) -> np.ndarray:
-    """Where the first value of every kernel stands, columns of a larger weight among others."""
-    if block.columns is None or block.column_axis == 0:
-        first = 0 if block.columns is None else block.columns[0]
-        row = int(np.prod(block.weight.shape[1:]))
-        return block.weight.offset + first * row + ids * values
-    width, row = block.num_sources // block.num_groups, int(np.prod(block.weight.shape[1:]))
-    first = block.columns[0] * block.kernel_size
-    return block.weight.offset + first + (ids // width) * row + (ids % width) * values
 
 
 def _single_weights(draft: PlanDraft, template: GraphTemplate, block: EdgeBlock) -> dict:

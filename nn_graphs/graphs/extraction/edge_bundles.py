@@ -14,6 +14,7 @@ import numpy as np
 from nn_graphs.graphs.extraction.axis_windows import Window
 
 Slices = tuple[slice, ...]
+COUNTED = 2**18  # weights that are looked at in one go, where edges may fall to a threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,39 @@ class EdgePart:
     def where(self, is_kept: np.ndarray) -> "EdgePart":
         found = (self.source, self.target, self.parameter, self.weight)
         return EdgePart(*(each[is_kept] for each in found))
+
+
+@dataclass(frozen=True)
+class WeightPlaces:
+    """Where the weights of a block stand in the flat parameter vector: a step for every axis.
+
+    Attributes:
+        first: place of the first.
+        group, out, into, position: steps from one group, channel out, channel in (of the group),
+            and position of the kernel to the next.
+    """
+
+    first: int
+    group: int
+    out: int
+    into: int
+    position: int = 1
+
+    def ids(self, slices: Slices, positions: np.ndarray | None = None) -> np.ndarray:
+        """Places of the weights of groups, channels out and in, and of positions if named.
+
+        With `positions` `[num_pairs, 1]`, those are an axis before the channels in.
+        """
+        steps = self.group, self.out, self.into, self.position
+        parts = [n * step for n, step in zip(np.ogrid[slices], steps, strict=False)]
+        if positions is not None:
+            group, out, into = parts
+            parts = [group[..., None], out[..., None], into, positions * self.position]
+        last = self.first + sum(int(part.max(initial=0)) for part in parts)
+        total = np.asarray(self.first, dtype=_id_dtype(last + 1))
+        for part in parts:
+            total = total + part.astype(total.dtype)
+        return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +114,7 @@ class EdgeBundle:
             yield found if is_kept.all() else found.where(is_kept)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class DenseEdges(EdgeBundle):
     """A linear map or a convolution: groups, channels out, pairs of places, channels in.
 
@@ -88,16 +122,13 @@ class DenseEdges(EdgeBundle):
         sources: `[groups, channels in, places]`, nodes; -1 where padding has put a zero.
         targets: `[groups, channels out, places]`, nodes.
         window: which places meet.
-        strides: of the weight, in the flat parameter vector, for a group, a channel out, a
-            channel in and a position of the kernel.
-        first_weight: the first weight's place in the flat parameter vector.
+        weights: where the weights stand in the flat parameter vector.
     """
 
-    sources: np.ndarray = None
-    targets: np.ndarray = None
-    window: Window = None
-    strides: tuple[int, int, int, int] = (0, 0, 0, 0)
-    first_weight: int = 0
+    sources: np.ndarray
+    targets: np.ndarray
+    window: Window
+    weights: WeightPlaces
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,34 +142,22 @@ class DenseEdges(EdgeBundle):
         uses = self._uses()
         if threshold is None:
             return int(uses.sum()) * self.shape[1]
+        groups, width, _, fan_in = self.shape
         total = 0
-        for group in range(self.shape[0]):
-            ids = self._weight_ids(group)
-            is_kept = np.abs(params[ids]) > threshold  # [out, in, positions]
-            total += int((is_kept.sum(0) * uses[group]).sum())
+        for own in slices_of((groups, width, fan_in, self.window.num_positions), COUNTED):
+            is_kept = np.abs(params[self.weights.ids(own)]) > threshold
+            total += int((is_kept * uses[own[0], None, own[2], own[3]]).sum())
         return total
 
     def part(self, slices: Slices, params: np.ndarray) -> EdgePart:
         group, out, pair, into = slices
         inputs, outputs = self.window.inputs[pair], self.window.outputs[pair]
-        positions = self.window.positions[pair]
         source = np.take(self.sources[group, into], inputs, axis=2).transpose(0, 2, 1)[:, None]
         target = np.take(self.targets[group, out], outputs, axis=2)[..., None]
-        dtype = _id_dtype(len(params))
-        own = np.ogrid[slices[:2] + slices[3:]]
-        steps = [np.asarray(own[n] * self.strides[n], dtype=dtype) for n in range(3)]
-        weights = (self.first_weight + steps[0] + steps[1] + steps[2])[:, :, None]
-        ids = weights + (positions * self.strides[3]).astype(dtype)[:, None]
+        ids = self.weights.ids((group, out, into), self.window.positions[pair][:, None])
         shape = np.broadcast_shapes(source.shape, target.shape, ids.shape)
         parameter = _flat(ids, shape)
         return EdgePart(_flat(source, shape), _flat(target, shape), parameter, params[parameter])
-
-    def _weight_ids(self, group: int) -> np.ndarray:
-        """`[channels out, channels in, positions]` of one group."""
-        sizes = self.shape[1], self.shape[3], self.window.num_positions
-        own = np.ogrid[tuple(slice(size) for size in sizes)]
-        first = self.first_weight + group * self.strides[0]
-        return first + sum(n * s for n, s in zip(own, self.strides[1:], strict=True))
 
     def _uses(self) -> np.ndarray:
         """`[groups, channels in, positions]`: how many pairs of nodes each weight joins."""
@@ -151,7 +170,7 @@ class DenseEdges(EdgeBundle):
         return np.stack([is_there[:, :, positions == n].sum(2) for n in range(count)], axis=2)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SingleEdges(EdgeBundle):
     """Edges one by one: of skips, gates, norms and pooling.
 
@@ -162,8 +181,8 @@ class SingleEdges(EdgeBundle):
         factors: what an edge multiplies by, beside its parameter.
     """
 
-    sources: np.ndarray = None
-    targets: np.ndarray = None
+    sources: np.ndarray
+    targets: np.ndarray
     ids: np.ndarray | None = None
     factors: np.ndarray | float = 1.0
 
@@ -189,7 +208,7 @@ class SingleEdges(EdgeBundle):
         return EdgePart(source, target, parameter, weight)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class KernelEdges(EdgeBundle):
     """One edge for a pair of channels, whatever the size of the kernel between them.
 
@@ -199,16 +218,14 @@ class KernelEdges(EdgeBundle):
     Attributes:
         sources: `[groups, 1, channels in]`, nodes.
         targets: `[groups, channels out, 1]`, nodes.
-        ids: `[groups, channels out, channels in]` or less, of each kernel's first value.
+        weights: where the kernels stand in the flat parameter vector.
         num_values: of a kernel.
-        step: from one of its values to the next.
     """
 
-    sources: np.ndarray = None
-    targets: np.ndarray = None
-    ids: np.ndarray = None
+    sources: np.ndarray
+    targets: np.ndarray
+    weights: WeightPlaces
     num_values: int = 1
-    step: int = 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -220,16 +237,15 @@ class KernelEdges(EdgeBundle):
     def num_edges(self, params: np.ndarray, threshold: float | int | None) -> int:
         if threshold is None:
             return math.prod(self.shape)
-        slices = slices_of(self.shape, 2**18)
+        slices = slices_of(self.shape, COUNTED)
         return sum(int((self._largest(s, params) > threshold).sum()) for s in slices)
 
     def part(self, slices: Slices, params: np.ndarray) -> EdgePart:
-        ids = np.broadcast_to(self.ids, self.shape)[slices]
-        squares = sum(params[ids + n * self.step] ** 2 for n in range(self.num_values))
+        ids = self.weights.ids(slices)
+        squares = sum(params[ids + n] ** 2 for n in range(self.num_values))
         weight = params[ids] if self.num_values == 1 else np.sqrt(squares)
         ends = (np.broadcast_to(each, self.shape)[slices] for each in (self.sources, self.targets))
-        dtype = _id_dtype(len(params))
-        return EdgePart(*map(_flat, ends), _flat(ids).astype(dtype), _flat(weight))
+        return EdgePart(*map(_flat, ends), _flat(ids), _flat(weight))
 
     def parts(
         self, params: np.ndarray, threshold: float | int | None, max_edges: int
@@ -243,10 +259,10 @@ class KernelEdges(EdgeBundle):
 
     def _largest(self, slices: Slices, params: np.ndarray) -> np.ndarray:
         """The largest absolute value of every kernel."""
-        ids = np.broadcast_to(self.ids, self.shape)[slices]
+        ids = self.weights.ids(slices)
         found = np.abs(params[ids])
         for n in range(1, self.num_values):
-            np.maximum(found, np.abs(params[ids + n * self.step]), out=found)
+            np.maximum(found, np.abs(params[ids + n]), out=found)
         return found
 
 

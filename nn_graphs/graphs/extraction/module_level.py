@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 from torch.fx import Node
 
@@ -27,53 +28,70 @@ def module_plan(module: nn.Module, inputs: tuple[Tensor, ...]) -> GraphPlan:
     """
     program = exported(module, inputs)
     program.graph.eliminate_dead_code()
-    draft = PlanDraft(np.zeros(0, dtype=np.float32))
     leaves = {name for name, child in module.named_modules() if not next(child.children(), None)}
-    reached: dict[Node, tuple[int, ...]] = {}
-    called: dict[str, int] = {}
-    edges: dict[tuple[int, int], None] = {}
-    user_inputs = set(program.graph_signature.user_inputs)
+    calls = _Calls(program, leaves - {""})
     for node in program.graph.nodes:
         if node.op == "placeholder":
-            is_input = node.name in user_inputs
-            reached[node] = (draft.new_layer(node.name, "input", (1,)),) if is_input else ()
+            calls.add_placeholder(node)
         elif node.op == "call_function":
-            sources = {n for source in node.all_input_nodes for n in reached.get(source, ())}
-            if not sources or _is_bookkeeping(node):
-                reached[node] = tuple(sorted(sources))
-                continue
-            layer = _layer_of(draft, node, leaves, called)
-            edges |= dict.fromkeys((source, layer) for source in sorted(sources - {layer}))
-            reached[node] = (layer,)
+            calls.add_operation(node)
         elif node.op == "output":
-            specs = program.graph_signature.output_specs
-            for value, spec in zip(node.args[0], specs, strict=True):
-                if spec.kind is OutputKind.USER_OUTPUT and isinstance(value, Node):
-                    _mark_outputs(draft, reached[value])
-    for source, target in sorted(edges, key=lambda pair: pair[::-1]):
-        ends = {"sources": draft.ids(source), "targets": draft.ids(target)}
-        draft.bundles.append(SingleEdges(source, target, **ends))
-    return draft.finished("module", ParameterLayout(()))
+            calls.mark_outputs(node)
+    return calls.draft.finished("module", ParameterLayout(()))
+
+
+class _Calls:
+    """The calls of submodules that have been found so far."""
+
+    def __init__(self, program: ExportedProgram, leaves: set[str]):
+        self.signature, self.leaves = program.graph_signature, leaves
+        self.draft = PlanDraft(np.zeros(0, dtype=np.float32))
+        self.reached: dict[Node, set[int]] = {}  # by whose layers a value is made
+        self.called: dict[str, int] = {}
+        self.edges: set[tuple[int, int]] = set()
+
+    def add_placeholder(self, node: Node) -> None:
+        """An input is a node; a parameter is none."""
+        is_input = node.name in self.signature.user_inputs
+        self.reached[node] = {self.draft.new_layer(node.name, "input", (1,))} if is_input else set()
+
+    def add_operation(self, node: Node) -> None:
+        """An operation is part of a call, or a node; what depends on no input is neither."""
+        sources = {n for source in node.all_input_nodes for n in self.reached.get(source, ())}
+        if not sources or _is_bookkeeping(node):
+            self.reached[node] = sources
+            return
+        layer = self._layer(node)
+        for source in sorted(sources - {layer}):
+            if (source, layer) not in self.edges:
+                self.edges.add((source, layer))
+                ends = {"sources": self.draft.ids(source), "targets": self.draft.ids(layer)}
+                self.draft.bundles.append(SingleEdges(source, layer, **ends))
+        self.reached[node] = {layer}
+
+    def mark_outputs(self, node: Node) -> None:
+        """What makes the module's outputs is marked."""
+        layers = self.draft.layers
+        for value, spec in zip(node.args[0], self.signature.output_specs, strict=True):
+            if spec.kind is OutputKind.USER_OUTPUT and isinstance(value, Node):
+                for layer in self.reached[value]:
+                    layers[layer] = replace(layers[layer], is_output=True)
+
+    def _layer(self, node: Node) -> int:
+        """The node of the call that an operation belongs to, made when it is first met."""
+        stack = list(node.meta.get("nn_module_stack", {}).items())
+        key, path = (stack[-1][0], stack[-1][1][0]) if stack else ("", "")
+        if path not in self.leaves:
+            operation = str(node.target).split(".")[1]
+            return self.draft.new_layer(
+                f"{path}/{operation}" if path else operation, "function", (1,)
+            )
+        if key not in self.called:
+            self.called[key] = self.draft.new_layer(path, "module", (1,))
+        return self.called[key]
 
 
 def _is_bookkeeping(node: Node) -> bool:
     """What computes no tensor: sizes, items of a list of results."""
     target: Callable | str = node.target
     return not isinstance(target, torch._ops.OpOverload) or "assert" in str(target)
-
-
-def _layer_of(draft: PlanDraft, node: Node, leaves: set[str], called: dict[str, int]) -> int:
-    """The node of the call that an operation belongs to, made when it is first met."""
-    stack = list(node.meta.get("nn_module_stack", {}).items())
-    key, path = (stack[-1][0], stack[-1][1][0]) if stack else ("", "")
-    if path not in leaves or not path:
-        operation = str(node.target).split(".")[1]
-        return draft.new_layer(f"{path}/{operation}" if path else operation, "function", (1,))
-    if key not in called:
-        called[key] = draft.new_layer(path, "module", (1,))
-    return called[key]
-
-
-def _mark_outputs(draft: PlanDraft, layers: tuple[int, ...]) -> None:
-    for layer in layers:
-        draft.layers[layer] = replace(draft.layers[layer], is_output=True)

@@ -13,6 +13,7 @@ from nn_graphs.graphs.extraction.axis_windows import (
     convolved_sizes,
     point_window,
 )
+from nn_graphs.graphs.extraction.block_weights import weight_places
 from nn_graphs.graphs.extraction.edge_bundles import DenseEdges, SingleEdges
 from nn_graphs.graphs.extraction.graph_plan import GraphPlan, PlanDraft
 from nn_graphs.graphs.extraction.layer_names import group_names
@@ -79,8 +80,9 @@ class _UnitLevel:
             layer = self.draft.constant_layer(name, rows)
         elif isinstance(group.rule, Normalization):
             read = [self._read(block) for block in blocks]
+            given = {"blocks": blocks, "read": read, "name": name}
             settings = self._settings(group)
-            layer = add_norm(self.draft, group, blocks, read, name, settings)
+            layer = add_norm(self.draft, group, **given, layer_settings=settings)
         elif type(group.rule) in KINDS:
             layer = self._summed(group, blocks, name)
         else:
@@ -163,7 +165,6 @@ def _dense(
         ids = np.moveaxis(ids, axis, 0)
         return ids.reshape(groups, ids.shape[0] // groups, -1)
 
-    strides, first = _weight_strides(block)
     return DenseEdges(
         source_layer=value.layer,
         target_layer=layer,
@@ -174,8 +175,7 @@ def _dense(
         sources=arranged(sources),
         targets=arranged(targets),
         window=window,
-        strides=strides,
-        first_weight=first,
+        weights=weight_places(block, are_positions_apart=True),
     )
 
 
@@ -191,19 +191,6 @@ def _window(
     maps = math.prod(out_shape[: -1 - count])
     sizes = {"num_outputs": math.prod(inner[1]), "num_inputs": math.prod(inner[0])}
     return window.repeated(maps, **sizes)
-
-
-def _weight_strides(block: EdgeBlock) -> tuple[tuple[int, int, int, int], int]:
-    """Steps between the weights of groups, channels out, channels in and positions; the first."""
-    shape, groups = block.weight.shape, block.num_groups
-    size = math.prod(block.kernel)
-    row, first = math.prod(shape[1:]), block.weight.offset
-    if block.columns is not None:
-        first += block.columns[0] * (size if block.column_axis == 1 else row)
-    if block.is_transposed:
-        per_group = block.num_sources * block.num_positions // groups
-        return (per_group * row, size, row, 1), first
-    return (block.num_targets // groups * row, row, size, 1), first
 
 
 def _single(

@@ -50,9 +50,45 @@ class NormParameters:
         return factor, -mean * factor * gain
 
 
+@dataclass(frozen=True, eq=False)
+class NormReading:
+    """What a norm reads, and what is known of it.
+
+    Attributes:
+        draft: the plan.
+        group: the norm's group of neurons.
+        parameters: its gain and running statistics.
+        values: what each of its blocks reads.
+        sources: of every value, the nodes in the shape of the norm's own; -1 where it has none.
+        name: of its layer.
+        layer_settings: activation, offset, bias and the like, of the last layer.
+    """
+
+    draft: PlanDraft
+    group: NodeGroup
+    parameters: NormParameters
+    values: Sequence[UnitValue]
+    sources: Sequence[np.ndarray]
+    name: str
+    layer_settings: dict
+
+    @property
+    def gains(self) -> np.ndarray | None:
+        """Places of the gains, along the channels."""
+        gain = self.parameters.gain
+        return None if gain is None else along_axis(gain, self.group.axis)
+
+    def read_by(self, layer: int, targets: np.ndarray, **edges) -> None:
+        """Adds edges from all that is read."""
+        for value, own in zip(self.values, self.sources, strict=True):
+            bundle = SingleEdges(value.layer, layer, sources=own, targets=targets, **edges)
+            self.draft.bundles.append(bundle)
+
+
 def add_norm(
     draft: PlanDraft,
     group: NodeGroup,
+    *,
     blocks: Sequence[EdgeBlock],
     read: Sequence[UnitValue],
     name: str,
@@ -71,84 +107,57 @@ def add_norm(
     Raises:
         NNGraphsError: the norm's statistics are those of a batch.
     """
-    rule = group.rule
     parameters = NormParameters.of_blocks(blocks, group.width)
+    kind = EdgeKind.CONSTANT if parameters.gain is None else EdgeKind.GAIN
     carriers = [
-        (block, value)
-        for block, value in zip(blocks, read, strict=True)
-        if block.kind is (EdgeKind.CONSTANT if parameters.gain is None else EdgeKind.GAIN)
+        (block, value) for block, value in zip(blocks, read, strict=True) if block.kind is kind
     ]
     if parameters.mean is None:
         carriers = [(block, without_zeros(draft, value, name)) for block, value in carriers]
     values, sources = [value for _, value in carriers], _whole(group, carriers)
-    shape = sources[0].shape
+    reading = NormReading(draft, group, parameters, values, sources, name, layer_settings)
     if parameters.mean is not None:
-        return _folded(draft, group, parameters, values, sources, name, layer_settings)
-    if rule.kind == "batch":
+        return _folded(reading)
+    if group.rule.kind == "batch":
         raise NNGraphsError(
             "extract a graph at the level 'unit'",
             found=f"{name} has no running statistics: samples of a batch change each other.",
             do="Use a norm with track_running_stats=True, or the level 'neuron'.",
         )
-    sets = _sets(rule, shape, group.axis)
-    if rule.kind in ("softmax", "log_softmax"):
-        is_log = rule.kind == "log_softmax"
-        settings = {"name": name, "is_log": is_log, **layer_settings}
-        return soft_layer(draft, values, sources, sets, **settings)
-    return _by_sets(draft, group, parameters, values, sources, sets, name, layer_settings)
+    sets = _sets(group.rule, sources[0].shape, group.axis)
+    if group.rule.kind in ("softmax", "log_softmax"):
+        settings = {"is_log": group.rule.kind == "log_softmax", **layer_settings}
+        return soft_layer(draft, values, sources, sets, name=name, **settings)
+    return _by_sets(reading, sets)
 
 
-def _folded(
-    draft: PlanDraft,
-    group: NodeGroup,
-    parameters: NormParameters,
-    values: Sequence[UnitValue],
-    sources: Sequence[np.ndarray],
-    name: str,
-    layer_settings: dict,
-) -> int:
+def _folded(reading: NormReading) -> int:
     """One edge into each node."""
-    factor, shift = parameters.folded(draft.params, group.rule.eps)
-    bias = layer_settings.get("bias")
-    settings = {**layer_settings, "bias": shift if bias is None else bias + shift}
-    layer = draft.new_layer(name, "sum", sources[0].shape, **settings)
-    gains = None if parameters.gain is None else along_axis(parameters.gain, group.axis)
-    for value, own in zip(values, sources, strict=True):
-        ends = {"sources": own, "targets": draft.ids(layer)}
-        factors = along_axis(factor, group.axis)
-        draft.bundles.append(SingleEdges(value.layer, layer, ids=gains, factors=factors, **ends))
+    draft, group = reading.draft, reading.group
+    factor, shift = reading.parameters.folded(draft.params, group.rule.eps)
+    bias = reading.layer_settings.get("bias")
+    settings = {**reading.layer_settings, "bias": shift if bias is None else bias + shift}
+    layer = draft.new_layer(reading.name, "sum", reading.sources[0].shape, **settings)
+    factors = along_axis(factor, group.axis)
+    reading.read_by(layer, draft.ids(layer), ids=reading.gains, factors=factors)
     return layer
 
 
-def _by_sets(
-    draft: PlanDraft,
-    group: NodeGroup,
-    parameters: NormParameters,
-    values: Sequence[UnitValue],
-    sources: Sequence[np.ndarray],
-    sets: np.ndarray,
-    name: str,
-    layer_settings: dict,
-) -> int:
+def _by_sets(reading: NormReading, sets: np.ndarray) -> int:
     """`gain * (x - mean) * inverse deviation + bias` over every set of elements."""
-    count, size = int(sets.max()) + 1, sets.size // (int(sets.max()) + 1)
-    is_centred = group.rule.kind != "rms"
-    gains = None if parameters.gain is None else along_axis(parameters.gain, group.axis)
-    mean = draft.new_layer(f"{name}/mean", "sum", (count,)) if is_centred else None
-    kind = "inverse_deviation" if is_centred else "inverse_root_mean_square"
-    spread = draft.new_layer(f"{name}/{kind}", kind, (count,), setting=group.rule.eps)
-    layer = draft.new_layer(name, "product", sets.shape, **layer_settings)
+    draft, name, gains = reading.draft, reading.name, reading.gains
+    count, eps = int(sets.max()) + 1, reading.group.rule.eps
+    if reading.group.rule.kind == "rms":
+        mean, kind = None, "inverse_root_mean_square"
+    else:
+        mean, kind = draft.new_layer(f"{name}/mean", "sum", (count,)), "inverse_deviation"
+        reading.read_by(mean, draft.ids(mean)[sets], factors=count / sets.size)
+    spread = draft.new_layer(f"{name}/{kind}", kind, (count,), setting=eps)
+    reading.read_by(spread, draft.ids(spread)[sets])
+    layer = draft.new_layer(name, "product", sets.shape, **reading.layer_settings)
     ids = draft.ids(layer)
-    for value, own in zip(values, sources, strict=True):
-        edges = {"sources": own, "targets": draft.ids(spread)[sets]}
-        if is_centred:
-            means = draft.ids(mean)[sets]
-            into = {"sources": own, "targets": means, "factors": 1 / size}
-            draft.bundles.append(SingleEdges(value.layer, mean, **into))
-        draft.bundles.append(SingleEdges(value.layer, spread, **edges))
-    for value, own in zip(values, sources, strict=True):
-        draft.bundles.append(SingleEdges(value.layer, layer, sources=own, targets=ids, ids=gains))
-    if is_centred:
+    reading.read_by(layer, ids, ids=gains)
+    if mean is not None:
         means = {"sources": draft.ids(mean)[sets], "targets": ids, "factors": -1.0}
         draft.bundles.append(SingleEdges(mean, layer, ids=gains, **means))
     spreads = draft.ids(spread)[sets]

@@ -65,11 +65,11 @@ def is_right(seed: int) -> bool:
 
 
 def test_random_modules_run_along_their_edges():
-    assert sum(is_right(seed) for seed in range(25)) > 20
+    assert sum(is_right(seed) for seed in range(15)) > 11
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(25, 1025, 100))
+@pytest.mark.parametrize("first", range(15, 1015, 100))
 def test_many_random_modules_run_along_their_edges_or_are_refused(first):
     assert sum(is_right(seed) for seed in range(first, first + 100)) > 80
 
