@@ -111,3 +111,4 @@ def test_a_resnet_on_small_images_is_streamed_out_of_memory(tmp_path):
         last = file.ranges[-1]
         edges = file.edges(last.start, last.stop)
         assert (edges.target >= file.layers[-1].start).all()
+    path.unlink()  # pytest keeps folders of several runs
