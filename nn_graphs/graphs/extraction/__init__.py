@@ -9,7 +9,8 @@ Where things are, from the bottom up:
 
 - `node_layers`, `axis_windows`, `edge_bundles`: layers of nodes, and edges before they are listed:
   arrays that broadcast, counted by arithmetic, written part by part.
-- `graph_plan`: all layers and bundles of a graph, and its size.
+- `block_weights`: where the weights of a block stand; `graph_plan`: all layers and bundles of a
+  graph, and its size.
 - `unit_values`, `unit_steps`, `unit_norms`, `unit_level`: from a template to the plan in which
   every element of a value is a node; `channel_levels`: a node for each channel, or each layer;
   `module_level`: for each call of a submodule.
