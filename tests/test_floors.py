@@ -20,7 +20,7 @@ FLOORS = (
     {"graphs"},
     {"zoos"},
     {"encoders"},
-    {"metrics", "plotting", "tasks"},
+    {"metrics", "plotting", "tasks", "graph_drawings"},
     {"training", "results", "testing", "relational_results"}
     | {"boosted_trees", "best_statistic", "structure_performance"},
     {"__init__"},

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.extraction import extract_graph
 from nn_graphs.graphs.tracing import trace
 from tests.processes import assert_runs_in_own_process
 
@@ -23,6 +24,7 @@ def give_what_is_no_network() -> None:
         (lambda: trace("net.pth", torch.zeros(1, 2)), "this is a str"),
         (lambda: trace(module, None), "inputs (NoneType)"),
         (lambda: trace(module, ()), "inputs (nothing)"),
+        (lambda: extract_graph(nn.Linear, torch.zeros(1, 2)), "Linear'>, no torch module"),
         (lambda: template("net.pth"), "this is a str"),
         (lambda: template(None), "this is a NoneType"),
     ):

@@ -19,6 +19,11 @@ from .execution import execute as execute
 from .execution import module_outputs as module_outputs
 from .execution import network_outputs as network_outputs
 from .execution import propagate as propagate
+from .extraction import NetworkGraph as NetworkGraph
+from .extraction import TracedNetwork as TracedNetwork
+from .extraction import extract_graph as extract_graph
+from .extraction import run_graph as run_graph
+from .extraction import stream_edges as stream_edges
 from .geometric_batch import batch_of_fields as batch_of_fields
 from .geometric_batch import graph_sizes as graph_sizes
 from .geometric_batch import run_of_graphs as run_of_graphs

@@ -27,6 +27,7 @@ TINY = {
         "bench_encoder_step.py": "--only gnn --layer-layout 2-4-4-1 --batch-size 2 --num-steps 1 "
         "--num-rounds 1 --in-one-process",
         "bench_epoch.py": "--encoder flat_mlp --num-networks 33 --batch-size 8",
+        "bench_extraction.py": "--tiny",
         "bench_fitting.py": "--num-plain 1 --num-ours 3 --num-steps 2",
         "bench_masked_layers.py": "--tiny --repeats 1",
         "bench_pruning.py": "--widths 64 40 40 10 --num-steps 5 --batch-size 4 --repeats 1",
