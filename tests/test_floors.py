@@ -15,7 +15,7 @@ import nn_graphs
 PACKAGE = Path(nn_graphs.__file__).parent
 FLOORS = (
     {"errors", "fingerprint", "memory", "progress", "records", "threads", "workers"},
-    {"download", "structure", "datasets"},
+    {"download", "structure", "datasets", "image_edits"},
     {"networks"},
     {"graphs"},
     {"zoos"},
