@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nn_graphs.encoders.features import Counts, EncodedGraphs, Graphs, Reads
 from nn_graphs.encoders.mlp import make_mlp
+from nn_graphs.encoders.new_parameters import NewParameters
 from nn_graphs.encoders.pooled_encoder import PooledEncoder
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
@@ -90,14 +90,14 @@ class ParameterHead(nn.Module):
     """New parameters for every network, equivariantly: its graph with other weights and biases.
 
     Each bias is read from the vector of its own neuron and each weight from that of its own edge
-    (the public code reads biases from the neuron two places before), times a learned factor per
-    layer that starts at 0.01. What no parameter sets, a constant edge or a missing bias, stays.
+    (the public code reads biases from the neuron two places before); the rest is `NewParameters`.
 
     Args:
         node_dim, edge_dim: sizes of the encoder's vectors.
         dims: sizes of the graphs.
         statistics: outputs are in units of these deviations; None: in units of 1.
         is_residual: put out the change of the parameters, rather than the parameters.
+        num_copies: networks that are written for each network, in a row; several for stacks alone.
     """
 
     reads: Reads = "edges"
@@ -110,30 +110,12 @@ class ParameterHead(nn.Module):
         dims: GraphDims,
         statistics: WeightStatistics | None = None,
         is_residual: bool = True,
+        num_copies: int = 1,
     ):
         super().__init__()
-        self.dims, self.is_residual = dims, is_residual
-        self.node_head = NodeHead(node_dim)
-        self.edge_head = EdgeHead(edge_dim, out_dim=dims.num_edge_values)
-        self.bias_factor = nn.Parameter(torch.full((dims.num_layers - 1,), 0.01))
-        self.weight_factor = nn.Parameter(torch.full((dims.num_layers - 1,), 0.01))
-        statistics = statistics or WeightStatistics.identity(dims)
-        self.register_buffer("bias_std", statistics.bias_std.clone())
-        self.register_buffer("weight_std", statistics.weight_std.clone())
+        self.new = NewParameters(dims, statistics, is_residual=is_residual, num_copies=num_copies)
+        self.node_head = NodeHead(node_dim, out_dim=num_copies)
+        self.edge_head = EdgeHead(edge_dim, out_dim=num_copies * dims.num_edge_values)
 
     def forward(self, encoded: EncodedGraphs) -> Graphs:
-        graphs = encoded.graphs
-        structure = graphs.structure
-        rows = self.dims.layer_row(structure)
-        node_scale = (self.bias_factor[(rows - 1).clamp_min(0)] * self.bias_std[rows])[:, None]
-        targets = rows[structure.edge_index[1]]
-        edge_scale = (self.weight_factor[targets - 1] * self.weight_std[targets])[:, None]
-        nodes = self.node_head(encoded) * node_scale
-        edges = self.edge_head(encoded) * edge_scale
-        if self.is_residual:
-            nodes, edges = graphs.node_features + nodes, graphs.edge_features + edges
-        is_weight = (structure.edge_kind_id == 0)[:, None]
-        return graphs.with_features(
-            torch.where(structure.has_bias[:, None], nodes, graphs.node_features),
-            torch.where(is_weight, edges, graphs.edge_features),
-        )
+        return self.new(encoded.graphs, self.node_head(encoded), self.edge_head(encoded))

@@ -79,7 +79,8 @@ class INRPreset:
         self, spec: NetworkSpec, params: Float[Tensor, "N num_params"], *, height: int, width: int
     ) -> Float[Tensor, "N {height} {width} channels"]:
         """The images that INRs draw, at any resolution; values of exact fits are in [0, 1]."""
-        outputs = stacked_forward(spec, params, self.coordinates(height, width))
+        coordinates = self.coordinates(height, width).to(params)  # its device and precision
+        outputs = stacked_forward(spec, params, coordinates)
         return self.to_pixels(outputs).unflatten(1, (height, width))
 
     def psnr(self, mse: Tensor) -> Tensor:

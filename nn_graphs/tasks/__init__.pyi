@@ -8,4 +8,5 @@ from .models import make_statnn as make_statnn
 from .models import make_weight_space_classifier as make_weight_space_classifier
 from .regression import Regression as Regression
 from .structure_reconstruction import StructureReconstruction as StructureReconstruction
+from .style_editing import StyleEditing as StyleEditing
 from .task import Task as Task

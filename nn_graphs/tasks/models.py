@@ -5,9 +5,7 @@ from typing import Literal
 
 from torch import nn
 
-from nn_graphs.encoders.equivariant.head import InvariantHead
 from nn_graphs.encoders.flat_mlp import FlatMLP
-from nn_graphs.encoders.heads import GraphModel
 from nn_graphs.encoders.pooling import PoolingMethod
 from nn_graphs.encoders.probe_only import ProbeOnly
 from nn_graphs.encoders.statnn import StatNN
@@ -26,7 +24,8 @@ def make_classifier(
 ) -> nn.Module:
     """An encoder (as yet without templates and statistics), pooling, and what the task needs.
 
-    That is an MLP in supervised tasks, the decoders of a VGAE in `StructureReconstruction`.
+    That is an MLP in supervised tasks, the decoders of a VGAE in `StructureReconstruction`, and a
+    head of new parameters in `StyleEditing`.
     """
     return task.make_model(
         encoder(task.templates, task.statistics()),
@@ -80,17 +79,14 @@ def make_weight_space_classifier(
     hidden_dims: Sequence[int],
     dropout: float,
 ) -> nn.Module:
-    """A DWSNet or NFN (as yet without template and statistics), and its invariant head."""
+    """A DWSNet or NFN (as yet without template and statistics), and what the task needs.
+
+    That is an invariant head in most tasks, an equivariant one in `StyleEditing`.
+    """
     _check_alike(task, "make a DWSNet or NFN, whose layers belong to an architecture")
     encoder = encoder(task.templates[0], task.statistics() if is_normalised else None)
-    head = InvariantHead(
-        encoder.spaces,
-        dim=encoder.node_dim,
-        hidden_dims=hidden_dims,
-        dropout=dropout,
-        out_dim=task.out_dim,
-    )
-    return _of_stacks(GraphModel(encoder, head), task)
+    model = task.make_weight_space_model(encoder, hidden_dims=hidden_dims, dropout=dropout)
+    return _of_stacks(model, task)
 
 
 def _check_alike(task: Task, asked: str) -> None:

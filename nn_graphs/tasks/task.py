@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from nn_graphs.encoders.equivariant.head import InvariantHead
 from nn_graphs.encoders.features import Graphs
 from nn_graphs.encoders.heads import GraphHead, GraphModel
 from nn_graphs.encoders.pooling import Pooling, PoolingMethod
@@ -93,6 +94,24 @@ class Task(ABC):
             edge_dim=encoder.edge_dim,
         )
         return GraphModel(encoder, GraphHead(pool, hidden_dims=hidden_dims, out_dim=self.out_dim))
+
+    def make_weight_space_model(
+        self, encoder: nn.Module, *, hidden_dims: Sequence[int], dropout: float
+    ) -> nn.Module:
+        """The same for an encoder whose vectors belong to parameter spaces (DWSNet, NFN).
+
+        Args:
+            encoder: with `spaces`, for networks of this task.
+            hidden_dims, dropout: of the linear layers behind.
+        """
+        head = InvariantHead(
+            encoder.spaces,
+            dim=encoder.node_dim,
+            hidden_dims=hidden_dims,
+            dropout=dropout,
+            out_dim=self.out_dim,
+        )
+        return GraphModel(encoder, head)
 
     def outputs(self, model: Callable[[Graphs], Any], graphs: Graphs) -> Tensor:
         """What `loss` and `metrics` are of, a row per network: by default the model's outputs.

@@ -155,8 +155,8 @@ def classifier(encoder: nn.Module, dims: GraphDims, method: str = "cat", **optio
 def editor(encoder: nn.Module, dims: GraphDims, **options) -> GraphModel:
     """A model that changes networks, with factors that show what it does."""
     head = ParameterHead(encoder.node_dim, encoder.edge_dim, dims=dims, **options)
-    nn.init.normal_(head.bias_factor)
-    nn.init.normal_(head.weight_factor)
+    nn.init.normal_(head.new.bias_factor)
+    nn.init.normal_(head.new.weight_factor)
     return GraphModel(encoder, head).double()
 
 

@@ -46,7 +46,7 @@ def test_graph_head_has_relus_between_its_layers(hidden_dims):
 
 def test_factors_begin_at_one_hundredth():
     head = make_parameter_head()
-    for factor in (head.bias_factor, head.weight_factor):
+    for factor in (head.new.bias_factor, head.new.weight_factor):
         assert_close(factor, torch.full((DIMS.num_layers - 1,), 0.01).double())
 
 
@@ -67,13 +67,15 @@ def test_each_parameter_is_read_from_its_own_neuron_or_edge():
 def test_outputs_are_in_units_of_the_layers_factor_and_deviation():
     statistics = WeightStatistics.measure(DIMS, [(TEMPLATE, networks(TEMPLATE, 20))])
     head = make_parameter_head(statistics=statistics, is_residual=False)
-    nn.init.normal_(head.bias_factor)
-    nn.init.normal_(head.weight_factor)
+    nn.init.normal_(head.new.bias_factor)
+    nn.init.normal_(head.new.weight_factor)
     graphs = encoded()
     tensors = TEMPLATE.parameters.unflatten(head(graphs).params)
-    bias = head.node_head(graphs)[:, 2:6, 0] * head.bias_factor[0] * statistics.bias_std[1]
+    bias = head.node_head(graphs)[:, 2:6, 0] * head.new.bias_factor[0] * statistics.bias_std[1]
     assert_close(tensors["layers.0.bias"], bias)
-    last = head.edge_head(graphs)[:, -6:, 0] * head.weight_factor[-1] * statistics.weight_std[-1]
+    last = (
+        head.edge_head(graphs)[:, -6:, 0] * head.new.weight_factor[-1] * statistics.weight_std[-1]
+    )
     assert_close(tensors["layers.4.weight"].flatten(1), last)
 
 
@@ -109,9 +111,9 @@ def test_edge_lists_come_back_as_edge_lists():
 def test_shallower_graphs_use_the_factor_of_the_outputs():
     template = inr(2, 3, 2)
     head = make_parameter_head(is_residual=False)
-    nn.init.zeros_(head.bias_factor)
+    nn.init.zeros_(head.new.bias_factor)
     with torch.no_grad():
-        head.bias_factor[-1] = 1
+        head.new.bias_factor[-1] = 1
     stack = template.stack(networks(template, 1))
     nodes = torch.randn(1, template.num_nodes, 4, dtype=torch.float64)
     edges = torch.randn(1, template.num_edges, 5, dtype=torch.float64)
