@@ -117,7 +117,7 @@ class Run:
                 options=" ".join(options),
                 seed=self.config.seed,
                 metric=name,
-                value=round(value, 4),
+                value=round(value, 6),
                 params=outcome.num_params if is_own else 0,
                 minutes=round(outcome.minutes, 2) if is_own else 0.0,
                 device=outcome.device,

@@ -48,7 +48,7 @@ class StyleEditing(Task):
         num_copies: networks that are written for each network; what is judged is the mean of what
             they draw (output-capacity expansion).
         is_residual: editors put out changes of the parameters, rather than the parameters.
-        dataset, preset: names of the images, and of how the networks draw them.
+        image_dataset, preset: names of the images, and of how the networks draw them.
     """
 
     name = "style_editing"
@@ -76,7 +76,7 @@ class StyleEditing(Task):
         """
         fitted = find_fitted_images(zoo, data_root)
         self.edit, self.num_copies, self.is_residual = edit, num_copies, is_residual
-        self.dataset, self.preset = fitted.images.name, fitted.preset.name
+        self.image_dataset, self.preset = fitted.images.name, fitted.preset.name
         self._preset, self._size = fitted.preset, fitted.size
         self._max_value = fitted.images.max_value
         self._num_points = fitted.size[0] * fitted.size[1]
