@@ -43,6 +43,17 @@ def tau_table(folder: Path) -> str:
     return score_table(folder, metrics, digits=3)
 
 
+def error_table(folder: Path) -> str:
+    """Mean squared errors of edited INRs on val and test, of unedited ones, and their quotient."""
+    metrics = {
+        "val MSE": "val/mse",
+        "test MSE": "test/mse",
+        "unedited": "test/unedited_mse",
+        "test MSE / unedited": "test/share",
+    }
+    return score_table(folder, metrics, digits=4)
+
+
 def score_table(folder: Path, metrics: dict[str, str], *, digits: int) -> str:
     """A row per zoo, model and options; metrics, by the names of their columns, over seeds."""
     summary = summarize(read_results(folder / "results.csv"))
@@ -207,6 +218,7 @@ TABLES = {
     "cnn_generalization": tau_table,
     "relational_graphs": relational_tables,
     "structure_performance": structure_tables,
+    "style_editing": error_table,
 }
 
 

@@ -1,8 +1,10 @@
 from .dws import DWSNet as DWSNet
+from .editor import Editor as Editor
 from .embedding import embed as embed
 from .encoder_files import load_encoder as load_encoder
 from .encoder_files import save_encoder as save_encoder
 from .encoder_registry import registered as registered
+from .equivariant.head import EquivariantHead as EquivariantHead
 from .equivariant.head import InvariantHead as InvariantHead
 from .features import EncodedGraphs as EncodedGraphs
 from .features import GraphFeatures as GraphFeatures

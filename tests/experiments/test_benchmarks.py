@@ -37,6 +37,8 @@ TINY = {
         "bench_scaling.py": "--curves transformer_edges transformer_all_pairs --batch-sizes 1 2 "
         "--widths 4 8 --fixed-width 4 --fixed-batch-size 1 --num-steps 1 --in-one-process",
         "bench_step_floors.py": "--layer-layout 2-4-4-1 --batch-size 2",
+        "bench_style_editing.py": "--layer-layout 2-4-4-1 --side 4 --batch-size 3 --num-copies 2 "
+        "--num-steps 1 --num-rounds 1 --in-one-process",
         "bench_trajectories.py": "--num-plain 1 --num-ours 6 --num-epochs 2",
         "bench_structure_encoder.py": "--layouts 2-4-4-1 cnn --sizes 4-8-1 4-16-1 --num-graphs 4 "
         "--num-embedded 6 --num-plain 3 --batch-size 2 --num-epochs 1 --in-one-process",
@@ -117,6 +119,14 @@ def test_fitting_compares_the_same_images_and_leaves_out_what_is_missing(outputs
     assert "digits 8x8" in table["setting"][0]
     assert "2 Adam steps" in table["setting"][0]
     assert "Mean PSNR of the same 1 images" in table["remark"][0]
+
+
+def test_style_editing_is_measured_on_one_error(outputs):
+    _, table = outputs["bench_style_editing.py"]
+    assert "step of style editing" in set(table["question"])
+    for remark in table["remark"]:
+        plain, ours = (float(found) for found in re.findall(r"(\d+\.\d+)", remark))
+        assert plain == pytest.approx(ours, rel=1e-4)
 
 
 def test_zoo_reading_names_its_size(outputs):

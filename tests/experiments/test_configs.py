@@ -22,6 +22,7 @@ from nn_graphs.networks.cnn import small_cnn_zoo_spec, wild_park_spec
 from nn_graphs.networks.inr import PRESETS
 from nn_graphs.tasks.generalization import Generalization
 from nn_graphs.tasks.inr_classification import INRClassification
+from nn_graphs.tasks.style_editing import StyleEditing
 from nn_graphs.training import TrainingSettings
 from nn_graphs.zoos.makers.inr_zoos import INRRecipe
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
@@ -250,6 +251,29 @@ def test_published_numbers_of_parameters(published_task, overrides, count):
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
     graphs, _ = published_task.dataset("val").__getitems__([0, 1])
     assert model.eval()(graphs).shape == (2, 10)
+
+
+@pytest.fixture(scope="module")
+def editing_task(published_task) -> StyleEditing:
+    """The same networks, said to be of images of the size of theirs."""
+    zoo = published_task.zoo
+    recipe = {"dataset": "digits", "preset": "dws"}
+    return StyleEditing(
+        Zoo(zoo.specs, zoo.params, zoo.table.assign(source_id=range(12)), {"recipe": recipe})
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoder", "count"), [("ng_gnn_editor", 1_186_696), ("ng_t_editor", 391_112)]
+)
+def test_published_numbers_of_parameters_of_editors(editing_task, encoder, count):
+    config = compose("style_editing", f"encoder={encoder}", "trainer=published_editing")
+    editor = hydra.utils.instantiate(config.encoder.model, _convert_="all")(editing_task)
+    assert sum(p.numel() for p in editor.parameters() if p.requires_grad) == count
+    settings = hydra.utils.instantiate(config.trainer, _convert_="all")
+    assert (settings.warmup_steps, settings.gradient_clip) == (10_000, 1.0)
+    graphs, _ = editing_task.dataset("val").__getitems__([0, 1])
+    assert editor.eval()(graphs).shape == (2, 1, 1185)
 
 
 @pytest.fixture(scope="module")

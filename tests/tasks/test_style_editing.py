@@ -1,6 +1,5 @@
 """Style editing: targets, what is drawn, errors in one unit, baselines, and what is refused."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
