@@ -112,7 +112,7 @@ def test_rows_say_what_was_run(commands, first_output):
     rows = read_results(commands.results).head(6)
     assert tuple(rows.columns) == COLUMNS
     assert dict(zip(rows["metric"], rows["value"], strict=True)) == {
-        f"{split}/{name}": round(outcome[split][name], 4)
+        f"{split}/{name}": round(outcome[split][name], 6)
         for split in ("val", "test")
         for name in ("accuracy", "balanced_accuracy", "loss")
     }

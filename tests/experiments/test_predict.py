@@ -110,7 +110,7 @@ def folder(tmp_path):
 def assert_reported(folder, *, zoo: str, task: str) -> None:
     outcome = json.loads((folder / "run" / "outcome.json").read_text())
     rows = read_results(folder / "results.csv").set_index("metric")
-    assert rows.loc["test/closeness", "value"] == round(outcome["test"]["closeness"], 4)
+    assert rows.loc["test/closeness", "value"] == round(outcome["test"]["closeness"], 6)
     assert (set(rows["task"]), set(rows["zoo"])) == ({task}, {zoo})
     for figure in ("run/learning_curves.png", "run/spreads.png", f"scores_{zoo}.png"):
         assert (folder / figure).read_bytes().startswith(b"\x89PNG")
