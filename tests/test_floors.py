@@ -20,7 +20,7 @@ FLOORS = (
     {"graphs"},
     {"zoos"},
     {"encoders"},
-    {"metrics", "plotting", "tasks", "graph_drawings"},
+    {"metrics", "plotting", "tasks", "graph_drawings", "learned_optimizers"},
     {"training", "results", "testing", "relational_results"}
     | {"boosted_trees", "best_statistic", "structure_performance"},
     {"__init__"},
