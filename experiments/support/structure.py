@@ -152,16 +152,21 @@ class Study:
     def mantel(self, embedding: np.ndarray) -> MantelTest:
         return mantel_test(embedding, self.labels("test"), seed=self.seed)
 
+    @property
+    def selection_epochs(self) -> list[int]:
+        """The epochs nearest to the shares of training at which runs are chosen."""
+        every = np.sort(self.zoo.table["epoch"].unique())
+        places = np.array(self.settings.selection_epochs) * (len(every) - 1)
+        return every[places.round().astype(int)].tolist()
+
     def selection_of(self, embedding: np.ndarray) -> pd.DataFrame:
         """How often the best of K runs is picked early in their training."""
-        every = np.sort(self.zoo.table["epoch"].unique())
-        shares = np.array(self.settings.selection_epochs) * (len(every) - 1)
         return selection_table(
             embedding,
             self.zoo.table,
             performance=self.columns.test,
             loss=self.columns.loss,
-            epochs=every[shares.round().astype(int)].tolist(),
+            epochs=self.selection_epochs,
             num_candidates=self.settings.num_candidates,
             seed=self.seed,
         )
@@ -172,8 +177,9 @@ class Study:
         for model, embedding in self.embeddings.items():
             table = self.selection_of(embedding)
             for way, rows in table[table["way"] != "oracle"].groupby("way"):
-                rates = zip(self.settings.selection_epochs, rows["rate"], strict=True)
-                values = {f"selection/{share:.0%}": rate for share, rate in rates}
+                rates = rows.set_index("epoch")["rate"]
+                shares = zip(self.settings.selection_epochs, self.selection_epochs, strict=True)
+                values = {f"selection/{share:.0%}": rates[epoch] for share, epoch in shares}
                 found[names.get(way, model)] = values
         return found
 

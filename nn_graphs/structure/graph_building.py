@@ -26,11 +26,11 @@ class LayeredGraphBuilder:
         self._layers: list[np.ndarray] = []
         self._sources: list[np.ndarray] = []
         self._targets: list[np.ndarray] = []
-        self._num_nodes = 0
+        self._count = 0
 
     @property
     def num_nodes(self) -> int:
-        return self._num_nodes
+        return self._count
 
     def add_nodes(self, number: int, *, layer: int) -> Int[np.ndarray, " number"]:
         """Adds nodes to a layer; there may be layers without any, which are left out at the end.
@@ -48,8 +48,8 @@ class LayeredGraphBuilder:
                 do="Give one node at least, and count layers from 0.",
             )
         self._layers.append(np.full(number, layer))
-        self._num_nodes += number
-        return np.arange(self._num_nodes - number, self._num_nodes)
+        self._count += number
+        return np.arange(self._count - number, self._count)
 
     def add_edges(
         self, sources: Sequence[int] | np.ndarray, targets: Sequence[int] | np.ndarray
@@ -60,7 +60,7 @@ class LayeredGraphBuilder:
             NNGraphsError: a node is not there, or an edge does not lead to a later layer.
         """
         layers = np.concatenate([np.zeros(0, int), *self._layers])
-        LayeredGraph.from_edges(sources, targets, self._num_nodes, layers=layers)
+        LayeredGraph.from_edges(sources, targets, self._count, layers=layers)
         self._sources.append(np.asarray(sources, dtype=int))
         self._targets.append(np.asarray(targets, dtype=int))
 
@@ -85,6 +85,6 @@ class LayeredGraphBuilder:
         return LayeredGraph.from_edges(
             np.concatenate([none, *self._sources]),
             np.concatenate([none, *self._targets]),
-            self._num_nodes,
+            self._count,
             layers=np.concatenate([none, *self._layers]),
         )
