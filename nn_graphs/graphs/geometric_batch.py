@@ -14,6 +14,7 @@ from nn_graphs.graphs.graph_structure import EDGE_FIELDS
 from nn_graphs.graphs.neural_graph import NeuralGraph
 
 OF_EDGES = (*EDGE_FIELDS, "edge_attr", "is_value")
+OF_GRAPHS = ("template_id",)  # one entry a graph
 
 
 def batch_of_fields(
@@ -26,7 +27,7 @@ def batch_of_fields(
 
     Args:
         fields: the fields of a `NeuralGraph`, of all graphs; `edge_index` counts the neurons of all
-            of them.
+            of them; `template_id`, where it is given, has one entry a graph.
         num_nodes: neurons of each graph.
         num_edges: edges of each graph.
     """
@@ -36,7 +37,9 @@ def batch_of_fields(
     batch.num_nodes = int(node_ends[-1])
     batch.batch, batch.ptr = numbers.repeat_interleave(num_nodes), node_ends
     batch._num_graphs = len(num_nodes)
-    batch._slice_dict = {name: edge_ends if name in OF_EDGES else node_ends for name in fields}
+    ends = dict.fromkeys(fields, node_ends) | dict.fromkeys(OF_EDGES, edge_ends)
+    ends |= dict.fromkeys(OF_GRAPHS, torch.arange(len(num_nodes) + 1))
+    batch._slice_dict = {name: ends[name] for name in fields}
     none = torch.zeros_like(num_nodes)
     batch._inc_dict = dict.fromkeys(fields, none) | {"edge_index": node_ends[:-1]}
     batch._num_nodes = num_nodes.tolist()

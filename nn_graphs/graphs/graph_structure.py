@@ -81,6 +81,18 @@ def make_structure(groups: tuple[NodeGroup, ...], blocks: tuple[EdgeBlock, ...])
     )
 
 
+def repeated_structure(
+    structure: GraphStructure, count: int, *, num_nodes: int
+) -> dict[str, Tensor]:
+    """The fields of so many graphs of one structure, side by side; edges count all neurons."""
+    fields = {}
+    for name, value in structure.tensors().items():
+        fields[name] = value.repeat(*(1,) * (value.ndim - 1), count)
+    first = torch.arange(count, device=structure.edge_index.device) * num_nodes
+    fields["edge_index"] += first.repeat_interleave(structure.edge_index.shape[1])
+    return fields
+
+
 def _block_edges(block: EdgeBlock, groups: tuple[NodeGroup, ...]) -> Tensor:
     source, target = block.ends()
     return torch.stack([groups[block.source].start + source, groups[block.target].start + target])

@@ -249,7 +249,7 @@ def test_published_numbers_of_parameters(published_task, overrides, count):
     torch.manual_seed(0)
     model = hydra.utils.instantiate(config.encoder.model, _convert_="all")(published_task)
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
-    graphs, _ = published_task.dataset("val").__getitems__([0, 1])
+    graphs, _ = published_task.dataset("val").batch([0, 1])
     assert model.eval()(graphs).shape == (2, 10)
 
 
@@ -330,7 +330,7 @@ def test_augmentations_change_training_networks(published_task, name, count):
     config = compose("inr_classification", f"augmentation={name}")
     steps = hydra.utils.instantiate(config.augmentation, _convert_="all").values()
     assert len(steps) == count
-    graphs, _ = published_task.dataset("train").__getitems__([0, 1])
+    graphs, _ = published_task.dataset("train").batch([0, 1])
     changed = Compose(steps)(graphs)
     assert torch.equal(changed.params, graphs.params) == (count == 0)
 
