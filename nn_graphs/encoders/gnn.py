@@ -68,7 +68,8 @@ class NGGNN(nn.Module):
         has_reverse_features: describe edges by the weights in both directions; None: where messages
             run in both.
         jumping_knowledge: read, instead of the last layer, all of them, side by side ("cat") or the
-            largest of each channel ("max"), through a linear map.
+            largest of each channel ("max"), through a linear map; the last layer then has a norm
+            and an activation too, as published.
         has_forward_degrees: count as degrees the edges from the inputs alone, as the published code
             does whichever way messages take.
         inputs: what is left out of the graphs' features, see `InputSettings`.
@@ -108,6 +109,7 @@ class NGGNN(nn.Module):
         self.node_dim = self.edge_dim = dim
         self.activation = Activation(activation)
         self.jumping_knowledge = jumping_knowledge
+        self.has_jumps = jumping_knowledge != "none"
         self.has_residuals = has_residuals
         self.is_bidirectional = is_bidirectional
         self.features = GraphFeatures(
@@ -137,13 +139,14 @@ class NGGNN(nn.Module):
             )
             for _ in range(num_layers)
         )
-        self.norms = nn.ModuleList(make_norm(norm, dim) for _ in range(num_layers - 1))
+        num_norms = num_layers if self.has_jumps else num_layers - 1
+        self.norms = nn.ModuleList(make_norm(norm, dim) for _ in range(num_norms))
         self.edge_updates = nn.ModuleList(
             EdgeUpdate(dim, self.activation)
             for _ in range(num_layers - 1 if has_edge_updates else 0)
         )
         self.dropout = Dropout(dropout)
-        if jumping_knowledge != "none":
+        if self.has_jumps:
             self.jump = nn.Linear(dim * (num_layers if jumping_knowledge == "cat" else 1), dim)
 
     def forward(self, graphs: Graphs, *, reads: Reads = "edges") -> EncodedGraphs:
@@ -153,24 +156,27 @@ class NGGNN(nn.Module):
         edges = MappedEdges(edges)
         *layers, last = self.layers
         seen = []
-        for number, (layer, norm) in enumerate(zip(layers, self.norms, strict=True)):
-            change = norm(topology, layer(topology, nodes, edges))
-            change = self.dropout(self.activation(change))
+        for number, layer in enumerate(layers):
+            change = self._behind(number, topology, layer(topology, nodes, edges))
             nodes = nodes + change if self.has_residuals else change
             seen.append(nodes)
-            if number == len(layers) - 1 and reads == "outputs":
+            if number == len(layers) - 1 and reads == "outputs" and not self.has_jumps:
                 topology = topology.into_outputs()
                 edges = edges.into_outputs(topology)
             if len(self.edge_updates):
                 edges = self.edge_updates[number](topology, nodes, edges)
-        nodes = self._jumped([*seen, last(topology, nodes, edges)])
+        nodes = last(topology, nodes, edges)
+        if self.has_jumps:
+            nodes = self._jumped([*seen, self._behind(len(layers), topology, nodes)])
         own = self.features.own_edges(edges.vectors(), topology) if reads == "edges" else None
         return EncodedGraphs(graphs, nodes, own)
 
+    def _behind(self, number: int, topology: Topology, nodes: Tensor) -> Tensor:
+        """Norm, activation and dropout, which follow a layer."""
+        return self.dropout(self.activation(self.norms[number](topology, nodes)))
+
     def _jumped(self, seen: list[Tensor]) -> Tensor:
         """What is read of the neurons' vectors behind each layer."""
-        if self.jumping_knowledge == "none":
-            return seen[-1]
         is_cat = self.jumping_knowledge == "cat"
         return self.jump(torch.cat(seen, -1) if is_cat else torch.stack(seen).amax(0))
 
