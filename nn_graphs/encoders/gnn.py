@@ -38,6 +38,7 @@ STD_EPS = 1e-5
 Aggregator = Literal["mean", "min", "max", "std", "sum"]
 Scaler = Literal["identity", "amplification", "attenuation"]
 Modulation = Literal["film", "gate", "none"]
+StdForm = Literal["smooth", "published"]
 JumpingKnowledge = Literal["none", "cat", "max"]
 STATISTICS: tuple[Aggregator, ...] = ("mean", "min", "max", "std")  # in the topology's order
 
@@ -70,6 +71,8 @@ class NGGNN(nn.Module):
         jumping_knowledge: read, instead of the last layer, all of them, side by side ("cat") or the
             largest of each channel ("max"), through a linear map; the last layer then has a norm
             and an activation too, as published.
+        std_form: of messages, "smooth" is the root of their variance and a small number,
+            "published" that of the variance, or 0 where it is tiny, as torch-geometric has it.
         has_forward_degrees: count as degrees the edges from the inputs alone, as the published code
             does whichever way messages take.
         inputs: what is left out of the graphs' features, see `InputSettings`.
@@ -100,6 +103,7 @@ class NGGNN(nn.Module):
         has_edge_updates: bool = True,
         has_reverse_features: bool | None = None,
         jumping_knowledge: JumpingKnowledge = "none",
+        std_form: StdForm = "smooth",
         has_forward_degrees: bool = False,
         inputs: InputSettings = ALL_INPUTS,
     ):
@@ -136,6 +140,7 @@ class NGGNN(nn.Module):
                 aggregators=aggregators,
                 scalers=scalers,
                 modulation=modulation,
+                std_form=std_form,
             )
             for _ in range(num_layers)
         )
@@ -191,10 +196,10 @@ class PNALayer(nn.Module):
     Args:
         dim: size of node and edge vectors.
         mean_log_degree: of the neurons of the training networks.
-        aggregators, scalers, modulation: see `NGGNN`.
+        aggregators, scalers, modulation, std_form: see `NGGNN`.
 
     Raises:
-        NNGraphsError: an unknown aggregator, scaler or modulation.
+        NNGraphsError: an unknown aggregator, scaler, modulation or form of the deviation.
     """
 
     def __init__(
@@ -205,6 +210,7 @@ class PNALayer(nn.Module):
         aggregators: Sequence[Aggregator] = STATISTICS,
         scalers: Sequence[Scaler] = ("identity", "amplification"),
         modulation: Modulation = "film",
+        std_form: StdForm = "smooth",
     ):
         super().__init__()
         for names, known in ((aggregators, Aggregator), (scalers, Scaler)):
@@ -212,7 +218,8 @@ class PNALayer(nn.Module):
                 check_known(name, get_args(known), asked=f"collect messages by {name!r}")
         check_known(modulation, get_args(Modulation), asked=f"modulate messages by {modulation!r}")
         self.aggregators, self.scalers = tuple(aggregators), tuple(scalers)
-        self.modulation_kind, self.dim = modulation, dim
+        check_known(std_form, get_args(StdForm), asked=f"take deviations by {std_form!r}")
+        self.modulation_kind, self.std_form, self.dim = modulation, std_form, dim
         self.register_buffer("mean_log_degree", torch.tensor(mean_log_degree, dtype=torch.float64))
         self.message = nn.Linear((3 if modulation == "none" else 2) * dim, dim)
         self.modulation = nn.Linear(dim, (2 if modulation == "film" else 1) * dim)
@@ -235,6 +242,8 @@ class PNALayer(nn.Module):
             zip(STATISTICS, topology.reduce_statistics(messages, eps=STD_EPS), strict=True)
         )
         statistics["sum"] = statistics["mean"] * degree
+        if self.std_form == "published":
+            statistics["std"] = _published_std(statistics["std"])
         chosen = [statistics[name] for name in self.aggregators]
         scaled = [self._scaled(values, name, degree) for name in self.scalers for values in chosen]
         return self.out(self.update(torch.cat([nodes, *scaled], dim=-1)))
@@ -283,6 +292,12 @@ class EdgeUpdate(nn.Module):
 
     def _activated_sum(self, from_edge: Tensor, from_source: Tensor, from_target: Tensor) -> Tensor:
         return self.activation(from_edge + (from_source + from_target))
+
+
+def _published_std(smooth: Tensor) -> Tensor:
+    """The root of the variance, 0 where that is no more than `STD_EPS`."""
+    variance = smooth.square() - STD_EPS
+    return torch.where(variance > STD_EPS, variance.clamp_min(STD_EPS).sqrt(), 0.0)
 
 
 def _gated(gate: Tensor, ends: Tensor) -> Tensor:
