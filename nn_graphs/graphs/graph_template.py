@@ -15,17 +15,19 @@ What a template makes of many networks is a `NeuralGraphStack`, which knows its 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.geometric_batch import batch_of_fields
+from nn_graphs.graphs.geometric_batch import batch_of_fields, with_later_fields
 from nn_graphs.graphs.graph_structure import (
+    EDGE_FIELDS,
     GraphStructure,
     make_structure,
+    node_fields,
     repeated_structure,
 )
 from nn_graphs.graphs.neural_graph import NeuralGraph
@@ -314,6 +316,17 @@ class GraphTemplate:
         """Ids and edges of the graphs, on a device; constants are in float32 or, if asked, 64."""
         return self._structure(torch.device(device), dtype)
 
+    def node_fields(self, like: Tensor) -> dict[str, Tensor]:
+        """The fields of the structure with an entry a neuron, without a look at edges."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        key = ("neurons", like.device, dtype)
+        if key not in self._cache:
+            self._cache[key] = {
+                name: value.to(like.device, dtype if value.is_floating_point() else value.dtype)
+                for name, value in node_fields(self.groups).items()
+            }
+        return self._cache[key]
+
     def topology(
         self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> LayeredTopology:
@@ -344,6 +357,12 @@ class GraphTemplate:
 
     def __getstate__(self) -> dict:
         return {**vars(self), "_cache": {}}
+
+
+def _structure_field(
+    template: GraphTemplate, name: str, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    return getattr(template.structure(device, dtype), name)
 
 
 @dataclass(frozen=True)
@@ -382,12 +401,17 @@ class NeuralGraphStack:
         if size is None and template.kernel_size and len(edges) == template.num_values:
             size = template.kernel_size
             edges = centred_kernels(edges, template.blocks, size)
-        graph = NeuralGraph.make(
-            self.structure, node_features=self.node_features[number], edge_features=edges
+        nodes = self.node_features[number]
+        graph = NeuralGraph(
+            x=nodes, edge_attr=edges, num_nodes=len(nodes), **template.node_fields(nodes)
         )
+        later = {
+            name: partial(_structure_field, template, name, nodes.device, nodes.dtype)
+            for name in EDGE_FIELDS
+        }
         if size is not None:
-            graph.is_value = template.is_value(size, edges.device)
-        return graph
+            later["is_value"] = partial(template.is_value, size, edges.device)
+        return with_later_fields(graph, later)
 
     def __iter__(self) -> Iterator[NeuralGraph]:
         return (self[number] for number in range(len(self)))
