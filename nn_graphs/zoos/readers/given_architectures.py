@@ -263,6 +263,10 @@ class StateFlattener:
             self._check_order(found, shapes)
         return torch.cat([state[name].reshape(-1).float() for name in found])
 
+    def knows_names_of(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether a file calls its tensors as the architecture does."""
+        return self._own_names(state) is not None
+
     def _own_names(self, state: Mapping[str, Tensor]) -> list[str] | None:
         """What the file calls the tensors that it names as the architecture does."""
         slots = tuple(slot.name for slot in self.spec.parameters.slots)

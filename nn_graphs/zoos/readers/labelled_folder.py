@@ -8,7 +8,7 @@ By convention: `label`, `split` (train, val or test), `run` (which training run)
 import posixpath
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -92,7 +92,12 @@ class Folder(FileSource):
         named = named.assign(path=_as_on_disk(named["path"], there))
         listed = set(named["path"])
         on_disk = [name for name in there if name.lower().endswith(SUFFIXES) or name in listed]
-        return list_named_files(root, named, on_disk)
+        listing = list_named_files(root, named, on_disk)
+        if self.architecture_column is None:
+            return listing
+        specs = sorted(set(listing.table[self.architecture_column]))
+        there = tuple(path for path in (root / name for name in specs) if path.is_file())
+        return replace(listing, architectures=there)
 
     def parse(self, content: bytes, suffix: str) -> Checkpoint:
         suffix = suffix.lower()
