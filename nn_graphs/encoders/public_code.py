@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from nn_graphs.encoders.features import InputSettings
@@ -350,9 +351,14 @@ def _parts_first(state: Mapping[str, Tensor], num_heads: int) -> dict[str, Tenso
     changed = dict(state)
     for name, value in state.items():
         if re.search(r"\.self_attn\.qkv_(node|edge)\.weight$", name):
-            dim = len(state[re.sub(r"qkv_\w+\.weight$", "qkv_node.weight", name)]) // 3
-            parts = value.unflatten(0, (num_heads, len(value) // dim, -1))
-            changed[name] = parts.transpose(0, 1).flatten(0, 2)
+            node_name = re.sub(r"qkv_\w+\.weight$", "qkv_node.weight", name)
+            attention_dim = len(state[node_name]) // 3
+            changed[name] = rearrange(
+                value,
+                "(heads parts rows) dim -> (parts heads rows) dim",
+                heads=num_heads,
+                parts=len(value) // attention_dim,
+            )
     return changed
 
 
