@@ -141,7 +141,7 @@ ENCODERS: dict[str, EncoderMaker] = {
     "structure_forward": _structure(is_bidirectional=False),
     "structure_without_edges": _structure(convolution="attention", has_edge_features=False),
     "ngt": _ngt(),
-    "ngt_without": _ngt(has_modulation=False, has_layer_norms=False, has_edge_updates=False),
+    "ngt_without": _ngt(has_modulation=False, has_edge_updates=False),
     "ngt_edges": _ngt(attention="edges", has_last_edge_update=True),
     "ngt_reverse": _ngt(has_reverse_features=True, has_last_edge_update=True),
     "ngt_plain_values": _ngt(fourier_sigma=None),

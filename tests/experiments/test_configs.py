@@ -121,7 +121,7 @@ def test_all_mistakes_are_reported_together(raises_saying):
     ["trainer.learning_rate=1", "trainer.patience=3", "trainer.devices=auto", "trainer.devices=2"],
 )
 def test_values_that_fit_in_another_form(right):
-    assert check_config(compose("inr_classification", right)) == 5
+    assert check_config(compose("inr_classification", right)) == 6  # inputs of an encoder too
 
 
 @pytest.mark.parametrize(
