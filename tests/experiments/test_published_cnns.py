@@ -28,12 +28,11 @@ def both_outputs(plain: str, ours: str, **options) -> tuple[torch.Tensor, torch.
         degrees = in_degrees(templates)
         twin = PublishedCNNGNN(GraphDims.of(templates), degrees, dim=8, std=TwoPassStd())
     randomise(model)
-    twin.load_ours(model.state_dict())
+    twin.double().load_ours(model.double().state_dict())
     batches = (batch_maker(setting, templates)() for setting in settings)
     with torch.no_grad():
         return tuple(
-            m.double().eval()(doubled(batch))
-            for m, batch in zip((twin, model), batches, strict=True)
+            m.eval()(doubled(batch)) for m, batch in zip((twin, model), batches, strict=True)
         )
 
 
