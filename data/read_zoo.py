@@ -60,6 +60,13 @@ def make_parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="whether weights are [in, out] (folder)",
     )
+    source.add_argument(
+        "--flat",
+        dest="is_flat",
+        action="store_const",
+        const=True,
+        help="files hold one vector each, in the architecture's order (folder)",
+    )
     source.add_argument("--seed", type=int, help="of that split")
     source.add_argument("--num-workers", type=int, default=4, help="threads that read ahead")
     source.add_argument("--strict", action="store_true", help="stop at a file that cannot be used")

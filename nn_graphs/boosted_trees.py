@@ -113,7 +113,7 @@ def statistics_of(dataset: GraphDataset, task: Task) -> Features:
     """Statistics of all tensors of every network of a split, NaN where it has no such tensor."""
     rows = []
     for first in range(0, len(dataset), BATCH):
-        graphs, _ = dataset.__getitems__(list(range(first, min(first + BATCH, len(dataset)))))
+        graphs, _ = dataset.batch(list(range(first, min(first + BATCH, len(dataset)))))
         values, is_there = tensor_statistics(graphs, task.dims)
         rows.append(torch.where(is_there.unsqueeze(-1), values, torch.nan).flatten(1))
     return torch.cat(rows).numpy()

@@ -97,7 +97,7 @@ def _our_epoch(
 
     def epoch() -> float:
         for first in range(0, len(dataset), batch_size):
-            batch = dataset.__getitems__([*range(first, min(first + batch_size, len(dataset)))])
+            batch = dataset.batch([*range(first, min(first + batch_size, len(dataset)))])
             optimizer.zero_grad()
             loss = accumulate_gradients(model, task.objective, batch)
             optimizer.step()

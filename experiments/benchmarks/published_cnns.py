@@ -23,12 +23,12 @@ from torch_geometric.nn import LayerNorm
 from torch_geometric.nn.aggr import Aggregation
 from torch_geometric.utils import to_dense_adj, to_dense_batch
 
+from nn_graphs.encoders.features import NUM_PUBLISHED_ACTIVATIONS
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
 from nn_graphs.graphs.parts.kernels import padded_kernels
 from nn_graphs.graphs.parts.node_groups import NeuronKind
-from nn_graphs.networks.activations import ACTIVATION_NAMES
 
 
 def dense_sample(template: GraphTemplate, params: Tensor, kernel_size: tuple[int, ...]) -> Data:
@@ -82,7 +82,7 @@ class DenseCNNFeatures(nn.Module):
         self.node_in = nn.Linear(node_dim, node_dim)
         self.edge_in = nn.Linear(edge_dim, edge_dim)
         self.positions = nn.Parameter(torch.randn(dims.num_positions, node_dim))
-        self.activation_embedding = nn.Embedding(len(ACTIVATION_NAMES), node_dim)
+        self.activation_embedding = nn.Embedding(NUM_PUBLISHED_ACTIVATIONS, node_dim)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         nodes, mask = to_dense_batch(batch.x, batch.batch)

@@ -110,7 +110,7 @@ def prepare_step(
     `accumulate` is how our gradients are computed.
     """
     task = make_task(setting.layer_layout, num_train=setting.batch_size)
-    batch = task.dataset("train").__getitems__([*range(setting.batch_size)])
+    batch = task.dataset("train").batch([*range(setting.batch_size)])
     model = _make_model(setting, task).to(setting.device)
     optimizer = TrainingSettings().make_optimizer(model)
     device = torch.device(setting.device)

@@ -9,7 +9,7 @@ from support.report import report_outcome
 from support.zoos import open_zoo
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.augmentations import Compose
+from nn_graphs.graphs.augmentations import Compose, OfMixes
 from nn_graphs.tasks.task import Task
 from nn_graphs.training import Outcome, train_and_test
 
@@ -31,6 +31,8 @@ def train(run: Run, task: Task) -> Outcome:
     config = run.config
     model = run.seeded(run.build(config.encoder.model), task)
     augmentation = Compose(run.build(config.augmentation).values())
+    if config.augmentation and (mixed := task.dataset("train").mixed) is not None:
+        augmentation = OfMixes(augmentation, mixed)
     return train_and_test(
         model, task, run.build(config.trainer), run.folder, augmentation=augmentation
     )

@@ -161,13 +161,28 @@ COVERTYPE = Download(
 TABLES = (CALIFORNIA_HOUSING, COVERTYPE)
 
 
-def _dws_zoo(name: str, *, archive: str, folder: str) -> Download:
+PROBEGEN = "https://raw.githubusercontent.com/jonkahana/ProbeGen/main/experiments"
+"""Code of another paper, in which split files of Kofinas et al. lie at a stable address."""
+
+
+def _split_file(place: str) -> RemoteFile:
+    """A split file of Kofinas et al., at its place below `experiments` in their code too."""
+    return RemoteFile(
+        place.rpartition("/")[2],
+        urls=(f"{PROBEGEN}/{place}",),
+        page="https://github.com/mkofinas/neural-graphs",
+    )
+
+
+def _dws_zoo(
+    name: str, *, archive: str, folder: str, splits: tuple[RemoteFile, ...] = ()
+) -> Download:
     """A zoo of Navon et al.; `folder` is the part of its link that names the archive's folder."""
     base = "https://www.dropbox.com/sh/56pakaxe58z29mq"
     page = f"{base}/AABtWNkRYroLYe_cE3c90DXVa?dl=0&preview={archive}"
     return Download(
         name=name,
-        files=(RemoteFile(archive, urls=(f"{base}/{folder}/{archive}?dl=1",), page=page),),
+        files=(RemoteFile(archive, urls=(f"{base}/{folder}/{archive}?dl=1",), page=page), *splits),
         unpack=True,
         licence="not stated; the code beside it is MIT (Aviv Navon, Aviv Shamsian)",
         citation="Navon, Shamsian, Achituve, Fetaya, Chechik, Maron: Equivariant architectures "
@@ -190,7 +205,12 @@ def _nfn_zoo(name: str, *, archive: str, file_id: str | None = None) -> Download
 
 
 INR_ZOOS = (
-    _dws_zoo("mnist_inrs", archive="mnist-inrs.zip", folder="AABrctdu2U65jGYr2WQRzmMna"),
+    _dws_zoo(
+        "mnist_inrs",
+        archive="mnist-inrs.zip",
+        folder="AABrctdu2U65jGYr2WQRzmMna",
+        splits=(_split_file("inr_classification/dataset/mnist_splits.json"),),
+    ),
     _dws_zoo("fashion_mnist_inrs", archive="fmnist_inrs.zip", folder="AAAssoHq719OmSHSKKTiKKHGa"),
     _nfn_zoo("siren_mnist", archive="siren_mnist_wts.tar"),
     _nfn_zoo("siren_fashion_mnist", archive="siren_fashion_wts.tar"),
@@ -242,15 +262,7 @@ CNN_ZOOS = (
                 urls=("https://zenodo.org/records/12797219/files/cnn_wild_park.zip?download=1",),
                 page="https://zenodo.org/records/12797219",
             ),
-            RemoteFile(
-                PARK_SPLITS,
-                # The authors' split file, as another paper's code has it; see the reader.
-                urls=(
-                    "https://raw.githubusercontent.com/jonkahana/ProbeGen/main/experiments/"
-                    f"cnn_generalization/dataset/{PARK_SPLITS}",
-                ),
-                page="https://github.com/mkofinas/neural-graphs",
-            ),
+            _split_file(f"cnn_generalization/dataset/{PARK_SPLITS}"),  # see the reader
         ),
         licence="as stated on the page of the record (zenodo.org/records/12797219)",
         citation="Kofinas, Knyazev, Zhang, Chen, Burghouts, Gavves, Snoek, Zhang: Graph neural "

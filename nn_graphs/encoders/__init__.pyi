@@ -8,6 +8,7 @@ from .equivariant.head import EquivariantHead as EquivariantHead
 from .equivariant.head import InvariantHead as InvariantHead
 from .features import EncodedGraphs as EncodedGraphs
 from .features import GraphFeatures as GraphFeatures
+from .features import InputSettings as InputSettings
 from .features import ProbeFeatures as ProbeFeatures
 from .flat_mlp import FlatMLP as FlatMLP
 from .gnn import NGGNN as NGGNN
@@ -21,6 +22,8 @@ from .pooled_encoder import PooledEncoder as PooledEncoder
 from .pooling import Pooling as Pooling
 from .probe_only import ProbeOnly as ProbeOnly
 from .product_gnn import ProductGNN as ProductGNN
+from .public_code import model_from_public_code as model_from_public_code
+from .public_code import read_public_checkpoint as read_public_checkpoint
 from .relational_transformer import NGT as NGT
 from .statistics import GraphDims as GraphDims
 from .statistics import WeightStatistics as WeightStatistics

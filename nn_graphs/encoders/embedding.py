@@ -17,6 +17,7 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.mixed_templates import MixedTemplates
 from nn_graphs.graphs.parts.node_groups import NeuronKind
+from nn_graphs.networks.activations import ACTIVATION_NAMES
 from nn_graphs.progress import progress_bar
 from nn_graphs.threads import side_by_side
 from nn_graphs.zoos.batches import check_finite, make_templates
@@ -73,7 +74,7 @@ def embed(
     Raises:
         NNGraphsError: it makes no vectors of graphs, or vectors that depend on other graphs too;
             kernels are larger than those that it was made for, or inputs and outputs more where it
-            tells them apart; weights are not finite.
+            tells them apart; an activation is none of its table; weights are not finite.
     """
     _check_encoder(encoder)
     check_finite(zoo)
@@ -198,7 +199,16 @@ def _check_template(encoder: nn.Module, template: GraphTemplate) -> None:
             f"{list(dims.kernel_size)}.",
             do="Train an encoder on networks with kernels as large.",
         )
-    features = (part for part in encoder.modules() if isinstance(part, GraphFeatures))
+    features = [part for part in encoder.modules() if isinstance(part, GraphFeatures)]
+    needed = GraphDims.of([template]).num_activations
+    tables = [part.activation_embedding for part in features if part.activation_embedding]
+    if any(table.num_embeddings < needed for table in tables):
+        raise NNGraphsError(
+            asked,
+            found=f"they have the activation {ACTIVATION_NAMES[needed - 1]}, of which the encoder "
+            "has no vector.",
+            do=f"Make the encoder with InputSettings(num_activations={needed}) or more.",
+        )
     if not any(hasattr(part, "positions") for part in features):
         return
     for kind, known in (("input", dims.num_inputs), ("output", dims.num_outputs)):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from nn_graphs.encoders.features import InputSettings
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.positional import LaplacianEncoding, RandomFeatures, ReturnProbabilities
@@ -30,7 +31,8 @@ def registered(name: str) -> Callable[[Class], Class]:
     """A decorator that gives a class of modules a name by which files know it.
 
     Its arguments may be numbers, texts, None, lists of these, `templates` (or their `GraphDims`),
-    positional encodings, and modules of registered classes; `statistics` must be kept as buffers.
+    `InputSettings`, positional encodings, and modules of registered classes; `statistics` must be
+    kept as buffers.
 
     Raises:
         NNGraphsError: another class has this name.
@@ -118,6 +120,8 @@ def _described(key: str, value: Any) -> Any:
         return describe_encoder(value)
     if isinstance(value, GraphDims):
         return {"dims": vars(value)}
+    if isinstance(value, InputSettings):
+        return {"inputs": vars(value)}
     for name, kind in ENCODINGS.items():
         if type(value) is kind:
             parameters = inspect.signature(kind).parameters
@@ -141,6 +145,8 @@ def _made(value: Any) -> Any:
     if "dims" in value:
         sizes = dict(value["dims"])
         return GraphDims(**sizes | {"kernel_size": tuple(sizes["kernel_size"])})
+    if "inputs" in value:
+        return InputSettings(**value["inputs"])
     if "encoding" in value:
         return ENCODINGS[value["encoding"]](**value["settings"])
     return make_encoder(value)

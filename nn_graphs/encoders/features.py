@@ -8,6 +8,7 @@ learned inputs.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 
 from nn_graphs.encoders.mapped import compose
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
+from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.execution import execute
 from nn_graphs.graphs.graph_template import NeuralGraphStack
 from nn_graphs.graphs.neural_graph import NeuralGraph
@@ -32,6 +34,7 @@ Reads = Literal["outputs", "nodes", "edges"]
 """What is read of encoded graphs: the vectors of output neurons, of all neurons, also of edges."""
 
 NUM_FREQUENCIES = 128
+NUM_PUBLISHED_ACTIVATIONS = 7  # none, relu, gelu, silu, tanh, sigmoid, leaky_relu: the first ids
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,55 @@ class EncodedGraphs:
     graph: Float[Tensor, "num_graphs node_dim"] | None = None
 
 
+@dataclass(frozen=True)
+class InputSettings:
+    """What encoders are told of weights, biases and neurons: all that ablations take away.
+
+    Attributes:
+        is_normalised: weights and biases are in units of their layer's deviation, else as they are
+            (the published runs on CNNs have them as they are).
+        has_biases, has_weights: False: zeros stand in their place; probe features stay.
+        has_positions: neurons are told which input or output they are, or in which layer.
+        num_frequencies: of Fourier features.
+        num_activations: rows of the table of activations, by their ids; None: the seven of the
+            published table, and more where the architectures have others.
+    """
+
+    is_normalised: bool = True
+    has_biases: bool = True
+    has_weights: bool = True
+    has_positions: bool = True
+    num_frequencies: int = NUM_FREQUENCIES
+    num_activations: int | None = None
+
+    def table_size(self, dims: GraphDims) -> int:
+        """Rows of the table of activations.
+
+        Raises:
+            NNGraphsError: the architectures have activations that would not be in it.
+        """
+        size = self.num_activations
+        if size is None:
+            return max(NUM_PUBLISHED_ACTIVATIONS, dims.num_activations)
+        if size < dims.num_activations:
+            raise NNGraphsError(
+                f"make a table of {size} activations",
+                found=f"the architectures have the activation {dims.num_activations - 1} "
+                f"({ACTIVATION_NAMES[dims.num_activations - 1]}).",
+                do=f"Choose num_activations={dims.num_activations}, or null.",
+            )
+        return size
+
+
+ALL_INPUTS = InputSettings()
+
+
 class FourierFeatures(nn.Module):
     """`[cos(2 pi B x), sin(2 pi B x)]` with a fixed `B ~ N(0, sigma^2)` (Tancik et al., 2020)."""
 
-    def __init__(self, in_dim: int, *, sigma: float):
+    def __init__(self, in_dim: int, *, sigma: float, num_frequencies: int = NUM_FREQUENCIES):
         super().__init__()
-        self.register_buffer("frequencies", torch.randn(NUM_FREQUENCIES, in_dim) * sigma)
+        self.register_buffer("frequencies", torch.randn(num_frequencies, in_dim) * sigma)
 
     def forward(self, values: Float[Tensor, "*B in_dim"]) -> Float[Tensor, "*B features"]:
         return fourier_features(values, self.frequencies)
@@ -76,12 +122,14 @@ def fourier_features(
     return F.linear(values, frequencies, turns).sin()
 
 
-def value_embedding(in_dim: int, out_dim: int, *, sigma: float | None) -> nn.Sequential:
+def value_embedding(
+    in_dim: int, out_dim: int, *, sigma: float | None, num_frequencies: int = NUM_FREQUENCIES
+) -> nn.Sequential:
     """A linear map of values, or of their Fourier features where `sigma` is given."""
     if sigma is None:
         return nn.Sequential(nn.Linear(in_dim, out_dim))
-    features = FourierFeatures(in_dim, sigma=sigma)
-    return nn.Sequential(features, nn.Linear(2 * NUM_FREQUENCIES, out_dim))
+    features = FourierFeatures(in_dim, sigma=sigma, num_frequencies=num_frequencies)
+    return nn.Sequential(features, nn.Linear(2 * num_frequencies, out_dim))
 
 
 class ProbeFeatures(nn.Module):
@@ -132,6 +180,7 @@ class GraphFeatures(nn.Module):
             or, as in the published transformer, those against them ("backward").
         num_probes: learned probe inputs; 0: none.
         has_activation_embedding: add a learned vector of each hidden neuron's activation.
+        inputs: what is left out, and other settings of ablations.
     """
 
     def __init__(
@@ -146,31 +195,36 @@ class GraphFeatures(nn.Module):
         weights_on: Literal["forward", "backward"] = "forward",
         num_probes: int,
         has_activation_embedding: bool,
+        inputs: InputSettings = ALL_INPUTS,
     ):
         super().__init__()
-        self.dims, self.weights_on = dims, weights_on
+        self.dims, self.weights_on, self.inputs = dims, weights_on, inputs
         self.has_reverse_features = has_reverse_features
-        statistics = statistics or WeightStatistics.identity(dims)
+        embedding = partial(
+            value_embedding, sigma=fourier_sigma, num_frequencies=inputs.num_frequencies
+        )
+        if statistics is None or not inputs.is_normalised:
+            statistics = WeightStatistics.identity(dims)
         if dims.kernel_size:
             statistics = statistics.around_zero()
         for name, value in vars(statistics).items():
             self.register_buffer(name, value.clone())
         if node_dim is not None:
-            self.bias_embedding = value_embedding(1, node_dim, sigma=fourier_sigma)
+            self.bias_embedding = embedding(1, node_dim)
         if edge_dim is not None:
             channels = (3 if has_reverse_features else 1) * dims.num_edge_values
-            self.weight_embedding = value_embedding(channels, edge_dim, sigma=fourier_sigma)
+            self.weight_embedding = embedding(channels, edge_dim)
         if node_dim is not None:
             self.node_in = nn.Linear(node_dim, node_dim)
         if edge_dim is not None:
             self.edge_in = nn.Linear(edge_dim, edge_dim)
-        if node_dim is not None:
+        if node_dim is not None and inputs.has_positions:
             self.positions = nn.Parameter(torch.randn(dims.num_positions, node_dim))
         self.probe_features = (
             ProbeFeatures(dims, num_probes=num_probes, out_dim=node_dim) if num_probes else None
         )
         self.activation_embedding = (
-            nn.Embedding(len(ACTIVATION_NAMES), node_dim) if has_activation_embedding else None
+            nn.Embedding(inputs.table_size(dims), node_dim) if has_activation_embedding else None
         )
 
     def forward(self, graphs: Graphs, topology: Topology) -> tuple[Tensor, EdgeValues]:
@@ -182,7 +236,9 @@ class GraphFeatures(nn.Module):
         nodes = self.bias_embedding(self._normalised_biases(graphs))
         if self.probe_features is not None:
             nodes = nodes + self.probe_features(graphs)
-        nodes = self.node_in(nodes) + self.positions[self.dims.position_row(structure)]
+        nodes = self.node_in(nodes)
+        if self.inputs.has_positions:
+            nodes = nodes + self.positions[self.dims.position_row(structure)]
         if self.activation_embedding is not None:
             is_hidden = (structure.kind_id == NeuronKind.HIDDEN.value).unsqueeze(-1)
             nodes = nodes + self.activation_embedding(structure.activation_id) * is_hidden
@@ -210,6 +266,8 @@ class GraphFeatures(nn.Module):
         rows = self.dims.layer_row(structure)[structure.edge_index[1]]
         weights = graphs.edge_features
         normalised = (weights - self.weight_mean[rows, None]) / self.weight_std[rows, None]
+        if not self.inputs.has_weights:
+            normalised = torch.zeros_like(normalised)
         return torch.where((structure.edge_kind_id == 0).unsqueeze(-1), normalised, weights)
 
     def _embed_edges(
@@ -228,6 +286,8 @@ class GraphFeatures(nn.Module):
         return weight.unflatten(1, (-1, self.dims.num_edge_values))[:, list(channels)].sum(1)
 
     def _normalised_biases(self, graphs: Graphs) -> Float[Tensor, "*B num_nodes 1"]:
+        if not self.inputs.has_biases:
+            return torch.zeros_like(graphs.node_features)
         structure = graphs.structure
         rows = self.dims.layer_row(structure)
         normalised = (graphs.node_features - self.bias_mean[rows, None]) / self.bias_std[rows, None]

@@ -46,8 +46,9 @@ class Pooling(nn.Module):
     Args:
         method: "cat" puts the neurons of the output layer (or of the one that `layer` names) behind
             each other, so it needs graphs with equally many of them; "cat_mean" the means of all
-            layers; "mean_edge" and "max_edge" reduce edges; "cls_token" takes the vector that an
-            `NGT` with a cls token gives every graph; the others reduce the chosen neurons.
+            layers; "mean_edge" and "max_edge" reduce edges, of a layer those into it; "cls_token"
+            takes the vector that an `NGT` with a cls token gives every graph; the others reduce the
+            chosen neurons.
         layer: "last" (output neurons), "all", or the number of a layer (0 = inputs).
         dims: sizes of the graphs.
         node_dim, edge_dim: sizes of the vectors.
@@ -91,15 +92,25 @@ class Pooling(nn.Module):
             edges = encoded.edges.reshape(-1, encoded.edges.shape[-1])
             sources = structure.edge_index[0].repeat(num_copies)
             owner = _edge_owner(sources, graph_id, len(structure.layer_id), num_copies)
-            return self.aggregation(edges, owner, dim_size=num_graphs)
+            targets = self.dims.layer_row(structure)[structure.edge_index[1]]
+            return self._of_layer(edges, owner, targets.repeat(num_copies), num_graphs)
         rows = self.dims.layer_row(structure).repeat(num_copies)
         if self.method == "cat_mean":
             return self._layer_means(nodes, graph_id, rows, num_graphs)
+        return self._of_layer(nodes, graph_id, rows, num_graphs)
+
+    def _of_layer(
+        self,
+        values: Float[Tensor, "all dim"],
+        owner: Int[Tensor, "all"],
+        rows: Int[Tensor, "all"],
+        num_graphs: int,
+    ) -> Float[Tensor, "B out_dim"]:
+        """The values of the chosen layer, of each graph as one; rows say whose they are."""
         chosen = self._chosen(rows)
-        owner = graph_id[chosen]
         if isinstance(self.layer, int):
-            self._check_everywhere(owner, num_graphs)
-        return self.aggregation(nodes[chosen], owner, dim_size=num_graphs)
+            self._check_everywhere(owner[chosen], num_graphs)
+        return self.aggregation(values[chosen], owner[chosen], dim_size=num_graphs)
 
     def _chosen(self, rows: Int[Tensor, "num_all_nodes"]) -> Bool[Tensor, "num_all_nodes"]:
         if self.layer == "all":
@@ -165,6 +176,12 @@ def _check(method: str, layer: str | int, dims: GraphDims, node_dim: int) -> Non
             asked,
             found="only output neurons have an order that no permutation changes.",
             do="Use layer='last', or another method.",
+        )
+    if method in ("mean_edge", "max_edge") and layer == 0:
+        raise NNGraphsError(
+            asked,
+            found="no edge runs into the inputs.",
+            do=f"Use 'last', 'all' or 1 to {dims.num_layers - 1}.",
         )
     if method in ("set_transformer", "multiset_transformer") and node_dim % HEADS:
         raise NNGraphsError(

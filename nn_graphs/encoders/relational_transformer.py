@@ -20,7 +20,15 @@ from torch.nn import functional as F
 
 from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.encoder_registry import registered
-from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
+from nn_graphs.encoders.features import (
+    ALL_INPUTS,
+    Counts,
+    EncodedGraphs,
+    GraphFeatures,
+    Graphs,
+    InputSettings,
+    Reads,
+)
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.graph_template import GraphTemplate
@@ -47,6 +55,10 @@ class NGT(nn.Module):
             that of the graph; for "all_pairs" only.
         num_probes: probe features; 0: none.
         has_activation_embedding: tell neurons their activation function.
+        has_modulation: edges scale the values of the neurons that are attended to.
+        has_layer_norms: behind every update.
+        has_edge_updates: between layers; without them pairs stay as they begin.
+        inputs: what is left out of the graphs' features, see `InputSettings`.
 
     Raises:
         NNGraphsError: an unknown attention, a token without all pairs, heads of unequal size.
@@ -72,6 +84,10 @@ class NGT(nn.Module):
         has_cls_token: bool = False,
         num_probes: int = 0,
         has_activation_embedding: bool = False,
+        has_modulation: bool = True,
+        has_layer_norms: bool = True,
+        has_edge_updates: bool = True,
+        inputs: InputSettings = ALL_INPUTS,
     ):
         super().__init__()
         _check(attention, has_cls_token=has_cls_token, dim=attention_dim, num_heads=num_heads)
@@ -87,6 +103,7 @@ class NGT(nn.Module):
             weights_on="backward",
             num_probes=num_probes,
             has_activation_embedding=has_activation_embedding,
+            inputs=inputs,
         )
         self.node_updates = nn.ModuleList(
             NodeUpdate(
@@ -96,14 +113,22 @@ class NGT(nn.Module):
                 hidden_dim=node_hidden_dim,
                 num_heads=num_heads,
                 dropout=dropout,
+                has_modulation=has_modulation,
+                has_layer_norms=has_layer_norms,
             )
             for _ in range(num_layers)
         )
+        num_edge_updates = num_layers if has_last_edge_update else num_layers - 1
         self.edge_updates = nn.ModuleList(
-            EdgeUpdate(node_dim, edge_dim, hidden_dim=edge_hidden_dim, dropout=dropout)
-            for _ in range(num_layers if has_last_edge_update else num_layers - 1)
+            EdgeUpdate(
+                node_dim,
+                edge_dim,
+                hidden_dim=edge_hidden_dim,
+                dropout=dropout,
+                has_layer_norms=has_layer_norms,
+            )
+            for _ in range(num_edge_updates if has_edge_updates else 0)
         )
-
         self.cls_token = nn.Parameter(torch.randn(node_dim)) if has_cls_token else None
 
     def forward(self, graphs: Graphs, *, reads: Reads = "edges") -> EncodedGraphs:
@@ -119,11 +144,13 @@ class NGT(nn.Module):
         last = len(self.node_updates) - 1
         for number, node_update in enumerate(self.node_updates):
             nodes = node_update(topology, nodes, edges)
-            if number < last or (number < len(self.edge_updates) and reads == "edges"):
-                opposite = topology.opposite(edges)
-                if number == last - 1 and reads == "outputs":
-                    topology = topology.into_outputs()
-                    edges, opposite = topology.chosen(edges), topology.chosen(opposite)
+            has_update = number < len(self.edge_updates) and (number < last or reads == "edges")
+            opposite = topology.opposite(edges) if has_update else None
+            if number == last - 1 and reads == "outputs":
+                topology = topology.into_outputs()
+                edges = topology.chosen(edges)
+                opposite = topology.chosen(opposite) if has_update else None
+            if has_update:
                 edges = self.edge_updates[number](topology, nodes, edges, opposite)
         graph = nodes[:, 0] if has_token else None
         nodes = base.unflatten(topology.flatten(nodes)[0])
@@ -163,13 +190,25 @@ def _check(attention: str, *, has_cls_token: bool, dim: int, num_heads: int) -> 
 
 
 class RelationalAttention(nn.Module):
-    """Attention with q_ij = q_i + A e_ij, k_ij = k_j + C e_ij, v_ij = v_j * S e_ij + B e_ij."""
+    """Attention with q_ij = q_i + A e_ij, k_ij = k_j + C e_ij, v_ij = v_j * S e_ij + B e_ij.
 
-    def __init__(self, node_dim: int, edge_dim: int, *, attention_dim: int, num_heads: int):
+    Without modulation S e_ij is 1.
+    """
+
+    def __init__(
+        self,
+        node_dim: int,
+        edge_dim: int,
+        *,
+        attention_dim: int,
+        num_heads: int,
+        has_modulation: bool = True,
+    ):
         super().__init__()
         self.num_heads, self.scale = num_heads, attention_dim**-0.5
+        self.num_parts = 4 if has_modulation else 3
         self.from_node = _linear(node_dim, 3 * attention_dim, bias=False)
-        self.from_edge = _linear(edge_dim, 4 * attention_dim, bias=False)
+        self.from_edge = _linear(edge_dim, self.num_parts * attention_dim, bias=False)
         self.out = _linear(attention_dim, node_dim)
 
     def forward(
@@ -179,7 +218,7 @@ class RelationalAttention(nn.Module):
         edges: EdgeValues,
     ) -> Float[Tensor, "*B num_nodes node_dim"]:
         query, key, value = self.from_node(nodes).chunk(3, dim=-1)
-        edge_query, edge_key, edge_value, edge_factor = self.from_edge.weight.chunk(4)
+        edge_query, edge_key, edge_value, *factor = self.from_edge.weight.chunk(self.num_parts)
         scores = on_edges(
             partial(self._scores, edge_query * self.scale, edge_key),
             topology.targets(query * self.scale),
@@ -188,7 +227,7 @@ class RelationalAttention(nn.Module):
         )
         attention = topology.softmax(scores)
         modulated = on_edges(
-            partial(self._modulated_values, edge_factor),
+            partial(self._modulated_values, factor[0] if factor else None),
             attention,
             topology.sources(value),
             edges,
@@ -207,10 +246,12 @@ class RelationalAttention(nn.Module):
         return products.unflatten(-1, (self.num_heads, -1)).sum(-1)
 
     def _modulated_values(
-        self, edge_factor: Tensor, attention: Tensor, value: Tensor, edges: Tensor
+        self, edge_factor: Tensor | None, attention: Tensor, value: Tensor, edges: Tensor
     ) -> Tensor:
         """`[..., attention_dim]` from attention `[..., num_heads]`, values and edges."""
-        values = (value * F.linear(edges, edge_factor)).unflatten(-1, (self.num_heads, -1))
+        if edge_factor is not None:
+            value = value * F.linear(edges, edge_factor)
+        values = value.unflatten(-1, (self.num_heads, -1))
         return (attention.unsqueeze(-1) * values).flatten(-2)
 
     def _edge_values(self, weight: Tensor, gathered: Tensor) -> Tensor:
@@ -223,9 +264,12 @@ class RelationalAttention(nn.Module):
 class PostNormUpdate(nn.Module):
     """A change and a feed-forward network, each with a skip and a layer norm behind it."""
 
-    def _add_update(self, dim: int, *, hidden_dim: int, dropout: float) -> None:
+    def _add_update(
+        self, dim: int, *, hidden_dim: int, dropout: float, has_layer_norms: bool
+    ) -> None:
         self.feed_forward = _feed_forward(dim, hidden_dim)
-        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(2))
+        make_norm = nn.LayerNorm if has_layer_norms else nn.Identity
+        self.norms = nn.ModuleList(make_norm(dim) for _ in range(2))
         self.dropout = Dropout(dropout)
 
     def _updated(
@@ -247,13 +291,21 @@ class NodeUpdate(PostNormUpdate):
         hidden_dim: int,
         num_heads: int,
         dropout: float,
+        has_modulation: bool,
+        has_layer_norms: bool,
     ):
         super().__init__()
         self.attention = RelationalAttention(
-            node_dim, edge_dim, attention_dim=attention_dim, num_heads=num_heads
+            node_dim,
+            edge_dim,
+            attention_dim=attention_dim,
+            num_heads=num_heads,
+            has_modulation=has_modulation,
         )
         self.attended = _linear(node_dim, node_dim)
-        self._add_update(node_dim, hidden_dim=hidden_dim, dropout=dropout)
+        self._add_update(
+            node_dim, hidden_dim=hidden_dim, dropout=dropout, has_layer_norms=has_layer_norms
+        )
 
     def forward(
         self,
@@ -267,13 +319,23 @@ class NodeUpdate(PostNormUpdate):
 class EdgeUpdate(PostNormUpdate):
     """An update of edges by both their directions and both their ends."""
 
-    def __init__(self, node_dim: int, edge_dim: int, *, hidden_dim: int, dropout: float):
+    def __init__(
+        self,
+        node_dim: int,
+        edge_dim: int,
+        *,
+        hidden_dim: int,
+        dropout: float,
+        has_layer_norms: bool,
+    ):
         super().__init__()
         self.from_edges = _linear(2 * edge_dim, hidden_dim)
         self.from_target = _linear(node_dim, hidden_dim)
         self.from_source = _linear(node_dim, hidden_dim)
         self.mixed = _linear(hidden_dim, edge_dim)
-        self._add_update(edge_dim, hidden_dim=hidden_dim, dropout=dropout)
+        self._add_update(
+            edge_dim, hidden_dim=hidden_dim, dropout=dropout, has_layer_norms=has_layer_norms
+        )
 
     def forward(
         self,

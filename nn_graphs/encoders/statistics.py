@@ -31,12 +31,14 @@ class GraphDims:
         num_hidden_layers: groups of hidden neurons.
         num_outputs: output neurons.
         kernel_size: the smallest size that every kernel fits in; of linear maps alone `()`.
+        num_activations: so many of the known activations, from the first one, hold all of theirs.
     """
 
     num_inputs: int
     num_hidden_layers: int
     num_outputs: int
     kernel_size: tuple[int, ...] = ()
+    num_activations: int = 1
 
     @classmethod
     def of(cls, templates: "Sequence[GraphTemplate] | GraphDims") -> "GraphDims":
@@ -48,6 +50,7 @@ class GraphDims:
             num_hidden_layers=max(t.num_hidden_groups for t in templates),
             num_outputs=max(t.num_neurons(NeuronKind.OUTPUT) for t in templates),
             kernel_size=common_kernel_size([template.kernel_size for template in templates]),
+            num_activations=max(map(_num_activations, templates)),
         )
 
     @property
@@ -160,6 +163,12 @@ class WeightStatistics:
         ]
         mean, std = (stack.params[0] for stack in spread)
         return mean, torch.where(std > 0, std, 1.0)
+
+
+def _num_activations(template: GraphTemplate) -> int:
+    """One more than the largest id of an activation of hidden neurons."""
+    hidden = (group for group in template.groups if group.kind is NeuronKind.HIDDEN)
+    return 1 + max((group.activation.activation_id for group in hidden), default=0)
 
 
 class _Moments:

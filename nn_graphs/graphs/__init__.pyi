@@ -1,5 +1,6 @@
 from .augmentations import Augmentation as Augmentation
 from .augmentations import Compose as Compose
+from .augmentations import OfMixes as OfMixes
 from .augmentations import RandomSymmetries as RandomSymmetries
 from .augmentations import Rotation as Rotation
 from .augmentations import Scaling as Scaling

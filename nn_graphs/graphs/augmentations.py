@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
+from nn_graphs.graphs.mixed_templates import MixedTemplates
 from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
 from nn_graphs.graphs.parts.node_groups import NeuronKind
@@ -42,7 +43,7 @@ class Augmentation(nn.Module, ABC):
             raise NNGraphsError(
                 f"augment networks by {type(self).__name__}",
                 found="they are a torch-geometric batch of graphs.",
-                do="Use a zoo of one architecture, whose batches are stacks.",
+                do="Wrap it in OfMixes, which knows their architectures.",
             )
         return self.change(graphs)
 
@@ -62,6 +63,30 @@ class Compose(nn.Module):
         for augmentation in self.augmentations:
             graphs = augmentation(graphs)
         return graphs
+
+
+class OfMixes(nn.Module):
+    """An augmentation of batches of many architectures, one architecture after the other.
+
+    Stacks are augmented as they are.
+
+    Args:
+        augmentation: of stacks.
+        templates: which made the batches.
+    """
+
+    def __init__(self, augmentation: nn.Module, templates: MixedTemplates):
+        super().__init__()
+        self.augmentation, self._templates = augmentation, templates
+
+    def forward(self, graphs: Graphs) -> Graphs:
+        """
+        Raises:
+            NNGraphsError: a batch was not made by these templates.
+        """
+        if isinstance(graphs, NeuralGraphStack) or not self.training:
+            return self.augmentation(graphs)
+        return self._templates.changed(graphs, self.augmentation)
 
 
 # Changes of single weights, in the parameters: tied weights stay tied, constants stay constant.

@@ -1,9 +1,17 @@
 """Batches of torch-geometric, made and taken apart without a look at single graphs.
 
+And fields of graphs that are computed when they are first asked for: of a large network the ids of
+its edges take nine times the memory of its weights, and not every use of its graph needs them.
+
 What `Batch.from_data_list` remembers of a batch, for `to_data_list`, has no public name. All code
 that touches it is here, and is tested against these two, key by key. `setup.py` names the versions
 that have been tried.
 """
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -14,6 +22,7 @@ from nn_graphs.graphs.graph_structure import EDGE_FIELDS
 from nn_graphs.graphs.neural_graph import NeuralGraph
 
 OF_EDGES = (*EDGE_FIELDS, "edge_attr", "is_value")
+OF_GRAPHS = ("template_id",)  # one entry a graph
 
 
 def batch_of_fields(
@@ -26,7 +35,7 @@ def batch_of_fields(
 
     Args:
         fields: the fields of a `NeuralGraph`, of all graphs; `edge_index` counts the neurons of all
-            of them.
+            of them; `template_id`, where it is given, has one entry a graph.
         num_nodes: neurons of each graph.
         num_edges: edges of each graph.
     """
@@ -36,7 +45,9 @@ def batch_of_fields(
     batch.num_nodes = int(node_ends[-1])
     batch.batch, batch.ptr = numbers.repeat_interleave(num_nodes), node_ends
     batch._num_graphs = len(num_nodes)
-    batch._slice_dict = {name: edge_ends if name in OF_EDGES else node_ends for name in fields}
+    ends = dict.fromkeys(fields, node_ends) | dict.fromkeys(OF_EDGES, edge_ends)
+    ends |= dict.fromkeys(OF_GRAPHS, torch.arange(len(num_nodes) + 1))
+    batch._slice_dict = {name: ends[name] for name in fields}
     none = torch.zeros_like(num_nodes)
     batch._inc_dict = dict.fromkeys(fields, none) | {"edge_index": node_ends[:-1]}
     batch._num_nodes = num_nodes.tolist()
@@ -65,6 +76,60 @@ def run_of_graphs(batch: NeuralGraph, start: int, stop: int) -> NeuralGraph:
     part.ptr = batch.ptr[start : stop + 1] - first
     part._num_graphs, part._num_nodes = stop - start, batch._num_nodes[start:stop]
     return part
+
+
+def with_later_fields(
+    graph: NeuralGraph, fields: Mapping[str, Callable[[], Tensor]]
+) -> NeuralGraph:
+    """The graph with more fields, each of which is computed when it is first asked for."""
+    store = graph._store
+    store._mapping = _Fields(store._mapping | {name: _Later(make) for name, make in fields.items()})
+    return graph
+
+
+@dataclass(frozen=True)
+class _Later:
+    """A field that nobody has asked for."""
+
+    make: Callable[[], Tensor]
+
+    def __deepcopy__(self, memo: dict) -> "_Later":
+        return _Later(lambda: self.make().clone())
+
+
+class _Fields(dict):
+    """Fields by name; what is asked for is computed and kept."""
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if isinstance(value, _Later):
+            value = self[name] = value.make()
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())  # with it, dict(...) and ** ask for values one by one
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def values(self) -> list[Any]:
+        return [self[name] for name in self.keys()]
+
+    def items(self) -> list[tuple[str, Any]]:
+        return [(name, self[name]) for name in self.keys()]
+
+    def __copy__(self) -> "_Fields":
+        """What is not computed stays so."""
+        return _Fields(super().items())
+
+    def __deepcopy__(self, memo: dict) -> "_Fields":
+        return _Fields((name, deepcopy(value, memo)) for name, value in super().items())
+
+    def __reduce__(self) -> tuple:
+        return dict, (self.items(),)
 
 
 def graph_sizes(batch: NeuralGraph) -> tuple[Int[Tensor, "num_graphs"], Int[Tensor, "num_graphs"]]:

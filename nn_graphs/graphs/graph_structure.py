@@ -60,25 +60,44 @@ NODE_FIELDS = tuple(name for name in STRUCTURE_FIELDS if name not in EDGE_FIELDS
 
 def make_structure(groups: tuple[NodeGroup, ...], blocks: tuple[EdgeBlock, ...]) -> GraphStructure:
     """The structure on the CPU, its constants in float64."""
+    return GraphStructure(
+        edge_index=torch.cat([_block_edges(block, groups) for block in blocks], dim=1),
+        edge_kind_id=torch.cat(
+            [torch.full((block.num_edges,), block.kind.value) for block in blocks]
+        ),
+        position_id=torch.cat([block.positions() for block in blocks]),
+        **node_fields(groups),
+    )
+
+
+def node_fields(groups: tuple[NodeGroup, ...]) -> dict[str, Tensor]:
+    """The fields with an entry a neuron, on the CPU, constants in float64."""
     widths = torch.tensor([group.width for group in groups])
 
     def per_node(values: list, dtype: torch.dtype | None = None) -> Tensor:
         return torch.tensor(values, dtype=dtype).repeat_interleave(widths)
 
-    return GraphStructure(
-        edge_index=torch.cat([_block_edges(block, groups) for block in blocks], dim=1),
-        layer_id=per_node(list(range(len(groups)))),
-        kind_id=per_node([group.kind.value for group in groups]),
-        neuron_id=torch.cat([group.first_neuron + torch.arange(group.width) for group in groups]),
-        activation_id=per_node([group.activation.activation_id for group in groups]),
-        activation_parameter=per_node([g.activation.parameter for g in groups], torch.float64),
-        offset=per_node([group.offset for group in groups], torch.float64),
-        has_bias=per_node([group.bias is not None for group in groups]),
-        edge_kind_id=torch.cat(
-            [torch.full((block.num_edges,), block.kind.value) for block in blocks]
-        ),
-        position_id=torch.cat([block.positions() for block in blocks]),
-    )
+    return {
+        "layer_id": per_node(list(range(len(groups)))),
+        "kind_id": per_node([group.kind.value for group in groups]),
+        "neuron_id": torch.cat([g.first_neuron + torch.arange(g.width) for g in groups]),
+        "activation_id": per_node([group.activation.activation_id for group in groups]),
+        "activation_parameter": per_node([g.activation.parameter for g in groups], torch.float64),
+        "offset": per_node([group.offset for group in groups], torch.float64),
+        "has_bias": per_node([group.bias is not None for group in groups]),
+    }
+
+
+def repeated_structure(
+    structure: GraphStructure, count: int, *, num_nodes: int
+) -> dict[str, Tensor]:
+    """The fields of so many graphs of one structure, side by side; edges count all neurons."""
+    fields = {}
+    for name, value in structure.tensors().items():
+        fields[name] = value.repeat(*(1,) * (value.ndim - 1), count)
+    first = torch.arange(count, device=structure.edge_index.device) * num_nodes
+    fields["edge_index"] += first.repeat_interleave(structure.edge_index.shape[1])
+    return fields
 
 
 def _block_edges(block: EdgeBlock, groups: tuple[NodeGroup, ...]) -> Tensor:

@@ -5,22 +5,31 @@ flat parameter vector each of them shows. Edges are ordered by block; within a d
 from source neuron i to target neuron o is number `o * num_sources + i`, torch's `[out, in]`, so a
 block's features are a contiguous slice of the parameters and back.
 
-The kernel of a convolution is stored at its own size: the features of the edges are then
+A `NeuralGraph` has one row an edge: of convolutions, kernels in the middle of the template's
+largest one. In stacks, kernels may also keep their own sizes: the features of the edges are then
 `[num_values, 1]`, edge after edge, and `centred` brings all to one size `[num_edges, prod(size)]`.
 
 What a template makes of many networks is a `NeuralGraphStack`, which knows its template in turn.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.graph_structure import GraphStructure, make_structure
+from nn_graphs.graphs.geometric_batch import batch_of_fields, with_later_fields
+from nn_graphs.graphs.graph_structure import (
+    EDGE_FIELDS,
+    GraphStructure,
+    make_structure,
+    node_fields,
+    repeated_structure,
+)
 from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
 from nn_graphs.graphs.parts.kernels import (
@@ -167,6 +176,8 @@ class GraphTemplate:
     def __call__(self, source: Tensor | nn.Module | Mapping[str, Tensor]) -> NeuralGraph:
         """The neural graph of one network: a flat vector `[num_params]`, a module or a state dict.
 
+        Kernels are in the middle of the largest (`kernel_size`), zeros around them.
+
         Raises:
             NNGraphsError: the tensors do not fit this architecture, or hold NaN or infinity.
         """
@@ -193,20 +204,24 @@ class GraphTemplate:
         *,
         base: Float[Tensor, "*B num_params"] | None = None,
     ) -> Float[Tensor, "*B num_params"]:
-        """The parameters that a graph, or a stack of graphs, shows.
+        """The parameters that a graph shows, or of a stack or batch `[B, num_params]`.
 
         For graphs as the template made them this gives back the parameters bit for bit. A tensor
         that stands in several places of the graph (tied weights) is read from the first; give
         `base`, the parameters before the graph was edited, and the changes of all places add up.
-        Parameters that no place shows are taken from `base`, else they are 0. Of centred kernels
-        in a stack, the middles are read.
+        Parameters that no place shows are taken from `base`, else they are 0. Of centred kernels,
+        the middles are read.
 
         Raises:
-            NNGraphsError: the graphs are of another architecture, or a torch-geometric batch.
+            NNGraphsError: the graphs are of another architecture.
         """
+        if not isinstance(graphs, NeuralGraphStack) and "batch" in graphs:
+            graphs = self.stack_of(graphs)
         if isinstance(graphs, NeuralGraphStack):
-            graphs = graphs.with_own_kernels()
-        nodes, edges = graphs.node_features, graphs.edge_features
+            edges = graphs.with_own_kernels().edge_features
+        else:
+            edges = self._own_values(graphs)
+        nodes = graphs.node_features
         check_features(
             self.parameters,
             nodes,
@@ -216,6 +231,52 @@ class GraphTemplate:
             num_values=self.num_values,
         )
         return shown_params(self._slots, self.places, nodes, edges, base=base)
+
+    def stack_of(self, graphs: NeuralGraph) -> "NeuralGraphStack":
+        """A torch-geometric batch of graphs of this architecture, or one graph, as a stack.
+
+        Graphs of an architecture that has the same neurons and edges, but other activations, are
+        taken as well; the stack has the activations of this template.
+
+        Raises:
+            NNGraphsError: a graph has other neurons or edges.
+        """
+        count = graphs.num_graphs
+        nodes, edges, size = graphs.node_features, graphs.edge_features, self.kernel_size
+        if edges.shape[-1] != math.prod(size):
+            edges, size = self._own_values(graphs), ()
+        self._check_batch(graphs, num_rows=len(edges), has_own_kernels=not size)
+        return NeuralGraphStack(
+            self,
+            nodes.unflatten(0, (count, self.num_nodes)),
+            edges.unflatten(0, (count, -1)),
+            kernel_size=size or None,
+        )
+
+    def _check_batch(self, graphs: NeuralGraph, *, num_rows: int, has_own_kernels: bool) -> None:
+        """Raises where graphs have other neurons, edges or values on them."""
+        count = graphs.num_graphs
+        own = self.structure(graphs.edge_index.device).edge_index.unsqueeze(1)
+        first = torch.arange(count, device=own.device).unsqueeze(1) * self.num_nodes
+        expected = count * (self.num_values if has_own_kernels else self.num_edges)
+        if num_rows != expected or not torch.equal(graphs.edge_index, (own + first).flatten(1)):
+            raise NNGraphsError(
+                f"stack {count} graphs with {self.num_nodes} neurons and {self.num_edges} edges",
+                found=f"the batch has {graphs.num_nodes} neurons and {graphs.num_edges} edges with "
+                f"{num_rows} values or kernels, not {count * self.num_nodes} and "
+                f"{count * self.num_edges} with {expected} in this order.",
+                do="Choose an encoder of graphs, or a zoo of one architecture.",
+            )
+
+    def _own_values(self, graphs: NeuralGraph) -> Float[Tensor, "num_values 1"]:
+        """The values on the edges of a graph or batch, without zeros around kernels."""
+        edges = graphs.edge_features
+        if not self.kernel_size and edges.shape[-1] == 1:
+            return edges
+        is_value = graphs.is_value if "is_value" in graphs else None
+        if is_value is None and edges.shape == (self.num_edges, math.prod(self.kernel_size)):
+            is_value = self.is_value(self.kernel_size, edges.device)
+        return edges if is_value is None else edges[is_value].unsqueeze(1)
 
     # Kernels.
 
@@ -231,23 +292,21 @@ class GraphTemplate:
             NNGraphsError: a kernel is larger.
         """
         check_fits(self.kernel_size, kernel_size)
-        edges = centred_kernels(graphs.edge_features, self.blocks, kernel_size)
         if isinstance(graphs, NeuralGraphStack):
+            own = graphs.with_own_kernels().edge_features
+            edges = centred_kernels(own, self.blocks, kernel_size)
             return replace(graphs, edge_features=edges, kernel_size=kernel_size)
+        edges = centred_kernels(self._own_values(graphs), self.blocks, kernel_size)
         centred = graphs.with_features(graphs.node_features, edges)
         centred.is_value = self.is_value(kernel_size, edges.device)
         return centred
 
     def cropped(
-        self, graphs: "NeuralGraph | NeuralGraphStack", kernel_size: tuple[int, ...]
-    ) -> "NeuralGraph | NeuralGraphStack":
+        self, graphs: "NeuralGraphStack", kernel_size: tuple[int, ...]
+    ) -> "NeuralGraphStack":
         """The inverse of `centred`."""
         edges = cropped_kernels(graphs.edge_features, self.blocks, kernel_size)
-        if isinstance(graphs, NeuralGraphStack):
-            return replace(graphs, edge_features=edges, kernel_size=None)
-        cropped = graphs.with_features(graphs.node_features, edges)
-        cropped.is_value = None
-        return cropped
+        return replace(graphs, edge_features=edges, kernel_size=None)
 
     # Structure.
 
@@ -256,6 +315,17 @@ class GraphTemplate:
     ) -> GraphStructure:
         """Ids and edges of the graphs, on a device; constants are in float32 or, if asked, 64."""
         return self._structure(torch.device(device), dtype)
+
+    def node_fields(self, like: Tensor) -> dict[str, Tensor]:
+        """The fields of the structure with an entry a neuron, without a look at edges."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        key = ("neurons", like.device, dtype)
+        if key not in self._cache:
+            self._cache[key] = {
+                name: value.to(like.device, dtype if value.is_floating_point() else value.dtype)
+                for name, value in node_fields(self.groups).items()
+            }
+        return self._cache[key]
 
     def topology(
         self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
@@ -289,6 +359,12 @@ class GraphTemplate:
         return {**vars(self), "_cache": {}}
 
 
+def _structure_field(
+    template: GraphTemplate, name: str, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    return getattr(template.structure(device, dtype), name)
+
+
 @dataclass(frozen=True)
 class NeuralGraphStack:
     """`B` neural graphs of one architecture.
@@ -319,15 +395,23 @@ class NeuralGraphStack:
         return len(self)
 
     def __getitem__(self, number: int) -> NeuralGraph:
-        """One graph of the stack."""
-        graph = NeuralGraph.make(
-            self.structure,
-            node_features=self.node_features[number],
-            edge_features=self.edge_features[number],
+        """One graph of the stack, with a row for every edge."""
+        template, size = self.template, self.kernel_size
+        edges = self.edge_features[number]
+        if size is None and template.kernel_size and len(edges) == template.num_values:
+            size = template.kernel_size
+            edges = centred_kernels(edges, template.blocks, size)
+        nodes = self.node_features[number]
+        graph = NeuralGraph(
+            x=nodes, edge_attr=edges, num_nodes=len(nodes), **template.node_fields(nodes)
         )
-        if self.kernel_size is not None:
-            graph.is_value = self.template.is_value(self.kernel_size, graph.x.device)
-        return graph
+        later = {
+            name: partial(_structure_field, template, name, nodes.device, nodes.dtype)
+            for name in EDGE_FIELDS
+        }
+        if size is not None:
+            later["is_value"] = partial(template.is_value, size, edges.device)
+        return with_later_fields(graph, later)
 
     def __iter__(self) -> Iterator[NeuralGraph]:
         return (self[number] for number in range(len(self)))
@@ -365,6 +449,26 @@ class NeuralGraphStack:
     @property
     def params(self) -> Float[Tensor, "B num_params"]:
         return self.template.invert(self)
+
+    def to_batch(self) -> NeuralGraph:
+        """What `Batch.from_data_list` makes of these graphs; `template.stack_of` goes back."""
+        template, size = self.template, self.kernel_size
+        if size is None and template.kernel_size:
+            return template.centred(self, template.kernel_size).to_batch()
+        fields = repeated_structure(self.structure, len(self), num_nodes=template.num_nodes)
+        if size is not None:
+            is_value = template.is_value(size, self.edge_features.device)
+            fields["is_value"] = is_value.repeat(len(self), 1)
+        features = {
+            "x": self.node_features.flatten(0, 1),
+            "edge_attr": self.edge_features.flatten(0, 1),
+        }
+        ones = torch.ones(len(self), dtype=torch.long)
+        return batch_of_fields(
+            features | fields,
+            num_nodes=template.num_nodes * ones,
+            num_edges=template.num_edges * ones,
+        )
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "NeuralGraphStack":
         return self.with_features(

@@ -8,7 +8,7 @@ activations, can be trained on a zoo of networks with relu and with tanh.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,12 +62,14 @@ class MixedTemplates:
     def __init__(
         self, templates: Sequence[GraphTemplate], *, kernel_size: tuple[int, ...] | None = None
     ):
+        self.templates = tuple(templates)
         largest = common_kernel_size([template.kernel_size for template in templates])
         self.kernel_size = largest if kernel_size is None else kernel_size
         check_fits(largest, self.kernel_size)
         structures = [template.structure() for template in templates]
         self._nodes = _Rows.of([template.num_nodes for template in templates])
         self._edges = _Rows.of([template.num_edges for template in templates])
+        self._values = _Rows.of([template.num_values for template in templates])
         self._num_params = torch.tensor([template.num_params for template in templates])
         self._table = {
             name: torch.cat([vars(structure)[name] for structure in structures], dim=-1)
@@ -95,6 +97,9 @@ class MixedTemplates:
     def batch(self, kinds: Int[Tensor, "B"], params: Sequence[Float[Tensor, "_"]]) -> NeuralGraph:
         """The torch-geometric batch of `B` networks; differentiable.
 
+        Beside the fields of a `NeuralGraph` it has `template_id [B]`, the number of each network's
+        template, by which `stacks_of` and `params_of` find the way back.
+
         Args:
             kinds: number of each network's template.
             params: each network's flat parameters.
@@ -120,6 +125,7 @@ class MixedTemplates:
         kernel_id = self._kernel_id[edges]
         if self.kernel_size:
             fields["is_value"] = self._is_value.index_select(0, kernel_id)
+        fields["template_id"] = kinds
         features = {
             "x": flat[bias_place].unsqueeze(1),
             "edge_attr": self._centred(flat, first_place, kernel_id),
@@ -127,6 +133,77 @@ class MixedTemplates:
         return batch_of_fields(
             features | fields, num_nodes=node_runs.count, num_edges=edge_runs.count
         )
+
+    # Batches -> stacks and parameters.
+
+    def stacks_of(
+        self, batch: NeuralGraph
+    ) -> Iterator[tuple[Int[Tensor, "count"], NeuralGraphStack]]:
+        """Of each architecture in a batch, which graphs are of it, and these as a stack.
+
+        Kernels of the stacks have their own sizes.
+
+        Raises:
+            NNGraphsError: the batch was not made by `batch`.
+        """
+        for numbers, nodes, values in self._rows_of(batch):
+            kind = int(batch.template_id[numbers[0]])
+            x = batch.node_features[nodes].unflatten(0, (len(numbers), -1))
+            edges = self._own_values(batch)[values].unflatten(0, (len(numbers), -1))
+            yield numbers, NeuralGraphStack(self.templates[kind], x, edges)
+
+    def params_of(self, batch: NeuralGraph) -> list[Float[Tensor, "_"]]:
+        """The flat parameters of each graph of a batch; see `GraphTemplate.invert`.
+
+        Raises:
+            NNGraphsError: the batch was not made by `batch`.
+        """
+        found: list[Tensor] = [batch.node_features] * batch.num_graphs
+        for numbers, stack in self.stacks_of(batch):
+            for number, params in zip(numbers.tolist(), stack.params, strict=True):
+                found[number] = params
+        return found
+
+    def changed(
+        self, batch: NeuralGraph, change: Callable[[NeuralGraphStack], NeuralGraphStack]
+    ) -> NeuralGraph:
+        """A batch whose graphs are changed as stacks, one architecture after the other.
+
+        Raises:
+            NNGraphsError: the batch was not made by `batch`.
+        """
+        x, values = batch.node_features, self._own_values(batch)
+        for (_, nodes, rows), (_, stack) in zip(
+            self._rows_of(batch), self.stacks_of(batch), strict=True
+        ):
+            own = change(stack).with_own_kernels()
+            x = x.index_copy(0, nodes, own.node_features.flatten(0, 1))
+            values = values.index_copy(0, rows, own.edge_features.flatten(0, 1))
+        if self.kernel_size:
+            zeros = torch.zeros_like(batch.edge_features)
+            values = zeros.masked_scatter(batch.is_value, values)
+        return batch.with_features(x, values)
+
+    def _own_values(self, batch: NeuralGraph) -> Float[Tensor, "num_values 1"]:
+        edges = batch.edge_features
+        return edges[batch.is_value].unsqueeze(1) if self.kernel_size else edges
+
+    def _rows_of(self, batch: NeuralGraph) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Of each architecture in a batch: its graphs, and the rows of their neurons and values."""
+        if "template_id" not in batch:
+            raise NNGraphsError(
+                f"tell the architectures of {batch.num_graphs} graphs in a batch",
+                found="it does not say them (template_id).",
+                do="Make it by MixedTemplates.batch, or use template.stack_of for graphs of one "
+                "architecture.",
+            )
+        kinds, device = batch.template_id.cpu(), batch.node_features.device
+        runs = [_Rows.of(rows.count[kinds]) for rows in (self._nodes, self._values)]
+        for kind in kinds.unique():
+            numbers = (kinds == kind).nonzero().squeeze(1)
+            yield numbers, *(run.chosen(numbers)[0].to(device) for run in runs)
+
+    # Parameters -> batches.
 
     def _centred(
         self, flat: Float[Tensor, "values"], first: Int[Tensor, "E"], kernel_id: Int[Tensor, "E"]
@@ -214,26 +291,4 @@ class AsStack(nn.Module):
         """
         if isinstance(graphs, NeuralGraphStack):
             return graphs
-        count, template = graphs.num_graphs, self.template
-        self._check(graphs)
-        return NeuralGraphStack(
-            template,
-            graphs.node_features.unflatten(0, (count, template.num_nodes)),
-            graphs.edge_features.unflatten(0, (count, template.num_edges)),
-            kernel_size=template.kernel_size or None,
-        )
-
-    def _check(self, graphs: NeuralGraph) -> None:
-        count, template = graphs.num_graphs, self.template
-        own = template.structure(graphs.edge_index.device).edge_index.unsqueeze(1)
-        first = torch.arange(count, device=own.device).unsqueeze(1) * template.num_nodes
-        found = graphs.edge_index.shape[1], graphs.edge_features.shape[-1]
-        expected = count * template.num_edges, torch.Size(template.kernel_size).numel()
-        if found != expected or not torch.equal(graphs.edge_index, (own + first).flatten(1)):
-            raise NNGraphsError(
-                f"stack {count} graphs with {template.num_nodes} neurons and "
-                f"{template.num_edges} edges",
-                found=f"the batch has {graphs.num_nodes} neurons and {found[0]} edges with "
-                f"{found[1]} values each, not {expected[0]} with {expected[1]} in this order.",
-                do="Choose an encoder of graphs, or a zoo of one architecture.",
-            )
+        return self.template.stack_of(graphs)

@@ -5,11 +5,13 @@ features (Kofinas et al., ICLR 2024, sec. 3). Stacks of graphs of one architectu
 template that makes them, in `graph_template.py`.
 """
 
+from collections.abc import Sequence
 from copy import copy
 
 from jaxtyping import Float
 from torch import Tensor
-from torch_geometric.data import Data
+from torch.utils.data._utils.collate import default_collate_fn_map
+from torch_geometric.data import Batch, Data
 
 from nn_graphs.graphs.graph_structure import STRUCTURE_FIELDS, GraphStructure
 from nn_graphs.graphs.parts.node_groups import NeuronKind
@@ -22,9 +24,10 @@ class NeuralGraph(Data):
     Beside the fields of `GraphStructure` (in a batch, `edge_index` is offset as usual) it has
 
     - `x [num_nodes, node_dim]`, also `node_features`: the bias of each neuron, 0 where it has none;
-    - `edge_attr [num_edges, edge_dim]`, also `edge_features`: the weight of each edge, or a kernel;
-    - `is_value [num_edges, edge_dim]`, where kernels of several sizes have been brought to one:
-      which values are the kernels' own, and not zeros around them.
+    - `edge_attr [num_edges, edge_dim]`, also `edge_features`: the weight of each edge, or a kernel
+      in the middle of the largest one; always one row an edge;
+    - `is_value [num_edges, edge_dim]`, of networks with kernels: which values are the kernels' own,
+      and not zeros around them.
 
     No field's name contains "index" or "batch" but `edge_index`, so that torch-geometric leaves the
     ids as they are when it batches graphs.
@@ -85,3 +88,12 @@ class NeuralGraph(Data):
         if graph_id is None:
             graph_id = self.edge_index.new_zeros(self.num_nodes)
         return EdgeListTopology(self.structure, graph_id)
+
+
+def _as_batch(graphs: Sequence[NeuralGraph], *, collate_fn_map: dict | None = None) -> NeuralGraph:
+    return Batch.from_data_list(list(graphs))
+
+
+# So that torch's own DataLoader, too, makes batches of graphs without being told how; documented
+# at `torch.utils.data.default_collate`.
+default_collate_fn_map[NeuralGraph] = _as_batch

@@ -52,7 +52,7 @@ def make_statnn(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> St
     """Statistics of weight and bias tensors, standardised by the training split, and an MLP."""
     dataset = task.dataset("train")
     places = range(len(dataset))
-    batches = (dataset.__getitems__([*places[i : i + 1024]])[0] for i in places[::1024])
+    batches = (dataset.batch([*places[i : i + 1024]])[0] for i in places[::1024])
     return StatNN(
         task.templates, batches, hidden_dims=hidden_dims, dropout=dropout, out_dim=task.out_dim
     )

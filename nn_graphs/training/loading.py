@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nn_graphs.training.settings import TrainingSettings
 from nn_graphs.zoos.batches import GraphDataset, LabelledGraphs
@@ -46,12 +46,25 @@ def make_loader(
         sources = dataset.sources if settings.has_one_view else np.arange(len(dataset))
         sampler = EpochSampler(sources, seed=settings.seed)
     return DataLoader(
-        dataset,
+        _InBatches(dataset),
         batch_size=settings.batch_size,
         sampler=sampler,
         collate_fn=_already_a_batch,
         generator=torch.Generator(),  # else it takes numbers from the stream of dropout
     )
+
+
+class _InBatches(Dataset):
+    """A data set that loaders ask for whole batches."""
+
+    def __init__(self, dataset: GraphDataset):
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitems__(self, places: list[int]) -> LabelledGraphs:
+        return self._dataset.batch(places)
 
 
 def _already_a_batch(batch: LabelledGraphs) -> LabelledGraphs:

@@ -20,16 +20,21 @@ LabelledGraphs = tuple[NeuralGraph | NeuralGraphStack, Tensor]
 
 
 class GraphDataset(Dataset):
-    """Some networks of a zoo with their labels, read a batch at a time.
+    """Some networks of a zoo with their labels, one at a time or a batch at a time.
 
-    Batches of one architecture are stacks; of a zoo with several, torch-geometric batches, with all
-    kernels in the middle of the zoo's largest.
+    `dataset[place]` is a neural graph and its label, of which any `DataLoader`, torch's or
+    torch-geometric's, makes batches. `dataset.batch(places)` is what our encoders read fastest: of
+    one architecture a stack; of a zoo with several a torch-geometric batch, with all kernels in the
+    middle of the zoo's largest.
 
     Args:
         zoo: the networks.
         indices: which of them.
         labels: one per index.
         templates: the templates of the zoo's architectures, see `make_templates`.
+
+    Attributes:
+        mixed: what makes the batches of a zoo with several architectures; None of one.
     """
 
     def __init__(
@@ -43,22 +48,28 @@ class GraphDataset(Dataset):
         self.zoo, self.indices, self.labels = zoo, indices, labels
         self.templates = tuple(templates)
         self._kinds, self._rows = zoo.table["spec"].to_numpy(), zoo.table["row"].to_numpy()
-        self._mixed = _mix(self.templates) if len(self.templates) > 1 else None
+        self.mixed = _mix(self.templates) if len(self.templates) > 1 else None
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitems__(self, places: list[int]) -> LabelledGraphs:
+    def __getitem__(self, place: int) -> tuple[NeuralGraph, Tensor]:
+        """
+        Raises:
+            IndexError: there are not so many.
+        """
+        graphs, labels = self.batch([range(len(self))[place]])
+        return graphs[0], labels[0]
+
+    def batch(self, places: Sequence[int]) -> LabelledGraphs:
         """The graphs at these places, and their labels."""
+        places = list(places)
         numbers = self.indices[places]
-        if len(self.templates) == 1:
+        if self.mixed is None:
             graphs = self.templates[0].stack(self.zoo.take(numbers))
         else:
             graphs = self._mixed_batch(numbers)
         return graphs, self.labels[places]
-
-    def __getitem__(self, place: int) -> LabelledGraphs:
-        return self.__getitems__([place])
 
     @property
     def sources(self) -> Int[np.ndarray, "N"]:
@@ -78,7 +89,7 @@ class GraphDataset(Dataset):
     def _mixed_batch(self, numbers: Int[np.ndarray, "B"]) -> NeuralGraph:
         kinds, rows = self._kinds[numbers], self._rows[numbers]
         params = [self.zoo.params[kind][row] for kind, row in zip(kinds, rows, strict=True)]
-        return self._mixed.batch(torch.from_numpy(kinds), params)
+        return self.mixed.batch(torch.from_numpy(kinds), params)
 
 
 def make_templates(zoo: Zoo) -> Sequence[GraphTemplate]:

@@ -99,8 +99,9 @@ def find_splits(given: str | Path | None, root: str | Path, names: Sequence[str]
     raise NNGraphsError(
         f"find the splits of the zoo in {root}",
         found=f"there is no {' and no '.join(str(path) for path in candidates)}.",
-        do="Put the split file there, or say where it is (`splits`); mnist_splits.json comes with "
-        "the code of Kofinas et al. (github.com/mkofinas/neural-graphs), not with the archive.",
+        do="Put the split file there, or say where it is (`splits`); mnist_splits.json is of the "
+        "code of Kofinas et al. (github.com/mkofinas/neural-graphs), not in the archive, and "
+        "data/download.py mnist_inrs fetches it too.",
     )
 
 

@@ -1,8 +1,10 @@
 """A zoo: trained networks of one or many architectures with a table about them, in one file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,6 +50,40 @@ class Zoo:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def __getitem__(self, which: int | slice | Sequence[int] | np.ndarray) -> Any:
+        """The `NeuralGraph` of one network, or the `Zoo` of several, as torch-geometric has it.
+
+        Kernels are in the middle of the zoo's largest, so that all graphs fit in one batch. A
+        graph says its architecture (`template_id [1]`, its place in `specs`) and, where the table
+        has numbers in the column `label`, its label (`y [1]`).
+
+        Raises:
+            IndexError: there are not so many networks.
+        """
+        if isinstance(which, slice):
+            return self.select(range(len(self))[which])
+        if not isinstance(which, int | np.integer):
+            return self.select(which)
+        place = range(len(self))[which]
+        kind, row = (int(self.table[name].iloc[place]) for name in ("spec", "row"))
+        graph = self._templates.batch(torch.tensor([kind]), [self.params[kind][row]])[0]
+        if "label" in self.table and self.table["label"].dtype.kind in "iuf":
+            graph.y = torch.tensor([self.table["label"].iloc[place].item()])
+        return graph
+
+    def __iter__(self) -> Iterator:
+        """The neural graphs of all networks."""
+        return (self[number] for number in range(len(self)))
+
+    @cached_property
+    def _templates(self) -> Any:
+        """The `MixedTemplates` of all architectures."""
+        # Slow to import, and not needed in processes that fit networks.
+        from nn_graphs.graphs.builder import template_from_spec
+        from nn_graphs.graphs.mixed_templates import MixedTemplates
+
+        return MixedTemplates([template_from_spec(spec) for spec in self.specs])
 
     def __repr__(self) -> str:
         """How many networks of what: `Zoo(64 networks of 1 architecture (2-8-8-1), train 64)`."""

@@ -60,3 +60,14 @@ def test_every_data_set_that_has_files_has_a_download():
 def test_google_drive_url_answers_the_question_of_large_files():
     url = google_drive_url("abc-1")
     assert url.endswith("/download?id=abc-1&export=download&confirm=t")
+
+
+def test_split_files_come_with_their_zoos():
+    """Archives without them cannot be read as published."""
+    for name, split_file in (
+        ("mnist_inrs", "mnist_splits.json"),
+        ("cnn_wild_park", "cnn_park_splits.json"),
+        ("small_cnn_zoo_cifar10", "cifar10_split.csv"),
+    ):
+        files = {file.name: file for file in DOWNLOADS[name].files}
+        assert files[split_file].urls

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 from torch_geometric.data import Batch
 
-from nn_graphs.encoders.features import GraphFeatures
+from nn_graphs.encoders.features import GraphFeatures, InputSettings
 from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.heads import GraphHead, GraphModel, ParameterHead
 from nn_graphs.encoders.pooling import Pooling
@@ -114,6 +114,21 @@ ENCODERS: dict[str, EncoderMaker] = {
     "gnn_rms_norm": _gnn(norm="rms", has_residuals=True),
     "gnn_no_norm": _gnn(norm="none", has_residuals=True),
     "gnn_probes_activations": _gnn(num_probes=5, has_activation_embedding=True),
+    "gnn_gates": _gnn(
+        modulation="gate",
+        aggregators=("sum", "max"),
+        scalers=("attenuation", "identity", "amplification"),
+        activation="gelu",
+        jumping_knowledge="cat",
+        has_reverse_features=False,
+    ),
+    "gnn_without": _gnn(
+        modulation="none",
+        has_edge_updates=False,
+        jumping_knowledge="max",
+        has_forward_degrees=True,
+        inputs=InputSettings(is_normalised=False, has_positions=False, num_frequencies=5),
+    ),
     "product": _product(),
     "product_probes_activations": _product(num_probes=5, has_activation_embedding=True),
     "structure": _structure(encoding=ReturnProbabilities(4)),
@@ -126,6 +141,7 @@ ENCODERS: dict[str, EncoderMaker] = {
     "structure_forward": _structure(is_bidirectional=False),
     "structure_without_edges": _structure(convolution="attention", has_edge_features=False),
     "ngt": _ngt(),
+    "ngt_without": _ngt(has_modulation=False, has_edge_updates=False),
     "ngt_edges": _ngt(attention="edges", has_last_edge_update=True),
     "ngt_reverse": _ngt(has_reverse_features=True, has_last_edge_update=True),
     "ngt_plain_values": _ngt(fourier_sigma=None),

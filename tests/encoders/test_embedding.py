@@ -10,6 +10,7 @@ from torch_geometric.data import Batch
 import nn_graphs
 from nn_graphs.encoders import embedding
 from nn_graphs.encoders.embedding import embed
+from nn_graphs.encoders.features import InputSettings
 from nn_graphs.encoders.flat_mlp import FlatMLP
 from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.heads import GraphHead, GraphModel, NodeHead
@@ -167,6 +168,19 @@ def test_inputs_and_outputs_that_it_cannot_tell_apart(raises_saying, layout, cou
     with raises_saying(asked="-".join(map(str, layout)), found=count, do="has_neuron_features"):
         embed(make_encoder(TEMPLATES[:1]), zoo)
     assert embed(make_encoder(TEMPLATES[:1], has_neuron_features=False), zoo).shape == (7, 5)
+
+
+def test_activations_that_are_not_in_its_table(raises_saying):
+    relu = NetworkSpec.mlp((2, 3, 1), activation=Activation("relu"))
+    mish = NetworkSpec.mlp((2, 3, 1), activation=Activation("mish"))
+    templates = [template_from_spec(relu)]
+    pooling = Pooling("mean", dims=GraphDims.of(templates), node_dim=4, edge_dim=4)
+    options = {"dim": 4, "num_layers": 2, "has_activation_embedding": True}
+    encoder = PooledEncoder(NGGNN(templates, **options), pooling)
+    with raises_saying(asked="2-3-1", found="activation mish", do="num_activations=16"):
+        embed(encoder, make_zoo({mish: 2}))
+    large = NGGNN(templates, **options, inputs=InputSettings(num_activations=16))
+    assert embed(PooledEncoder(large, pooling), make_zoo({mish: 2})).shape == (2, 4)
 
 
 def test_what_cannot_embed(raises_saying):

@@ -167,7 +167,7 @@ def _without_gradient(model) -> set[str]:
 def _has_last_edge_update(encoder) -> bool:
     if not hasattr(encoder, "edge_updates"):
         return True  # edges are read off neurons, once
-    return len(encoder.edge_updates) == len(getattr(encoder, "node_updates", ()))
+    return 0 < len(encoder.edge_updates) == len(getattr(encoder, "node_updates", ()))
 
 
 def _part(encoder, name: str) -> str:

@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from nn_graphs.encoders.features import FourierFeatures, GraphFeatures, ProbeFeatures
+from nn_graphs.encoders.features import (
+    FourierFeatures,
+    GraphFeatures,
+    InputSettings,
+    ProbeFeatures,
+)
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.execution import execute
@@ -17,6 +22,7 @@ from tests.encoders.cases import RELU, classifier, inr, make_encoder, networks, 
 
 TEMPLATE = inr(2, 4, 3, 2)
 DIMS = GraphDims.of([TEMPLATE])
+NO_POSITIONS = InputSettings(has_positions=False)
 
 
 def make_features(dims: GraphDims = DIMS, **options) -> GraphFeatures:
@@ -150,3 +156,77 @@ def test_skips_are_edges_of_their_constant():
     one = features.edge_in(features.weight_embedding(torch.ones(1, dtype=torch.float64)))
     assert is_constant.sum() == 4 + 2 + 3
     assert_close(forward[:, is_constant], one.expand(2, 9, -1))
+
+
+@pytest.mark.parametrize("has_biases", [True, False])
+@pytest.mark.parametrize("has_weights", [True, False])
+def test_inputs_without_biases_or_weights(has_biases, has_weights):
+    inputs = InputSettings(has_biases=has_biases, has_weights=has_weights)
+    features = make_features(inputs=inputs)
+    stack = TEMPLATE.stack(networks(TEMPLATE, 2))
+    zeros = TEMPLATE.stack(torch.zeros_like(stack.params))
+    (nodes, edges), (no_nodes, no_edges) = (features(g, g.topology) for g in (stack, zeros))
+    assert torch.equal(nodes, no_nodes) == (not has_biases)
+    same = all(torch.equal(*pair) for pair in zip(edges, no_edges, strict=True))
+    assert same == (not has_weights)
+
+
+def test_inputs_without_positions():
+    with_positions, without = make_features(), make_features(inputs=NO_POSITIONS)
+    assert not hasattr(without, "positions")
+    zeros = TEMPLATE.stack(torch.zeros(1, TEMPLATE.num_params, dtype=torch.float64))
+    assert len(without.nodes(zeros)[0].unique(dim=0)) == 1
+    assert len(with_positions.nodes(zeros)[0].unique(dim=0)) > 1
+
+
+def test_inputs_as_they_are():
+    """Fourier features of raw kernels see them at their own scale."""
+    scaled = WeightStatistics(*(3.0 * torch.ones(4) for _ in range(4)))
+    stack = TEMPLATE.stack(networks(TEMPLATE, 2))
+    for is_normalised, expected in ((True, (stack.edge_features - 3) / 3), (False, None)):
+        inputs = InputSettings(is_normalised=is_normalised)
+        features = GraphFeatures(
+            DIMS,
+            scaled,
+            node_dim=6,
+            edge_dim=5,
+            fourier_sigma=3.0,
+            num_probes=0,
+            has_activation_embedding=False,
+            inputs=inputs,
+        )
+        found = features.normalised_weights(stack)
+        assert_close(found, stack.edge_features if expected is None else expected)
+
+
+def test_number_of_frequencies():
+    features = make_features(fourier_sigma=1.0, inputs=InputSettings(num_frequencies=7))
+    assert features.weight_embedding[0].frequencies.shape == (7, 1)
+    assert features.bias_embedding[1].in_features == 14
+    assert features.nodes(TEMPLATE.stack(networks(TEMPLATE, 2))).shape == (2, 11, 6)
+
+
+@pytest.mark.parametrize(
+    ("activation", "asked", "rows"),
+    [("relu", None, 7), ("leaky_relu", None, 7), ("sine", None, 8), ("mish", None, 16),
+     ("relu", 7, 7), ("relu", 12, 12), ("relu", 2, 2), ("sine", 9, 9)],
+)  # fmt: skip
+def test_the_table_of_activations_does_not_grow_with_those_that_are_known(activation, asked, rows):
+    template = template_from_spec(NetworkSpec.mlp((2, 3, 1), activation=Activation(activation)))
+    features = make_features(
+        GraphDims.of([template]),
+        has_activation_embedding=True,
+        inputs=InputSettings(num_activations=asked),
+    )
+    assert features.activation_embedding.weight.shape == (rows, 6)
+    assert features.nodes(template.stack(networks(template, 2))).isfinite().all()
+
+
+def test_a_table_that_is_too_small(raises_saying):
+    template = template_from_spec(NetworkSpec.mlp((2, 3, 1), activation=Activation("sine")))
+    dims = GraphDims.of([template])
+    with raises_saying(asked="table of 7", found="activation 7 (sine)", do="num_activations=8"):
+        InputSettings(num_activations=7).table_size(dims)
+    relu = template_from_spec(NetworkSpec.mlp((2, 3, 1), activation=Activation("tanh")))
+    with raises_saying(asked="table of 4", found="activation 4 (tanh)", do="num_activations=5"):
+        InputSettings(num_activations=4).table_size(GraphDims.of([relu]))

@@ -36,7 +36,12 @@ def encoded(dims: GraphDims = DIMS) -> EncodedGraphs:
 
 @pytest.mark.parametrize(
     ("method", "layer"),
-    [(m, layer) for m in METHODS for layer in ("last", "all", 0) if m != "cat" or layer == "last"],
+    [
+        (m, layer)
+        for m in METHODS
+        for layer in ("last", "all", 0)
+        if layer == "last" or (m != "cat" and not (layer == 0 and m.endswith("_edge")))
+    ],
 )
 def test_invariant_and_blind_to_other_graphs(method, layer):
     encoder = make_encoder("ngt_cls_token", ALL)
@@ -50,6 +55,8 @@ def test_hand_made_values():
     graphs = encoded()
     nodes, edges = graphs.nodes, graphs.edges
     dims = GraphDims.of([TEMPLATE])
+    structure = TEMPLATE.structure()
+    into = structure.layer_id[structure.edge_index[1]]
     layer_means = [nodes[:, layer].mean(1) for layer in LAYERS]
     expected = {
         ("mean", "last"): nodes[:, 11:].mean(1),
@@ -61,6 +68,10 @@ def test_hand_made_values():
         ("cat_mean", "all"): torch.cat(layer_means, dim=1),
         ("mean_edge", "all"): edges.mean(1),
         ("max_edge", "all"): edges.amax(1),
+        ("mean_edge", "last"): edges[:, into == 3].mean(1),
+        ("max_edge", "last"): edges[:, into == 3].amax(1),
+        ("mean_edge", 1): edges[:, into == 1].mean(1),
+        ("max_edge", 2): edges[:, into == 2].amax(1),
         ("cls_token", "all"): graphs.graph,
     }
     for (method, layer), values in expected.items():
@@ -121,6 +132,8 @@ def test_options_that_make_no_sense(raises_saying):
         make("mean", layer=9)
     with raises_saying(asked="'median'", found="no 'median'", do="cls_token"):
         pooling._check("median", "last", DIMS, 16)  # the signature would be checked first
+    with raises_saying(asked="mean_edge", found="no edge runs into", do="'last', 'all' or 1"):
+        make("mean_edge", layer=0)
     with raises_saying(asked="set_transformer", found="size 12", do="another node_dim"):
         Pooling("set_transformer", dims=DIMS, node_dim=12, edge_dim=6)
 

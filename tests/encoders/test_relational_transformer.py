@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 
 from nn_graphs.encoders.heads import GraphHead, ParameterHead
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims
+from nn_graphs.testing import assert_invariant
 from tests.encoders import reference
 from tests.encoders.cases import (
     SMALL_NGT,
@@ -121,3 +123,11 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(encoder(stack).nodes, encoder(stack).nodes)
     encoder.eval()
     assert torch.equal(encoder(stack).nodes, encoder(stack).nodes)
+
+
+def test_without_layer_norms():
+    encoder = NGT([TEMPLATE], **SMALL_NGT, has_layer_norms=False).double()
+    assert not any(isinstance(part, nn.LayerNorm) for part in encoder.modules())
+    assert any(isinstance(p, nn.LayerNorm) for p in NGT([TEMPLATE], **SMALL_NGT).modules())
+    model = classifier(encoder, DIMS)
+    assert_invariant(model, TEMPLATE, networks(TEMPLATE, 3))

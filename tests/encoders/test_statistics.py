@@ -12,7 +12,7 @@ DIMS = GraphDims.of([TEMPLATE])
 
 def test_sizes_are_those_of_the_largest_graphs():
     dims = GraphDims.of([inr(2, 9, 1), inr(3, 2, 2, 2, 1), inr(1, 4)])
-    assert dims == GraphDims(num_inputs=3, num_hidden_layers=3, num_outputs=4)
+    assert dims == GraphDims(num_inputs=3, num_hidden_layers=3, num_outputs=4, num_activations=8)
     assert dims.num_layers == 5
     assert dims.num_positions == 10
 

@@ -24,6 +24,7 @@ TINY = {
         "bench_cnn_training.py": "--num-plain 1 --num-ours 11 --num-epochs 1",
         "bench_dag_networks.py": "--tiny --repeats 1 --num-networks 3 --num-plain 1 --num-nodes 12 "
         "--num-epochs 1",
+        "bench_edge_reductions.py": "--batch-size 2 --dim 4 --repeats 1",
         "bench_encoder_step.py": "--only gnn --layer-layout 2-4-4-1 --batch-size 2 --num-steps 1 "
         "--num-rounds 1 --in-one-process",
         "bench_epoch.py": "--encoder flat_mlp --num-networks 33 --batch-size 8",

@@ -81,6 +81,16 @@ def test_neural_graphs_of_both_activations(run_main):
     assert len(np.load(place / "run" / "test_outputs.npz")["labels"]) == 20
 
 
+def test_the_published_command_with_its_augmentation(run_main):
+    """Relu and tanh are two architectures, whose batches are mixed."""
+    options = ("encoder.model.encoder.dim=4", "encoder.model.encoder.num_layers=2")
+    published = ("encoder=ng_gnn_cnn_zoo", "target.loss_name=mse", "augmentation=weights")
+    place = run_main(*published, *options)
+    outcome = json.loads((place / "run" / "outcome.json").read_text())
+    assert -1 <= outcome["test"]["tau"] <= outcome["test"]["tau_ceiling"]
+    assert len(np.load(place / "run" / "test_outputs.npz")["labels"]) == 20
+
+
 def test_boosted_trees_like_any_other(run_main):
     tiny = ("encoder.fit_and_test.settings.num_trees=10", *PUBLISHED)
     place = run_main("encoder=boosted_trees", tiny=tiny)

@@ -4,9 +4,12 @@ import pytest
 import torch
 from benchmarks.cnn_steps import CNNStepSetting, batch_maker, in_degrees, make_model, make_specs
 from benchmarks.published_cnns import PublishedCNNGNN
+from torch_geometric.data import Batch
 
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.graphs.builder import template_from_spec
+from nn_graphs.graphs.graph_template import NeuralGraphStack
+from nn_graphs.graphs.neural_graph import NeuralGraph
 from tests.encoders.cases import randomise
 from tests.experiments.test_published_twins import TwoPassStd, relative_error
 
@@ -25,10 +28,18 @@ def both_outputs(plain: str, ours: str, **options) -> tuple[torch.Tensor, torch.
         degrees = in_degrees(templates)
         twin = PublishedCNNGNN(GraphDims.of(templates), degrees, dim=8, std=TwoPassStd())
     randomise(model)
-    twin.load_ours(model.state_dict())
+    twin.double().load_ours(model.double().state_dict())
     batches = (batch_maker(setting, templates)() for setting in settings)
     with torch.no_grad():
-        return tuple(m.eval()(batch) for m, batch in zip((twin, model), batches, strict=True))
+        return tuple(
+            m.eval()(doubled(batch)) for m, batch in zip((twin, model), batches, strict=True)
+        )
+
+
+def doubled(batch: Batch | NeuralGraphStack) -> Batch | NeuralGraphStack:
+    if isinstance(batch, NeuralGraph | NeuralGraphStack):
+        return batch.with_features(batch.node_features.double(), batch.edge_features.double())
+    return batch.apply(lambda values: values.double() if values.is_floating_point() else values)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +51,7 @@ def both_outputs(plain: str, ours: str, **options) -> tuple[torch.Tensor, torch.
     ],
 )
 def test_twin_is_ours(plain, ours, options):
-    assert relative_error(*both_outputs(plain, ours, **options)) < 1e-4  # in float32
+    assert relative_error(*both_outputs(plain, ours, **options)) < 1e-9
 
 
 def test_attention_along_edges_is_another_function():

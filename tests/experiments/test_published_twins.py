@@ -17,12 +17,14 @@ LAYOUT = (2, 8, 8, 1)
 
 
 class TwoPassStd(Aggregation):
-    """`sqrt(variance + eps)`, as in ours."""
+    """`sqrt(variance + eps)`, as in ours; 0 where nothing is received."""
 
     def forward(self, x, index=None, ptr=None, dim_size=None, dim=-2):
         mean = self.reduce(x, index, ptr, dim_size, dim, "mean")
         squares = (x - mean[index]).square()
-        return (self.reduce(squares, index, ptr, dim_size, dim, "mean") + 1e-5).sqrt()
+        std = (self.reduce(squares, index, ptr, dim_size, dim, "mean") + 1e-5).sqrt()
+        count = self.reduce(torch.ones_like(x), index, ptr, dim_size, dim, "sum")
+        return torch.where(count > 0, std, 0.0)
 
 
 def logits(variant: str, twin: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

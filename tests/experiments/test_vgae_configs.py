@@ -58,7 +58,7 @@ def test_a_row_in_both_kinds_of_tasks(row):
         (INRClassification, GraphModel),
     ):
         task = make_task(separable_zoo())
-        model, batch = make(row, task), task.dataset("train").__getitems__([*range(6)])
+        model, batch = make(row, task), task.dataset("train").batch([*range(6)])
         assert type(model) is kind
         task.objective(model, *batch).backward()
         without = [name for name, p in model.named_parameters() if p.grad is None]
@@ -71,5 +71,5 @@ def test_other_encoders_stand_in_its_place():
     for row in ("ng_gnn_small", "ng_t_small", "product_gnn"):
         model = make(row, task)
         assert isinstance(model.encoder, VGAE)
-        graphs, labels = task.dataset("train").__getitems__([*range(4)])
+        graphs, labels = task.dataset("train").batch([*range(4)])
         assert task.objective(model, graphs, labels).isfinite()

@@ -9,6 +9,7 @@ from torch_geometric.data import Batch
 from nn_graphs.graphs.augmentations import (
     Augmentation,
     Compose,
+    OfMixes,
     RandomSymmetries,
     Rotation,
     Scaling,
@@ -20,8 +21,11 @@ from nn_graphs.graphs.augmentations import (
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.execution import network_outputs
 from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
+from nn_graphs.graphs.mixed_templates import MixedTemplates
+from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.graphs.tracing import trace
 from nn_graphs.networks.activations import Activation
+from nn_graphs.networks.cnn import small_cnn_zoo_spec, wild_park_spec
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 from nn_graphs.networks.stacked import stacked_forward
@@ -301,8 +305,50 @@ def test_networks_are_changed_by_themselves_and_by_the_global_generator(name):
 @pytest.mark.parametrize("name", ALL)
 def test_batches_of_torch_geometric_are_refused(raises_saying, name):
     batch = Batch.from_data_list(list(inrs(2)))
-    with raises_saying(asked=type(ALL[name]).__name__, found="batch", do="one architecture"):
+    with raises_saying(asked=type(ALL[name]).__name__, found="batch", do="OfMixes"):
         ALL[name](batch)
+
+
+def mixed_batch() -> tuple[MixedTemplates, NeuralGraph, list[Tensor]]:
+    """CNNs with relu and tanh, and one with other kernels."""
+    specs = [small_cnn_zoo_spec("relu"), small_cnn_zoo_spec("tanh")]
+    specs += [wild_park_spec((1, 3, 2), (5, 3), activations=("relu", "tanh"))]
+    templates = MixedTemplates([template_from_spec(spec) for spec in specs])
+    kinds = torch.tensor([1, 0, 2, 1])
+    params = [torch.randn(templates.templates[kind].num_params) for kind in kinds.tolist()]
+    return templates, templates.batch(kinds, params), params
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [WeightNoise(share=0.1), WeightDropout(rate=0.2), RandomSymmetries()],
+    ids=lambda augmentation: type(augmentation).__name__,
+)
+def test_mixes_are_augmented_architecture_by_architecture(augmentation):
+    templates, batch, params = mixed_batch()
+    mixes = OfMixes(augmentation, templates)
+    torch.manual_seed(0)
+    changed = templates.params_of(mixes(batch))
+    torch.manual_seed(0)
+    for kind, numbers in enumerate(([1], [0, 3], [2])):
+        stack = templates.templates[kind].stack(torch.stack([params[n] for n in numbers]))
+        for number, expected in zip(numbers, augmentation(stack).params, strict=True):
+            assert torch.equal(changed[number], expected)
+            assert not torch.equal(changed[number], params[number])
+    assert mixes.eval()(batch) is batch
+    stack = templates.templates[0].stack(params[1].unsqueeze(0))
+    assert mixes(stack) is stack
+    assert not torch.equal(mixes.train()(stack).params, stack.params)
+
+
+def test_symmetries_of_mixes_follow_each_activation():
+    """Signs turn behind tanh, and not behind relu."""
+    templates, batch, params = mixed_batch()
+    changed = OfMixes(RandomSymmetries(kinds=("sign",)), templates)(batch)
+    moved = templates.params_of(changed)
+    assert torch.equal(moved[1], params[1])
+    assert not torch.equal(moved[0], params[0])
+    assert torch.equal(moved[0].abs(), params[0].abs())
 
 
 def test_compose_goes_in_order():

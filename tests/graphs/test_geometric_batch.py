@@ -19,7 +19,7 @@ from nn_graphs.networks.cnn import small_cnn_zoo_spec
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 
 ROOT = Path(__file__).parents[2]
-PRIVATE = ("_slice_dict", "_inc_dict", "_num_graphs", "_num_nodes")
+PRIVATE = ("_slice_dict", "_inc_dict", "_num_graphs", "_num_nodes", "_store", "_mapping")
 SPECS = [
     NetworkSpec.mlp((2, 3, 2), activation=Activation("tanh")),
     NetworkSpec(1, (LayerSpec(1, has_bias=False),)),

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.testing import assert_close
 from torch_geometric.data import Batch
 
 from nn_graphs.graphs.builder import template_from_spec
+from nn_graphs.graphs.geometric_batch import run_of_graphs
+from nn_graphs.graphs.graph_template import NeuralGraphStack
 from nn_graphs.graphs.mixed_templates import AsStack, MixedTemplates, are_alike
 from nn_graphs.graphs.tracing import trace
 from nn_graphs.networks.activations import Activation
@@ -64,6 +66,7 @@ def test_batch_is_that_of_graphs_made_one_by_one(name, dtype):
         if mixed.kernel_size:
             stack = templates[kind].centred(stack, mixed.kernel_size)
         graphs.append(stack[0])
+        graphs[-1].template_id = torch.tensor([kind])
     expected = Batch.from_data_list(graphs)
     assert type(found) is type(expected)
     assert found.num_graphs == 9
@@ -77,6 +80,74 @@ def test_batch_is_that_of_graphs_made_one_by_one(name, dtype):
         assert one.num_nodes == other.num_nodes
         assert torch.equal(one.edge_index, other.edge_index)
         assert torch.equal(one.edge_features, other.edge_features)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_batch_gives_its_parameters_back(name):
+    mixed, kinds, params = drawn(name)
+    batch = mixed.batch(kinds, params)
+    for found, expected in zip(mixed.params_of(batch), params, strict=True):
+        assert torch.equal(found, expected)
+    part = run_of_graphs(batch, 2, 7)
+    for found, expected in zip(mixed.params_of(part), params[2:7], strict=True):
+        assert torch.equal(found, expected)
+    again = Batch.from_data_list(batch.to_data_list())
+    for found, expected in zip(mixed.params_of(again), params, strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_batch_as_stacks(name):
+    mixed, kinds, params = drawn(name)
+    seen = []
+    for numbers, stack in mixed.stacks_of(mixed.batch(kinds, params)):
+        template = mixed.templates[kinds[numbers[0]]]
+        assert stack.template is template
+        assert (kinds[numbers] == kinds[numbers[0]]).all()
+        expected = template.stack(torch.stack([params[number] for number in numbers]))
+        assert torch.equal(stack.node_features, expected.node_features)
+        assert torch.equal(stack.edge_features, expected.edge_features)
+        seen += numbers.tolist()
+    assert sorted(seen) == list(range(9))
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_batch_is_changed_as_its_stacks_are(name):
+    mixed, kinds, params = drawn(name)
+
+    def doubled(stack: NeuralGraphStack) -> NeuralGraphStack:
+        return stack.template.stack(2 * stack.params)
+
+    found = mixed.changed(mixed.batch(kinds, params), doubled)
+    expected = mixed.batch(kinds, [2 * values for values in params])
+    for key in expected.keys():  # noqa: SIM118 (a torch-geometric batch)
+        if key != "num_nodes":
+            assert torch.equal(found[key], expected[key]), key
+
+
+def test_gradients_go_through_a_changed_batch():
+    mixed, kinds, params = drawn("all")
+    params = [values.requires_grad_() for values in params]
+    changed = mixed.changed(mixed.batch(kinds, params), lambda stack: stack)
+    sum(values.sum() for values in mixed.params_of(changed)).backward()
+    assert all(torch.equal(values.grad, torch.ones_like(values)) for values in params)
+
+
+def test_batches_of_others_do_not_tell_their_architectures(raises_saying):
+    mixed, kinds, params = drawn("mlps")
+    graphs = [mixed.templates[k](v) for k, v in zip(kinds.tolist(), params, strict=True)]
+    with raises_saying(asked="9 graphs in a batch", found="template_id", do="MixedTemplates.batch"):
+        mixed.params_of(Batch.from_data_list(graphs))
+
+
+def drawn(name: str) -> tuple[MixedTemplates, Tensor, list[Tensor]]:
+    """Nine networks of several architectures."""
+    templates = TEMPLATES[name]()
+    generator = torch.Generator().manual_seed(0)
+    kinds = torch.randint(len(templates), (9,), generator=generator)
+    sizes = [templates[kind].num_params for kind in kinds.tolist()]
+    params = [torch.randn(size, generator=generator) for size in sizes]
+    return MixedTemplates(templates), kinds, params
 
 
 def test_gradients_reach_the_parameters():

@@ -1,10 +1,13 @@
 """Neural graphs are torch-geometric graphs: batching, loaders, subgraphs, layers, conversions."""
 
 import copy
+import pickle
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn import GCNConv, PNAConv, TransformerConv
@@ -15,6 +18,7 @@ from nn_graphs.graphs.execution import execute
 from nn_graphs.graphs.graph_structure import STRUCTURE_FIELDS
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.neural_graph import NeuralGraph
+from nn_graphs.graphs.tracing import trace
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 
@@ -229,3 +233,75 @@ def test_structure_of_a_batch(graphs):
     structure = Batch.from_data_list(graphs).structure
     assert structure.edge_index.max() == sum(graph.num_nodes for graph in graphs) - 1
     assert structure.layer_id.max() == 3
+
+
+class Allocations(TorchDispatchMode):
+    """Counts the bytes of all tensors that operations make."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen: dict[int, Tensor] = {}  # kept, so that no place in memory is used twice
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                self.seen.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        return made
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(tensor.untyped_storage().nbytes() for tensor in self.seen.values())
+
+
+@pytest.mark.parametrize("has_kernels", [False, True])
+def test_a_graph_takes_little_more_memory_than_a_stack(has_kernels):
+    """Edges are told apart by nine numbers; they are computed when they are asked for."""
+    module = nn.Sequential(nn.Linear(60, 200), nn.Tanh(), nn.Linear(200, 100))
+    example = torch.zeros(1, 60)
+    if has_kernels:
+        module = nn.Sequential(nn.Conv2d(20, 40, 3), nn.ReLU(), nn.Conv2d(40, 30, 3))
+        example = torch.zeros(1, 20, 8, 8)
+    template = trace(module, example)
+    with Allocations() as of_stack:
+        template.stack(template.parameters.flatten(module).unsqueeze(0))
+    with Allocations() as of_graph:
+        graph = template(module)
+    assert of_graph.num_bytes < 1.3 * of_stack.num_bytes
+    with Allocations() as of_edges:
+        graph.edge_index  # noqa: B018
+    assert of_edges.num_bytes > template.num_edges * 16
+    assert graph.validate()
+
+
+def test_fields_that_come_later_are_fields_like_others():
+    fresh = TEMPLATES["skip"]
+    expected = fresh.structure().tensors()
+    for use in (
+        lambda graph: graph.to_dict(),
+        lambda graph: pickle.loads(pickle.dumps(graph)).to_dict(),
+        lambda graph: copy.copy(graph).to_dict(),
+        lambda graph: copy.deepcopy(graph).to_dict(),
+        lambda graph: dict(graph.to_dict()),
+        lambda graph: {key: graph[key] for key in graph.keys()},  # noqa: SIM118
+        lambda graph: {key: graph.get(key) for key in graph.keys()},  # noqa: SIM118
+        lambda graph: dict(iter(graph)),
+        lambda graph: NeuralGraph(**graph.to_dict()).to_dict(),
+        lambda graph: graph.clone().to_dict(),
+    ):
+        found = use(graph_of("skip"))
+        for name, value in expected.items():
+            assert torch.equal(found[name], value), name
+    graph = graph_of("skip")
+    assert "edge_index" in graph
+    assert "edge_index=[2, " in repr(graph)
+    assert graph.get("nothing", 3) == 3
+    del graph.position_id
+    assert "position_id" not in graph
+    graph.edge_kind_id = graph.edge_kind_id + 1
+    assert torch.equal(graph.edge_kind_id, expected["edge_kind_id"] + 1)
+
+
+def test_a_deep_copy_owns_what_comes_later():
+    copy.deepcopy(graph_of("skip")).edge_index.zero_()
+    assert graph_of("skip").edge_index.abs().sum() > 0

@@ -19,7 +19,7 @@ def test_classes_are_the_names_in_order():
     task = ColumnClassification(named_zoo(), column="algo")
     assert task.class_names == ("a2c", "ppo", "td3")
     assert (task.out_dim, task.metric) == (3, "accuracy")
-    graphs, labels = task.dataset("train").__getitems__([0, 1, 2, 3])
+    graphs, labels = task.dataset("train").batch([0, 1, 2, 3])
     assert graphs.num_graphs == 4
     assert labels.tolist() == [2, 0, 1, 2]
 

@@ -37,7 +37,7 @@ def cnn_zoo(**columns) -> Zoo:
 
 def test_splits_labels_and_one_look_at_the_test(raises_saying):
     task = Generalization(cnn_zoo())
-    _, labels = task.dataset("val").__getitems__(list(range(6)))
+    _, labels = task.dataset("val").batch(list(range(6)))
     np.testing.assert_allclose(labels, cnn_zoo().table["label"][12:18], rtol=1e-6)
     assert labels.dtype == torch.float32
     assert len(task.open_test()) == 6
@@ -89,7 +89,7 @@ def test_subset_of_one_activation(activation):
     assert len(task.templates) == 1
     whole = cnn_zoo()
     number = ["relu", "tanh"].index(activation)
-    graphs, labels = task.dataset("train").__getitems__([0, 5])
+    graphs, labels = task.dataset("train").batch([0, 5])
     assert torch.equal(graphs.params, whole.params[number][[0, 5]])
     np.testing.assert_allclose(labels, whole.table["label"][[number, 10 + number]], rtol=1e-6)
 

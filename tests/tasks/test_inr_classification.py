@@ -30,7 +30,7 @@ def test_datasets_hold_their_split_with_the_labels_of_the_images(tiny_zoo, split
     dataset = task.open_test() if split == "test" else task.dataset(split)
     rows = tiny_zoo.table[tiny_zoo.table["split"] == split]
     assert len(dataset) == {"train": 48, "val": 8, "test": 8}[split]
-    graphs, labels = dataset.__getitems__(list(range(len(dataset))))
+    graphs, labels = dataset.batch(list(range(len(dataset))))
     assert torch.equal(graphs.params, tiny_zoo.params[0][rows["row"].tolist()])
     assert labels.tolist() == load_images("digits").labels[rows["source_id"]].tolist()
     assert labels.dtype == torch.int64
@@ -153,7 +153,7 @@ def test_sizes_of_several_architectures():
     task = INRClassification(mixed_zoo())
     assert len(task.templates) == 2
     assert task.dims.num_hidden_layers == 2
-    graphs, labels = task.dataset("train").__getitems__([0, 1, 2, 3])
+    graphs, labels = task.dataset("train").batch([0, 1, 2, 3])
     assert graphs.num_graphs == 4
     assert labels.tolist() == [0, 1, 0, 1]
 

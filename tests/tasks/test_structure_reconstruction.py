@@ -116,7 +116,7 @@ def test_the_bound_on_val_is_of_the_same_draws_in_every_epoch(tmp_path):
 
 def test_losses_are_those_of_the_auto_encoder():
     task = StructureReconstruction(separable_zoo(), latent_dim=4, weight_factor=0.5)
-    model, (graphs, labels) = make_model(task).eval(), task.dataset("val").__getitems__([0, 1, 2])
+    model, (graphs, labels) = make_model(task).eval(), task.dataset("val").batch([0, 1, 2])
     model.encoder.log_variance.weight.data.zero_()
     model.encoder.log_variance.bias.data.fill_(-200)  # draws are the means
     with torch.no_grad():

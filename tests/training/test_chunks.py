@@ -65,7 +65,7 @@ def test_whole_chunks_alone_are_compiled(monkeypatch):
     task, calls = make_task(), []
     torch.manual_seed(0)
     model = make_model(task, seed=0).eval()
-    batch = task.dataset("train").__getitems__(list(range(10)))
+    batch = task.dataset("train").batch(list(range(10)))
 
     def compiled(graphs):
         calls.append(len(graphs))

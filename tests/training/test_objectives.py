@@ -132,7 +132,7 @@ def test_what_is_drawn_on_val_is_the_same_in_every_epoch(tmp_path):
 
 def test_chunks_draw_by_themselves_and_by_the_key():
     task = Noisy()
-    graphs, _ = task.dataset("val").__getitems__([*range(12)])
+    graphs, _ = task.dataset("val").batch([*range(12)])
     same = graphs.with_features(
         *(each[:1].expand_as(each) for each in (graphs.node_features, graphs.edge_features))
     )

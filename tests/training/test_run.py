@@ -85,7 +85,7 @@ def test_what_was_tested_is_the_best_model(uninterrupted):
     state = {k.removeprefix("model."): v for k, v in weights(uninterrupted, "best").items()}
     model.load_state_dict(state)
     dataset = task.open_test()
-    graphs, labels = dataset.__getitems__(list(range(len(dataset))))
+    graphs, labels = dataset.batch(list(range(len(dataset))))
     arrays = np.load(uninterrupted / "test_outputs.npz")
     with torch.no_grad():
         assert np.array_equal(model(graphs).numpy(), arrays["outputs"])
@@ -149,7 +149,7 @@ def test_averaged_weights_are_what_is_validated_and_tested(tmp_path):
     expected = make_model(make_task(), dropout=0.0)
     for parameter, value in zip(expected.parameters(), average, strict=True):
         parameter.data.copy_(value)
-    graphs, _ = make_task().open_test().__getitems__([*range(10)])
+    graphs, _ = make_task().open_test().batch([*range(10)])
     outputs = np.load(tmp_path / "test_outputs.npz")["outputs"][:10]
     np.testing.assert_allclose(expected.eval()(graphs).detach(), outputs, rtol=1e-5, atol=1e-6)
     history = pd.read_csv(tmp_path / "metrics.csv")

@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 from torch_geometric.data import Batch
+from torch_geometric.loader import DataLoader as GeometricLoader
 
 from nn_graphs.graphs.graph_template import NeuralGraphStack
+from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.zoos.batches import GraphDataset, check_finite, make_templates
 from nn_graphs.zoos.zoo import Zoo
 from tests.toy_zoos import mixed_zoo, separable_zoo
@@ -38,7 +40,7 @@ def assert_is_graph_of(graph, zoo: Zoo, templates, number: int) -> None:
 def test_batch_holds_each_networks_own_graph_and_label(make_zoo):
     zoo = make_zoo()
     dataset = make_dataset(zoo)
-    graphs, labels = dataset.__getitems__(PLACES)
+    graphs, labels = dataset.batch(PLACES)
     assert isinstance(graphs, NeuralGraphStack if len(zoo.specs) == 1 else Batch)
     assert labels.tolist() == (10 * dataset.indices[PLACES]).tolist()
     assert graphs.num_graphs == len(PLACES)
@@ -47,28 +49,35 @@ def test_batch_holds_each_networks_own_graph_and_label(make_zoo):
 
 
 @pytest.mark.parametrize("make_zoo", [separable_zoo, mixed_zoo])
-def test_one_item_is_a_batch_of_one(make_zoo):
+def test_one_item_is_a_graph_with_its_label(make_zoo):
     zoo = make_zoo()
     dataset = make_dataset(zoo)
     assert len(dataset) == 20
-    graphs, labels = dataset[7]
-    assert graphs.num_graphs == 1
-    assert labels.tolist() == [10 * dataset.indices[7]]
-    assert_is_graph_of(graphs[0], zoo, dataset.templates, dataset.indices[7])
+    for place in (7, -1):
+        graph, label = dataset[place]
+        assert isinstance(graph, NeuralGraph)
+        assert label == 10 * dataset.indices[place]
+        assert_is_graph_of(graph, zoo, dataset.templates, dataset.indices[place])
+    with pytest.raises(IndexError):
+        dataset[20]
+    assert len(list(dataset)) == 20
 
 
 @pytest.mark.parametrize("make_zoo", [separable_zoo, mixed_zoo])
-def test_loader_reads_every_network_once(make_zoo):
-    dataset = make_dataset(make_zoo())
-    loader = DataLoader(dataset, batch_size=8, collate_fn=lambda batch: batch)
-    batches = list(loader)
+@pytest.mark.parametrize("loader", [DataLoader, GeometricLoader])
+def test_loaders_read_every_network_once(make_zoo, loader):
+    zoo = make_zoo()
+    dataset = make_dataset(zoo)
+    batches = list(loader(dataset, batch_size=8))
     assert [graphs.num_graphs for graphs, _ in batches] == [8, 8, 4]
-    seen = torch.cat([labels for _, labels in batches])
-    assert seen.tolist() == dataset.labels.tolist()
+    assert torch.equal(torch.cat([labels for _, labels in batches]), dataset.labels)
+    graphs = [graph for graphs, _ in batches for graph in graphs.to_data_list()]
+    for graph, number in zip(graphs, dataset.indices, strict=True):
+        assert_is_graph_of(graph, zoo, dataset.templates, number)
 
 
 def test_mixed_batch_has_both_architectures():
-    graphs, _ = make_dataset(mixed_zoo()).__getitems__(list(range(20)))
+    graphs, _ = make_dataset(mixed_zoo()).batch(list(range(20)))
     assert len({graphs[place].num_nodes for place in range(20)}) == 2
 
 

@@ -8,10 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.data import DataLoader
+from torch_geometric.loader import DataLoader as GeometricLoader
+from torch_geometric.nn import GATConv
 
+from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.networks.activations import Activation
+from nn_graphs.networks.cnn import wild_park_spec
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
+from nn_graphs.zoos.batches import make_templates
 from nn_graphs.zoos.zoo import Zoo
+from tests.toy_zoos import mixed_zoo, separable_zoo
 
 SMALL = NetworkSpec.mlp((2, 3, 1), activation=Activation("sine", 30.0), offset=0.5)
 SKIP = NetworkSpec(2, (LayerSpec(4, Activation("relu")), LayerSpec(4, skips=(1,))))
@@ -32,11 +39,67 @@ def make_single(num_networks: int = 6) -> Zoo:
     return Zoo.single(SMALL, params, table, {"maker": "tést", "seed": 3, "size": [28, 28]})
 
 
+def cnn_zoo() -> Zoo:
+    """CNNs with kernels of two sizes."""
+    specs = tuple(wild_park_spec((1, 3), (size,), activations=("relu",)) for size in (3, 5))
+    table = pd.DataFrame({"spec": [1, 0, 0, 1], "row": [1, 0, 1, 0], "label": [0.5, 0.25, 1, 0]})
+    return Zoo(specs, tuple(torch.randn(2, spec.num_params) for spec in specs), table)
+
+
 def make_mixed() -> Zoo:
     """Five networks of two architectures, interleaved."""
     table = pd.DataFrame({"spec": [1, 0, 0, 1, 1], "row": [2, 0, 1, 0, 1], "label": range(5)})
     params = torch.randn(2, SMALL.num_params), torch.randn(3, SKIP.num_params)
     return Zoo((SMALL, SKIP), params, table)
+
+
+@pytest.mark.parametrize("make_zoo", [separable_zoo, mixed_zoo, cnn_zoo])
+def test_a_zoo_is_a_sequence_of_graphs(make_zoo):
+    zoo = make_zoo()
+    graphs = list(zoo)
+    assert len(graphs) == len(zoo)
+    templates = make_templates(zoo)
+    size = GraphDims.of(templates).kernel_size
+    for graph, (kind, row) in zip(graphs, zoo.table[["spec", "row"]].to_numpy(), strict=True):
+        expected = templates[kind].centred(templates[kind](zoo.params[kind][row]), size)
+        assert torch.equal(graph.node_features, expected.node_features)
+        assert torch.equal(graph.edge_features, expected.edge_features)
+        assert torch.equal(graph.edge_index, expected.edge_index)
+        assert graph.template_id.tolist() == [kind]
+    assert [graph.y.item() for graph in graphs] == zoo.table["label"].tolist()
+    assert torch.equal(zoo[-1].x, graphs[-1].x)
+    with pytest.raises(IndexError):
+        zoo[len(zoo)]
+
+
+def test_several_places_are_a_zoo():
+    zoo = mixed_zoo()
+    for which in (slice(3, 20, 4), [3, 7, 11, 15, 19], np.array([3, 7, 11, 15, 19])):
+        part = zoo[which]
+        assert isinstance(part, Zoo)
+        assert part.table["run"].tolist() == [3, 7, 11, 15, 19]
+
+
+@pytest.mark.parametrize("make_zoo", [separable_zoo, mixed_zoo, cnn_zoo])
+@pytest.mark.parametrize("loader", [DataLoader, GeometricLoader])
+def test_loaders_take_a_zoo_as_it_is(make_zoo, loader):
+    zoo = make_zoo()
+    batches = list(loader(zoo, batch_size=32))
+    assert sum(batch.num_graphs for batch in batches) == len(zoo)
+    labels = torch.cat([batch.y for batch in batches])
+    assert labels.tolist() == zoo.table["label"].tolist()
+    first = batches[0]
+    outputs = GATConv(1, 2, edge_dim=first.num_edge_features)(
+        first.x, first.edge_index, first.edge_attr
+    )
+    assert outputs.shape == (first.num_nodes, 2)
+
+
+def test_a_zoo_without_labels_has_graphs_without():
+    zoo = make_mixed()
+    assert "y" in zoo[0]
+    zoo.table["label"] = ["a", "b", "c", "d", "e"]
+    assert "y" not in zoo[0]
 
 
 def bits(tensor: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,12 @@ def centred_kernels(
     blocks: Sequence[EdgeBlock],
     kernel_size: tuple[int, ...],
 ) -> Float[Tensor, "*B num_edges size"]:
-    """All kernels in the middle of larger ones, with zeros around them."""
+    """All kernels in the middle of larger ones, with zeros around them.
+
+    Where all have this size, they are no copies.
+    """
+    if all(block.kernel == kernel_size for block in blocks):
+        return values.squeeze(-1).unflatten(-1, (-1, math.prod(kernel_size)))
     parts = []
     for block in blocks:
         values_of_block = values[..., block.first_value : block.last_value, 0]

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from nn_graphs.graphs.graph_structure import GraphStructure
 from nn_graphs.graphs.topology.complete import CompleteTopology
+from nn_graphs.graphs.topology.edge_reductions import Receivers
 from nn_graphs.graphs.topology.primitives import EdgeValues, NodeValues, Topology
 
 
@@ -26,8 +27,8 @@ class EdgeListTopology(Topology):
         if is_bidirectional:
             edge_index = torch.cat([edge_index, edge_index.flip(0)], dim=1)
         self.source, self.target = edge_index
-        degree = torch.bincount(self.target, minlength=self.num_nodes)
-        self.in_degree = degree.to(structure.offset.dtype).unsqueeze(-1)
+        self.receivers = Receivers(self.target, self.num_nodes)
+        self.in_degree = self.receivers.num_received.to(structure.offset.dtype).unsqueeze(-1)
         self.graph_size = torch.bincount(graph_id)
         self.num_graphs = len(self.graph_size)
 
@@ -65,14 +66,13 @@ class EdgeListTopology(Topology):
         return (edges[0].roll(self.num_edges, dims=0),)
 
     def reduce_sum(self, edges: EdgeValues) -> NodeValues:
-        empty = edges[0].new_zeros(self.num_nodes, edges[0].shape[1])
-        return empty.index_add(0, self.target, edges[0])
+        return self.receivers.reduce(edges[0], "sum")
 
     def reduce_max(self, edges: EdgeValues) -> NodeValues:
-        return self._extreme(edges[0], "amax", neutral=float("-inf"))
+        return self.receivers.reduce(edges[0], "max")
 
     def reduce_min(self, edges: EdgeValues) -> NodeValues:
-        return self._extreme(edges[0], "amin", neutral=float("inf"))
+        return self.receivers.reduce(edges[0], "min")
 
     def graph_mean(self, nodes: NodeValues) -> Float[Tensor, "*B copies dim"]:
         total = nodes.new_zeros(self.num_graphs, nodes.shape[1]).index_add(0, self.graph_id, nodes)
@@ -83,9 +83,3 @@ class EdgeListTopology(Topology):
 
     def unflatten(self, flat: Float[Tensor, "num_all_nodes dim"]) -> NodeValues:
         return flat
-
-    def _extreme(self, edges: Tensor, reduction: str, *, neutral: float) -> NodeValues:
-        index = self.target.unsqueeze(1).expand_as(edges)
-        start = edges.new_full((self.num_nodes, edges.shape[1]), neutral)  # ties with no message
-        extreme = start.scatter_reduce(0, index, edges, reduction)
-        return torch.where(self.in_degree > 0, extreme, 0.0)

@@ -36,6 +36,7 @@ from nn_graphs.zoos.readers.weight_names import (
 )
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".pth.tar", ".npz")
+FLAT = "(all parameters)"  # what a vector of all of them is called in a state
 HARMLESS = re.compile(
     r"argparse\.Namespace|types\.SimpleNamespace|pathlib(\._local)?\.\w+"
     r"|omegaconf(\.\w+)+|typing\.Any|numpy\.dtype|numpy\.(_core|core)\.multiarray\.scalar"
@@ -84,8 +85,11 @@ def load_weights(content: bytes) -> Any:
 
 
 def load_arrays(content: bytes) -> dict[str, Tensor]:
-    """The arrays of numpy in the bytes of an `.npz` file, none of objects."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+    """The arrays of numpy in the bytes of an `.npz` or `.npy` file, none of objects."""
+    found = np.load(io.BytesIO(content), allow_pickle=False)
+    if isinstance(found, np.ndarray):
+        return {FLAT: torch.from_numpy(found)}
+    with found as arrays:
         return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays}
 
 
@@ -140,6 +144,33 @@ def parse_checkpoint(
     return Checkpoint(
         with_masks_applied(weights), entries, not is_safetensors, is_chosen=prefix is not None
     )
+
+
+def parse_vector(
+    content: bytes,
+    *,
+    is_safetensors: bool = False,
+    load: Callable[[bytes], Any] = load_weights,
+) -> Checkpoint:
+    """The one vector in the bytes of a file: all parameters of a network, one after the other.
+
+    The file holds nothing else: a tensor, or a mapping or an archive of a single one.
+
+    Raises:
+        Skipped: the content is damaged, needs code to load, or holds something else.
+    """
+    loaded = parse_safetensors(content) if is_safetensors else _load(content, load)
+    tensors = [*loaded.values()] if isinstance(loaded, Mapping) else [loaded]
+    if len(tensors) != 1 or not is_weight(tensors[0]) or tensors[0].ndim != 1:
+        found = _outline(loaded) if len(tensors) != 1 else _shape_of(tensors[0])
+        raise Skipped(Reason.SHAPE, f"it holds no flat vector but {found}.")
+    return Checkpoint({FLAT: tensors[0].detach()}, {}, is_chosen=True)
+
+
+def _shape_of(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    return f"a tensor {list(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
 
 
 def with_weights_transposed(checkpoint: Checkpoint) -> Checkpoint:

@@ -21,7 +21,7 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.zoos.readers.checkpoints import Checkpoint
+from nn_graphs.zoos.readers.checkpoints import FLAT, Checkpoint
 from nn_graphs.zoos.readers.layer_order import (
     LayerNames,
     Shapes,
@@ -100,6 +100,8 @@ class ChainArchitecture(MixedArchitecture):
         Activation(self.activation)
 
     def make_spec(self, checkpoint: Checkpoint, row: Mapping[str, Any]) -> NetworkSpec:
+        if FLAT in checkpoint.state:
+            raise Skipped(Reason.SHAPE, "a flat vector does not tell the widths of its layers.")
         if not checkpoint.is_chosen:
             check_one_network(checkpoint.shapes())
         try:
@@ -217,10 +219,12 @@ class StateFlattener:
         spec: the architecture.
         names: what the torch module that the architecture was given as calls its parameters, in
             the order of `spec.parameters`.
+        stored: the same names in the module's own order, that of flat vectors.
     """
 
     spec: NetworkSpec
     names: tuple[str, ...] | None = None
+    stored: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, architecture: Architecture, read_shapes: Callable[[], Shapes]) -> "StateFlattener":
@@ -232,7 +236,7 @@ class StateFlattener:
         if isinstance(architecture, NetworkSpec):
             return cls(architecture)
         if isinstance(architecture, ModuleArchitecture):
-            return cls(*architecture.make_spec())
+            return cls(*architecture.make_spec(), architecture.parameter_names())
         return cls(architecture.make_spec(read_shapes))
 
     def __call__(
@@ -244,6 +248,8 @@ class StateFlattener:
             Skipped: a tensor is missing, is left over or has another shape; the first is named. Or
                 neither names nor shapes tell which tensor is which.
         """
+        if FLAT in state:
+            return self._vector(state[FLAT])
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         own = self._own_names(state)
         found = own or self._in_order(shapes, keeps_order=keeps_order)
@@ -262,6 +268,26 @@ class StateFlattener:
         if own is None:
             self._check_order(found, shapes)
         return torch.cat([state[name].reshape(-1).float() for name in found])
+
+    def _vector(self, values: Tensor) -> Float[Tensor, "num_params"]:
+        """All parameters at once, in the order of the module, or else of the spec."""
+        if values.shape != (self.spec.num_params,):
+            raise Skipped(
+                Reason.SHAPE,
+                f"it has {len(values)} values, the architecture {self.spec.num_params} parameters.",
+            )
+        if self.names is None or self.stored is None:
+            return values.float()
+        sizes = dict(
+            zip(self.names, (slot.size for slot in self.spec.parameters.slots), strict=True)
+        )
+        parts = values.float().split([sizes[name] for name in self.stored])
+        own = dict(zip(self.stored, parts, strict=True))
+        return torch.cat([own[name] for name in self.names])
+
+    def knows_names_of(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether a file calls its tensors as the architecture does."""
+        return self._own_names(state) is not None
 
     def _own_names(self, state: Mapping[str, Tensor]) -> list[str] | None:
         """What the file calls the tensors that it names as the architecture does."""

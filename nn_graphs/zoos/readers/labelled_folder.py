@@ -8,7 +8,7 @@ By convention: `label`, `split` (train, val or test), `run` (which training run)
 import posixpath
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +20,7 @@ from nn_graphs.zoos.readers.checkpoints import (
     load_arrays,
     load_weights,
     parse_checkpoint,
+    parse_vector,
     with_weights_transposed,
 )
 from nn_graphs.zoos.readers.given_architectures import ListedArchitecture
@@ -35,8 +36,8 @@ RESERVED = ("spec", "row")  # of Zoo.table
 class Folder(FileSource):
     """Checkpoints at any depth of a folder or a zip archive.
 
-    Files `.safetensors` and `.npz` are read as such, all others that the CSV names as `torch.save`
-    writes them, whatever their names end in.
+    Files `.safetensors`, `.npz` and `.npy` are read as such, all others that the CSV names as
+    `torch.save` writes them, whatever their names end in.
 
     Attributes:
         folder: where they are.
@@ -53,6 +54,8 @@ class Folder(FileSource):
         prefix: of the network that is wanted, where files hold several; "" means all as one.
         transposed: whether files store weights of linear layers as `[in, out]`; None: as torch
             does, with a warning where neither shapes nor names tell.
+        is_flat: files hold one vector each, all parameters in the order of the architecture (that
+            of `torch.nn.utils.parameters_to_vector` for its module), which has to be given.
     """
 
     folder: str | Path
@@ -66,12 +69,19 @@ class Folder(FileSource):
     seed: int = 0
     prefix: str | None = None
     transposed: bool | None = None
+    is_flat: bool = False
 
     format = "folder"
     image_size = None
 
     def __post_init__(self):
         object.__setattr__(self, "run_columns", tuple(self.run_columns))
+        if self.is_flat and (self.prefix or self.transposed):
+            raise NNGraphsError(
+                f"read flat vectors in {self.folder}",
+                found="a prefix is given, or that weights are transposed.",
+                do="Leave both out: a vector has no names and no matrices.",
+            )
 
     @property
     def architecture(self) -> ListedArchitecture | None:
@@ -92,15 +102,21 @@ class Folder(FileSource):
         named = named.assign(path=_as_on_disk(named["path"], there))
         listed = set(named["path"])
         on_disk = [name for name in there if name.lower().endswith(SUFFIXES) or name in listed]
-        return list_named_files(root, named, on_disk)
+        listing = list_named_files(root, named, on_disk)
+        if self.architecture_column is None:
+            return listing
+        specs = sorted(set(listing.table[self.architecture_column]))
+        there = tuple(path for path in (root / name for name in specs) if path.is_file())
+        return replace(listing, architectures=there)
 
     def parse(self, content: bytes, suffix: str) -> Checkpoint:
         suffix = suffix.lower()
+        load = load_arrays if suffix in (".npz", ".npy") else load_weights
+        is_safetensors = suffix == ".safetensors"
+        if self.is_flat:
+            return parse_vector(content, is_safetensors=is_safetensors, load=load)
         checkpoint = parse_checkpoint(
-            content,
-            is_safetensors=suffix == ".safetensors",
-            prefix=self.prefix,
-            load=load_arrays if suffix == ".npz" else load_weights,
+            content, is_safetensors=is_safetensors, prefix=self.prefix, load=load
         )
         return with_weights_transposed(checkpoint) if self.transposed else checkpoint
 
@@ -114,6 +130,7 @@ class Folder(FileSource):
             "seed": self.seed,
             "prefix": self.prefix,
             "transposed": self.transposed or None,
+            "is_flat": self.is_flat or None,
         }
         return {"folder": Path(self.folder).name, "labels": labels, **others}
 

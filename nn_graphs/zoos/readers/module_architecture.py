@@ -54,6 +54,10 @@ class ModuleArchitecture:
                 do=ONLY,
             ) from error
 
+    def parameter_names(self) -> tuple[str, ...]:
+        """What the module calls its parameters, in its own order, which need not be the spec's."""
+        return tuple(name for name, _ in self._make_module().named_parameters())
+
     def _make_module(self) -> nn.Module:
         made = self._import()
         if not isinstance(made, nn.Module):

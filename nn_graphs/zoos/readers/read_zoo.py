@@ -30,6 +30,7 @@ from nn_graphs.zoos.readers.given_architectures import (
 )
 from nn_graphs.zoos.readers.labelled_folder import Folder
 from nn_graphs.zoos.readers.layer_order import Shapes
+from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
 from nn_graphs.zoos.readers.network_collection import Collection
 from nn_graphs.zoos.readers.nfn_sirens import NFNSirens
 from nn_graphs.zoos.readers.read_report import (
@@ -135,8 +136,8 @@ def open_or_read_zoo(
     says which and why. See `read_zoo` for the arguments.
 
     Raises:
-        NNGraphsError: the zoo that is there was read from another source, or the files have
-            changed since; there can be no file at `path`; or as `read_zoo`.
+        NNGraphsError: the zoo that is there was read from another source, or the files or the
+            module have changed since; there can be no file at `path`; or as `read_zoo`.
     """
     path = Path(path)
     if not path.exists():
@@ -155,8 +156,11 @@ def open_or_read_zoo(
             logger.warning("All files that were skipped: %s", skipped)
         zoo.save(path)
         return Zoo.open(path)
-    zoo = open_zoo_made_by(_recipe(source, _choose_architecture(source, architecture)), path)
+    chosen = _choose_architecture(source, architecture)
+    zoo = open_zoo_made_by(_recipe(source, chosen), path)
     _check_contents(zoo, source, path)
+    if isinstance(chosen, ModuleArchitecture):
+        _check_module(zoo, chosen, path)
     warn_of_duplicates(zoo.metadata.get("duplicates", {}), name=str(path))
     logger.info("%s: %s", path, summary(zoo.metadata["report"]))
     return zoo
@@ -184,6 +188,25 @@ def _check_contents(zoo: Zoo, source: ZooSource, path: Path) -> None:
             f"use {path} for the files in {source.folder}",
             found=f"{change} since it was read from them.",
             do="Delete it to read them again, or give another path.",
+        )
+
+
+def _check_module(zoo: Zoo, architecture: ModuleArchitecture, path: Path) -> None:
+    """Makes sure that a module, if it can still be made, is what the zoo was read by.
+
+    Raises:
+        NNGraphsError: it has changed since.
+    """
+    try:
+        spec, _ = architecture.make_spec()
+    except NNGraphsError as error:
+        logger.warning("%s is not compared with its module: %s", path, error)
+        return
+    if spec not in zoo.specs:
+        raise NNGraphsError(
+            f"use {path} for networks like {architecture.target}",
+            found="the module has another architecture than when it was read.",
+            do="Delete it to read the files again, or give another path.",
         )
 
 
@@ -349,7 +372,13 @@ def _flatteners(
     """Which flattener is for a file."""
     if not isinstance(architecture, MixedArchitecture):
         flatten = StateFlattener.of(architecture, read_shapes)
-        return lambda checkpoint, row: flatten
+
+        def find_known(checkpoint: Checkpoint, row: Row) -> StateFlattener:
+            if not checkpoint.is_chosen and not flatten.knows_names_of(checkpoint.state):
+                check_one_network(checkpoint.shapes(), is_expected=True)
+            return flatten
+
+        return find_known
     known: dict[NetworkSpec, StateFlattener] = {}
 
     def find(checkpoint: Checkpoint, row: Row) -> StateFlattener:

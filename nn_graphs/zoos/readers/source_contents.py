@@ -15,7 +15,7 @@ from nn_graphs.fingerprint import fingerprint
 from nn_graphs.zoos.readers.source_files import AnyPath, read_bytes
 from nn_graphs.zoos.readers.sources import Listing
 
-LIST = "the list of files, with their labels and splits,"
+LIST = "the list of files, with their labels, splits and architectures,"
 
 
 def record_contents(listing: Listing, fingerprints: Iterable[str] | None = None) -> dict[str, str]:
@@ -60,7 +60,10 @@ def _bytes(content: bytes) -> Tensor:
 
 
 def _list_fingerprint(listing: Listing) -> str:
-    return fingerprint([listing.table.to_csv(index=False)])
+    """Of what is known of the networks beside their weights; architectures are small files."""
+    return fingerprint(
+        [listing.table.to_csv(index=False), *map(file_fingerprint, listing.architectures)]
+    )
 
 
 def _stats_fingerprint(paths: Sequence[AnyPath]) -> str:

@@ -25,12 +25,14 @@ class Listing:
         skips: files that cannot be read, known without opening them.
         read_columns: what files say of themselves, by column; must agree with `table` where both
             say it. It raises `Skipped` where a file lacks it.
+        architectures: files that say what the networks are.
     """
 
     paths: Sequence[AnyPath]
     table: pd.DataFrame
     skips: tuple[Skip, ...] = ()
     read_columns: Callable[[Checkpoint], Mapping[str, Any]] | None = None
+    architectures: Sequence[AnyPath] = ()
 
 
 class ZooSource(ABC):

@@ -4,6 +4,7 @@ Names decide what a tensor is. A name that says it is no plain weight of a layer
 a layer of its own and never left out.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
@@ -105,7 +106,8 @@ def networks_inside(shapes: Mapping[str, Sequence[int]]) -> list[str]:
     """The prefixes under which a file has two or more weights each, if there are several.
 
     Behind what all names share: `q` and `target`, `encoder` and `decoder`, not the numbers of
-    single layers.
+    single layers. Single weights count where everything under their prefixes is the same, as in
+    `online.0.weight` and `target.0.weight`.
     """
     weights = [name.split(".") for name, shape in shapes.items() if len(shape) > 1]
     shared = 0
@@ -119,17 +121,44 @@ def networks_inside(shapes: Mapping[str, Sequence[int]]) -> list[str]:
             start = ".".join(parts[: shared + 1])
             counts[start] = counts.get(start, 0) + 1
     several = [start for start, count in counts.items() if count > 1]
-    return several if len(several) > 1 else []
+    if len(several) > 1:
+        return several
+    return list(counts) if _are_twins(list(counts), shapes) else []
 
 
-def check_one_network(shapes: Mapping[str, Sequence[int]]) -> None:
+def _are_twins(prefixes: Sequence[str], shapes: Mapping[str, Sequence[int]]) -> bool:
+    """Whether all tensors are under these prefixes, each in a module of its own, and all alike.
+
+    Prefixes that differ in a number are layers of one network.
+    """
+    words = {re.sub(r"\d+", "", start) for start in prefixes}
+    if len(prefixes) < 2 or len(words) < len(prefixes):
+        return False
+    inside = [
+        {
+            name.removeprefix(f"{start}."): tuple(shape)
+            for name, shape in shapes.items()
+            if name.startswith(f"{start}.")
+        }
+        for start in prefixes
+    ]
+    is_all = sum(map(len, inside)) == len(shapes)
+    return is_all and all("." in name for name in inside[0]) and inside == inside[:1] * len(inside)
+
+
+def check_one_network(shapes: Mapping[str, Sequence[int]], *, is_expected: bool = False) -> None:
     """Makes sure that the layers of several networks are not taken for those of one.
+
+    Args:
+        shapes: of all tensors, by name.
+        is_expected: an architecture is known that all of them would fit, so that parts of
+            different make are those of one network; parts of one make may still be twins.
 
     Raises:
         Skipped: there may be several.
     """
     several = networks_inside(shapes)
-    if several:
+    if several and not (is_expected and not _are_twins(several, shapes)):
         raise Skipped(
             Reason.SHAPE,
             f"{', '.join(several)} may be parts of one network or networks of their own; choose "

@@ -19,12 +19,15 @@ def template():
     return trace(module, torch.zeros(1, 1, 4, 4))
 
 
-def test_a_template_stores_kernels_at_their_own_size(template):
+def test_a_stack_stores_kernels_at_their_own_size_and_a_graph_has_a_row_an_edge(template):
     assert (template.num_nodes, template.num_edges) == (1 + 2 + 1 + 2, 2 + 2 + 12)
     assert template.num_values == 12 + 2 + 12
     assert template.kernel_size == (3, 2)
-    graph = template(torch.arange(1.0, 1 + template.num_params))
-    assert graph.edge_features.shape == (26, 1)
+    params = torch.arange(1.0, 1 + template.num_params)
+    assert template.stack(params.unsqueeze(0)).edge_features.shape == (1, 26, 1)
+    graph = template(params)
+    assert graph.edge_features.shape == graph.is_value.shape == (16, 6)
+    assert graph.is_value.sum() == 26
     assert graph.edge_index.shape == (2, 16)
     assert graph.num_edges == 16
     assert graph.position_id.tolist() == [0] * 4 + [0, 1, 2, 3, 4, 5] * 2
@@ -51,8 +54,12 @@ def test_cropping_undoes_centring(name):
     )
     back = template.cropped(centred, size)
     assert torch.equal(back.edge_features, stack.edge_features)
-    one = template.cropped(template.centred(stack[0], size), size)
-    assert torch.equal(one.edge_features, stack[0].edge_features)
+    one = template.centred(stack[0], size)
+    assert torch.equal(one.edge_features, centred[0].edge_features)
+    assert torch.equal(one.is_value, centred[0].is_value)
+    again = template.centred(one, template.kernel_size)
+    assert torch.equal(again.edge_features, stack[0].edge_features)
+    assert torch.equal(template.centred(centred, size).edge_features, centred.edge_features)
 
 
 def test_networks_with_other_kernels_share_a_batch():

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import ConvSpec, NetworkSpec
@@ -18,6 +19,7 @@ from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
 from nn_graphs.zoos.readers.read_report import Reason
 from nn_graphs.zoos.readers.read_zoo import open_or_read_zoo, read_zoo
 from nn_graphs.zoos.zoo import Zoo
+from tests.zoos.readers import user_networks
 from tests.zoos.readers.published import save
 from tests.zoos.readers.test_checkpoints_safetensors import written
 
@@ -265,3 +267,80 @@ def test_accents_in_two_forms(tmp_path):
     save(state_of(4), tmp_path / taken_apart)
     (tmp_path / "labels.csv").write_text(f"path\n{composed}\n", encoding="utf-8")
     assert len(read_zoo(Folder(tmp_path), architecture=SPEC)[0]) == 1
+
+
+# Flat vectors.
+
+
+def flat_folder(tmp_path, contents) -> Path:
+    """A folder of files by name, which are written as their endings say."""
+    root = tmp_path / "flat"
+    root.mkdir()
+    for name, vector in contents.items():
+        if name.endswith(".npy"):
+            np.save(root / name, np.asarray(vector))
+        elif name.endswith(".npz"):
+            np.savez(root / name, weights=np.asarray(vector))
+        elif name.endswith(".safetensors"):
+            (root / name).write_bytes(written({"weights": vector}))
+        else:
+            save(vector, root / name)
+    table = pd.DataFrame({"path": list(contents), "label": 0})
+    table.to_csv(root / "labels.csv", index=False)
+    return root
+
+
+def test_flat_vectors_of_every_kind_of_file(tmp_path):
+    vectors = torch.randn(5, SPEC.num_params)
+    names = ("a.pth", "b.npy", "c.npz", "d.safetensors", "e.pt")
+    contents = dict(zip(names, vectors.unbind(), strict=True))
+    contents["e.pt"] = {"params": contents["e.pt"]}
+    zoo, report = read_zoo(Folder(flat_folder(tmp_path, contents), is_flat=True), architecture=SPEC)
+    assert report.skips == ()
+    assert torch.equal(zoo.take(range(5)), vectors)
+
+
+def test_flat_vectors_are_in_the_order_of_their_module(tmp_path):
+    """It registers its output layer first, and `parameters_to_vector` begins there."""
+    module = user_networks.Chain()
+    vector = nn.utils.parameters_to_vector(module.parameters()).detach()
+    root = flat_folder(tmp_path, {"a.pth": vector})
+    architecture = ModuleArchitecture("tests.zoos.readers.user_networks:Chain", in_width=2)
+    zoo, _ = read_zoo(Folder(root, is_flat=True), architecture=architecture)
+    save(dict(module.state_dict()), root / "a.pth")
+    named, _ = read_zoo(Folder(root), architecture=architecture)
+    assert torch.equal(zoo.take([0]), named.take([0]))
+    assert not torch.equal(zoo.take([0])[0], vector)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (torch.zeros(3), "it has 3 values, the architecture 13 parameters"),
+        (torch.zeros(13, 1), "no flat vector but a tensor [13, 1] of float32"),
+        (torch.zeros(13, dtype=torch.long), "no flat vector but a tensor [13] of int64"),
+        ({"a": torch.zeros(13), "b": torch.zeros(13)}, "no flat vector but the entries a, b"),
+        ("text", "no flat vector but a str"),
+    ],
+)
+def test_what_is_no_flat_vector(tmp_path, content, found, raises_saying):
+    root = flat_folder(tmp_path, {"a.pth": content})
+    with raises_saying(asked=str(root), found=found, do=""):
+        read_zoo(Folder(root, is_flat=True), architecture=SPEC)
+
+
+def test_flat_vectors_need_an_architecture(tmp_path, raises_saying):
+    root = flat_folder(tmp_path, {"a.pth": torch.zeros(13)})
+    with raises_saying(asked=str(root), found="does not tell the widths", do=""):
+        read_zoo(Folder(root, is_flat=True), architecture=ChainArchitecture("tanh"))
+    with raises_saying(asked="flat vectors", found="a prefix is given", do="Leave both out"):
+        Folder(root, is_flat=True, prefix="net")
+
+
+def test_objects_in_numpy_files_are_not_loaded(tmp_path, raises_saying):
+    root = flat_folder(tmp_path, {"a.pth": torch.zeros(13)})
+    (root / "a.pth").unlink()
+    np.save(root / "a.npy", np.array([object()], dtype=object), allow_pickle=True)
+    (root / "labels.csv").write_text("path,label\na.npy,1\n")
+    with raises_saying(asked=str(root), found="a.npy", do=""):
+        read_zoo(Folder(root, is_flat=True), architecture=SPEC)

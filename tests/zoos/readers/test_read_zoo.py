@@ -186,7 +186,7 @@ def test_failed_reading_leaves_no_file(tmp_path, raises_saying):
 
 def test_a_task_takes_the_zoo(sirens):
     task = INRClassification(read_zoo(source(sirens))[0])
-    graphs, labels = task.dataset("train")[0]
+    graphs, labels = task.dataset("train").batch([0])
     assert graphs.template.parameters == task.zoo.spec.parameters
     assert labels.tolist() == [1]
 

@@ -1,15 +1,19 @@
 """Files that have changed since a zoo was read from them are noticed."""
 
 import shutil
+import sys
 import zipfile
+from types import ModuleType
 
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.zoos.readers.labelled_folder import Folder
+from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
 from nn_graphs.zoos.readers.read_zoo import open_or_read_zoo
 from nn_graphs.zoos.readers.source_contents import content_fingerprint, file_fingerprint
 from tests.zoos.readers.published import save
@@ -57,8 +61,14 @@ def fit_again(root):
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (change_labels, "the list of files, with their labels and splits, has changed"),
-        (add_a_network, "the list of files, with their labels and splits, has changed"),
+        (
+            change_labels,
+            "the list of files, with their labels, splits and architectures, has changed",
+        ),
+        (
+            add_a_network,
+            "the list of files, with their labels, splits and architectures, has changed",
+        ),
         (fit_again, "the contents of files have changed"),
     ],
 )
@@ -66,6 +76,39 @@ def test_changes_are_an_error(folder, tmp_path, raises_saying, change, found):
     change(folder)
     with raises_saying(asked=str(tmp_path / "zoo.h5"), found=found, do="Delete it"):
         read(folder, tmp_path)
+
+
+def test_a_changed_architecture_is_an_error(tmp_path, raises_saying):
+    """Activations are in no checkpoint, so that nothing else would tell."""
+    root = tmp_path / "mine"
+    save(state_of(0), root / "0.pth")
+    (root / "labels.csv").write_text("path,label,net\n0.pth,1,net.json\n")
+    (root / "net.json").write_text(SPEC.to_json())
+    folder = Folder(root, architecture_column="net")
+    open_or_read_zoo(folder, tmp_path / "zoo.h5")
+    open_or_read_zoo(folder, tmp_path / "zoo.h5")
+    other = NetworkSpec.mlp((2, 3, 1), activation=Activation("relu"))
+    (root / "net.json").write_text(other.to_json())
+    with raises_saying(asked="zoo.h5", found="architectures, has changed", do="Delete it"):
+        open_or_read_zoo(folder, tmp_path / "zoo.h5")
+
+
+def test_a_changed_module_is_an_error(tmp_path, raises_saying, monkeypatch, caplog):
+    module = ModuleType("nets_of_a_user")
+    module.make = lambda: nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    monkeypatch.setitem(sys.modules, "nets_of_a_user", module)
+    root = tmp_path / "mine"
+    save(dict(module.make().state_dict()), root / "0.pth")
+    (root / "labels.csv").write_text("path,label\n0.pth,1\n")
+    given = {"architecture": ModuleArchitecture("nets_of_a_user:make")}
+    open_or_read_zoo(Folder(root), tmp_path / "zoo.h5", **given)
+    open_or_read_zoo(Folder(root), tmp_path / "zoo.h5", **given)
+    module.make = lambda: nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    with raises_saying(asked="nets_of_a_user:make", found="another architecture", do="Delete it"):
+        open_or_read_zoo(Folder(root), tmp_path / "zoo.h5", **given)
+    del module.make  # what was read stays of use
+    assert len(open_or_read_zoo(Folder(root), tmp_path / "zoo.h5", **given)) == 1
+    assert "is not compared with its module" in caplog.text
 
 
 def test_a_copy_of_the_folder_is_the_same(folder, tmp_path):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
+from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.zoos.readers.checkpoints import Checkpoint, parse_checkpoint
@@ -215,10 +216,40 @@ def test_a_prefix_chooses_a_state_dict():
         (["m.q.0.w", "m.q.2.w", "m.t.0.w", "m.t.2.w"], ["m.q", "m.t"]),
         (["body.0.w", "body.2.w", "head.0.w"], []),
         (["weight"], []),
+        (["online.0.w", "target.0.w"], ["online", "target"]),
+        (["m.online.0.w", "m.target.0.w"], ["m.online", "m.target"]),
+        (["online.0.w", "target.0.v"], []),
+        (["first.w", "second.w"], []),  # two layers
+        (["up1.lin.w", "up2.lin.w"], []),  # numbered ones
+        (["online.0.w", "target.0.w", "scale"], []),
     ],
 )
 def test_networks_inside(names, several):
     assert networks_inside(dict.fromkeys(names, (4, 4))) == several
+
+
+def test_twins_of_one_layer_are_no_chain(tmp_path):
+    """Which of both is the first layer, no name says: it is none."""
+    layers = [nn.Linear(4, 4), nn.Linear(4, 4)]
+    both = behind("online.0.", layers[0].state_dict()) | behind("target.0.", layers[1].state_dict())
+    two = NetworkSpec.mlp((4, 4, 4), activation=Activation("tanh"))
+    one = NetworkSpec.mlp((4, 4), activation=Activation("tanh"))
+    for architecture in (ChainArchitecture("tanh"), two):
+        with pytest.raises(NNGraphsError, match="online, target may be parts of one network"):
+            read_one(both, tmp_path / type(architecture).__name__, architecture)
+    zoo = read_one(both, tmp_path / "chosen", one, prefix="target")
+    assert torch.equal(zoo.take([0])[0], flat(layers[1].weight, layers[1].bias))
+    zoo = read_one(both, tmp_path / "all", two, prefix="")
+    parts = [value for layer in layers for value in (layer.weight, layer.bias)]
+    assert torch.equal(zoo.take([0])[0], flat(*parts))
+
+
+def read_one(state, folder, architecture, **options):
+    """A zoo of one file."""
+    folder.mkdir()
+    save(state, folder / "0.pth")
+    (folder / "labels.csv").write_text("path,label\n0.pth,1\n")
+    return read_zoo(Folder(folder, **options), architecture=architecture)[0]
 
 
 def test_pruned_weights_are_weights_times_masks():
