@@ -74,7 +74,7 @@ def make_task_and_model(
 ) -> tuple[StructureReconstruction, Reconstruction]:
     """The published encoder, whose convolutions read weights too, in front of a VGAE."""
     task = StructureReconstruction(zoo, all_pairs_below=all_pairs_below)
-    node = OmegaConf.load(EXPERIMENTS / "configs" / "encoder" / "vgae_ea_tc_lf.yaml").model
+    node = OmegaConf.load(EXPERIMENTS / "configs" / "encoder" / "vgae" / "ea_tc_lf.yaml").model
     node.encoder.update({"has_edge_features": True, "has_random_signs": False})
     torch.manual_seed(0)
     return task, hydra.utils.instantiate(node, _convert_="all")(task)

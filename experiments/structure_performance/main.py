@@ -1,7 +1,7 @@
 """Structure and performance: embed networks without labels, and see what embeddings tell of them.
 
 python main.py                                       # StructureReps on MLPs of two moons
-python main.py encoder=vgae_gc_rf zoo=digits_mlp_trajectories
+python main.py encoder=vgae/gc_rf zoo=digits_mlp_trajectories
 python main.py --multirun sweep=structure_rows       # all four published rows, three seeds
 """
 

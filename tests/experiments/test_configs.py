@@ -49,7 +49,7 @@ def configs():
 
 
 def choice(option: str) -> str:
-    return "=".join(option.rsplit("/", 1))
+    return "=".join(option.split("/", 1))
 
 
 def compose(task: str, *overrides: str) -> DictConfig:

@@ -14,7 +14,7 @@ from nn_graphs.tasks.structure_reconstruction import StructureReconstruction
 from tests.toy_zoos import separable_zoo
 
 CONFIGS = EXPERIMENTS / "configs"
-ROWS = sorted(path.stem for path in (CONFIGS / "encoder").glob("vgae_*.yaml"))
+ROWS = sorted(f"vgae_{path.stem}" for path in (CONFIGS / "encoder" / "vgae").glob("*.yaml"))
 CONVOLUTIONS = {"tc": TransformerConvolution, "gc": AttentionConvolution}
 ENCODINGS = {
     "lf": LaplacianEncoding,
@@ -26,7 +26,9 @@ FULL = "vgae_full"
 
 def make(row: str, task) -> torch.nn.Module:
     with hydra.initialize_config_dir(str(CONFIGS), version_base=None):
-        config = hydra.compose("inr_classification", [f"encoder={row}", "results=results.csv"])
+        config = hydra.compose(
+            "inr_classification", [f"encoder={row.replace('_', '/', 1)}", "results=results.csv"]
+        )
     assert config.encoder.name == row
     torch.manual_seed(0)
     return hydra.utils.instantiate(config.encoder.model, _convert_="all")(task)
