@@ -99,7 +99,7 @@ def prepare_step(variant: str, options: argparse.Namespace) -> Callable[[], floa
     torch.manual_seed(0)
     editor = hydra.utils.instantiate(node, _convert_="all")(task)
     optimizer = TrainingSettings().make_optimizer(editor)
-    batch = task.dataset("train").__getitems__([*range(options.batch_size)])
+    batch = task.dataset("train").batch([*range(options.batch_size)])
     if variant == "plain":
         compute = partial(plain_loss, task, editor, batch)
     else:

@@ -271,7 +271,7 @@ def test_published_numbers_of_parameters_of_editors(editing_task, encoder, count
     assert sum(p.numel() for p in editor.parameters() if p.requires_grad) == count
     settings = hydra.utils.instantiate(config.trainer, _convert_="all")
     assert (settings.warmup_steps, settings.gradient_clip) == (10_000, 1.0)
-    graphs, _ = editing_task.dataset("val").__getitems__([0, 1])
+    graphs, _ = editing_task.dataset("val").batch([0, 1])
     assert editor.eval()(graphs).shape == (2, 1, 1185)
 
 

@@ -56,7 +56,7 @@ def without_changes(editor: Editor) -> Editor:
 
 def val_batch(task: StyleEditing):
     dataset = task.dataset("val")
-    return dataset.__getitems__([*range(len(dataset))])
+    return dataset.batch([*range(len(dataset))])
 
 
 def other_zoo(zoo: Zoo, *, table=None, specs=None, params=None, **metadata) -> Zoo:
@@ -164,7 +164,7 @@ def test_a_batch_in_chunks_has_the_gradients_of_the_batch(tiny_zoo, name):
     gradients = []
     for chunk_size in (48, 7):
         editor = make_editor(task, name)
-        batch = task.dataset("train").__getitems__([*range(48)])
+        batch = task.dataset("train").batch([*range(48)])
         accumulate_gradients(editor, task.objective, batch, chunk_size=chunk_size)
         gradients.append([p.grad for p in editor.parameters() if p.grad is not None])
     for one, other in zip(*gradients, strict=True):
