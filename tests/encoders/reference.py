@@ -163,8 +163,8 @@ def new_parameters(
     biases = [bias.clone() for bias in network.biases]
     layers = network.layers
     for layer in range(len(weights)):
-        weight_scale = state["weight_factor"][layer] * state["weight_std"][layer + 1]
-        bias_scale = state["bias_factor"][layer] * state["bias_std"][layer + 1]
+        weight_scale = state["new.weight_factor"][layer] * state["new.weight_std"][layer + 1]
+        bias_scale = state["new.bias_factor"][layer] * state["new.bias_std"][layer + 1]
         for o, j in enumerate(layers[layer + 1]):
             biases[layer][o] += bias_scale * _head("node_head.mlp", state, nodes[j])
             for k, i in enumerate(layers[layer]):

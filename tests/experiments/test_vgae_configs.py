@@ -24,10 +24,15 @@ ENCODINGS = {
 FULL = "vgae_full"
 
 
+def option_of(row: str) -> str:
+    """The file of a row: those of VGAEs are in a folder."""
+    return row.replace("vgae_", "vgae/")
+
+
 def make(row: str, task) -> torch.nn.Module:
     with hydra.initialize_config_dir(str(CONFIGS), version_base=None):
         config = hydra.compose(
-            "inr_classification", [f"encoder={row.replace('_', '/', 1)}", "results=results.csv"]
+            "inr_classification", [f"encoder={option_of(row)}", "results=results.csv"]
         )
     assert config.encoder.name == row
     torch.manual_seed(0)
