@@ -29,7 +29,8 @@ COUNTED = {"step": "steps", "cpu_minutes": "minutes of one core"}
 def label_of(config: DictConfig, folder: Path, *, by: str) -> str | None:
     """What a run is drawn as; None: it is not drawn."""
     if by == "model":
-        return config.encoder.name
+        probes = OmegaConf.select(config, "encoder.model.encoder.num_probes")
+        return f"{config.encoder.name}, {probes} probes" if probes else config.encoder.name
     return OmegaConf.select(config, NORM) if f"{NORM}=" in str(folder) else None
 
 
@@ -57,13 +58,14 @@ def collect(folders: list[Path], *, by: str) -> pd.DataFrame:
 def plot(curves: pd.DataFrame) -> Figure:
     """A column a zoo; val against steps above, against minutes of a core below."""
     zoos = list(dict.fromkeys(curves["zoo"]))
+    colors = {label: f"C{number}" for number, label in enumerate(sorted(set(curves["label"])))}
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.6 * len(zoos), 5.6))
         axes = figure.subplots(2, len(zoos), squeeze=False)
         for column, zoo in enumerate(zoos):
             runs = curves[curves["zoo"] == zoo]
             for row, (counted, label) in enumerate(COUNTED.items()):
-                _draw(axes[row, column], runs, counted)
+                _draw(axes[row, column], runs, counted, colors)
                 axes[row, column].set(xlabel=label, ylabel=METRICS[runs["metric"].iloc[0]])
             axes[0, column].set_title(zoo)
         axes[0, 0].legend(loc="lower right")
@@ -71,10 +73,10 @@ def plot(curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw(axes: mpl.axes.Axes, runs: pd.DataFrame, counted: str) -> None:
+def _draw(axes: mpl.axes.Axes, runs: pd.DataFrame, counted: str, colors: dict[str, str]) -> None:
     """Each run as a thin line, the mean over seeds of each epoch as a thick one."""
-    for number, (name, curves) in enumerate(runs.groupby("label")):
-        color = f"C{number}"
+    for name, curves in runs.groupby("label"):
+        color = colors[name]
         for _, run in curves.groupby("seed"):
             axes.plot(run[counted], run["value"], color=color, alpha=0.25, linewidth=0.8)
         epochs = curves.assign(epoch=curves.groupby("seed").cumcount()).groupby("epoch")

@@ -11,7 +11,7 @@ GIVEN = "encoder.model.encoder.norm"
 
 def write_run(folder, *, norm, seed=0, metric="val/accuracy", values=(10.0, 20.0)):
     folder.mkdir(parents=True)
-    model = {"encoder": {"norm": norm}} if norm else {"num_probes": 3}
+    model = {"encoder": {"norm": norm, "num_probes": seed}} if norm else {"num_probes": 3}
     config = {
         "encoder": {"name": f"gnn_{norm}", "model": model},
         "zoo": {"name": "digits_inrs"},
@@ -40,7 +40,7 @@ def test_runs_with_a_norm_are_collected(tmp_path, raises_saying):
     assert list(curves["label"]) == ["layer"] * 4 + ["rms"]
     assert list(curves["value"]) == [10, 20, 30, 40, 0.5]
     names = set(collect([tmp_path], by="model")["label"])
-    assert names == {"gnn_layer", "gnn_rms", "gnn_graph", "gnn_None"}
+    assert names == {"gnn_layer", "gnn_layer, 1 probes", "gnn_rms", "gnn_graph", "gnn_None"}
 
 
 def test_lines_are_means_over_seeds(tmp_path):
@@ -56,3 +56,13 @@ def test_lines_are_means_over_seeds(tmp_path):
     assert [list(line.get_ydata()) for line in lines] == [[10, 20], [30, 60], [20, 40]]
     assert figure.axes[0].get_legend().get_texts()[0].get_text() == "layer"
     assert list(figure.axes[1].get_lines()[-1].get_xdata()) == pytest.approx([0.5, 1.0])
+
+
+def test_a_norm_has_one_color_in_all_zoos():
+    steps = {"step": 10, "cpu_minutes": 0.5, "value": 20.0, "seed": 0, "metric": "val/accuracy"}
+    drawn = [("one", "graph"), ("one", "layer"), ("two", "layer")]
+    figure = plot(pd.DataFrame([{**steps, "zoo": zoo, "label": label} for zoo, label in drawn]))
+    colors = [{line.get_color() for line in axes.get_lines()} for axes in figure.axes[:2]]
+    assert len(colors[0]) == 2
+    assert colors[1] < colors[0]
+    assert figure.axes[1].get_lines()[-1].get_color() == figure.axes[0].get_lines()[-1].get_color()
