@@ -5,7 +5,6 @@ come from a full run.
 """
 
 import importlib.util
-import json
 import re
 import subprocess
 import sys
@@ -13,12 +12,19 @@ from pathlib import Path
 
 import pytest
 
-nbclient = pytest.importorskip("nbclient", reason="needs the extra `notebooks`")
-nbformat = pytest.importorskip("nbformat", reason="needs the extra `notebooks`")
-pytest.importorskip("ipykernel", reason="needs the extra `notebooks`")
+from tests.notebook_runs import (
+    NOTEBOOKS,
+    code_cells,
+    execute,
+    missing_files,
+    named_files,
+    num_figures,
+    outputs_of,
+    read,
+    warnings_of,
+)
 
-ROOT = Path(__file__).parents[1]
-INTRO = ROOT / "notebooks" / "intro.ipynb"
+INTRO = NOTEBOOKS / "intro.ipynb"
 MAX_BYTES = 1_000_000
 REPORT = """
 import json
@@ -33,23 +39,11 @@ print(json.dumps({
 """
 
 
-def read_intro():
-    return nbformat.read(INTRO, as_version=4)
-
-
-def code_cells(notebook) -> list:
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
 def texts(cell) -> str:
     """What a cell printed or returned, as text."""
     shown = [output.get("text", "") for output in cell.outputs]
     shown += [output.get("data", {}).get("text/plain", "") for output in cell.outputs]
     return "".join(shown)
-
-
-def num_figures(cell) -> int:
-    return sum("image/png" in output.get("data", {}) for output in cell.outputs)
 
 
 def num_plots(cell) -> int:
@@ -61,37 +55,21 @@ def num_plots(cell) -> int:
 def executed(tmp_path_factory):
     """The executed notebook, what it found (see `REPORT`), and the folder that it ran in."""
     folder, settings = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("ipython")
-    notebook = read_intro()
-    notebook.cells.append(nbformat.v4.new_code_cell(REPORT))
-    for cell in code_cells(notebook):
-        cell.outputs, cell.execution_count = [], None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NN_GRAPHS_NOTEBOOK_QUICK", "1")
-        patch.setenv("NN_GRAPHS_PROGRESS", "0")
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("IPYTHONDIR", str(settings))
-        client = nbclient.NotebookClient(
-            notebook,
-            timeout=500,
-            startup_timeout=300,  # a busy machine starts kernels slowly
-            kernel_name="python3",
-            resources={"metadata": {"path": folder}},
-        )
-        client.execute()  # raises what a cell raises
-    return notebook, json.loads(texts(notebook.cells.pop())), folder
+    notebook = read(INTRO)
+    found = execute(notebook, REPORT, folder=folder, settings=settings, environment={})
+    return notebook, found, folder
 
 
 def test_it_runs_without_warnings(executed):
     notebook, _, _ = executed
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    assert outputs
-    assert not [output["text"] for output in outputs if output.get("name") == "stderr"]
+    assert outputs_of(code_cells(notebook))
+    assert not warnings_of(notebook)
 
 
 def test_it_shows_its_figures(executed):
     notebook, _, _ = executed
     cells = code_cells(notebook)
-    assert [num_figures(cell) for cell in cells] == [num_plots(cell) for cell in cells]
+    assert [num_figures([cell]) for cell in cells] == [num_plots(cell) for cell in cells]
     assert sum(map(num_plots, cells)) >= 7
 
 
@@ -114,26 +92,23 @@ def test_it_leaves_nothing_behind(executed):
 
 
 def test_committed_outputs_are_of_one_full_run():
-    cells = code_cells(read_intro())
+    cells = code_cells(read(INTRO))
     assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
-    assert [num_figures(cell) for cell in cells] == [num_plots(cell) for cell in cells]
+    assert [num_figures([cell]) for cell in cells] == [num_plots(cell) for cell in cells]
     assert any("1400 networks" in texts(cell) for cell in cells)
-    streams = [output.get("name") for cell in cells for output in cell.outputs]
-    assert "stderr" not in streams
-    assert not any(output.output_type == "error" for cell in cells for output in cell.outputs)
+    assert not warnings_of(read(INTRO))
+    assert not any(output.output_type == "error" for output in outputs_of(cells))
 
 
 def test_it_is_small_and_tells_nothing_of_the_machine():
     assert INTRO.stat().st_size < MAX_BYTES
-    cells = code_cells(read_intro())
+    cells = code_cells(read(INTRO))
     assert not [cell.source for cell in cells if re.search(r"(?<!\w)/\w+/\w+/", texts(cell))]
 
 
 def test_the_files_it_points_to_are_there():
-    text = "\n".join(cell.source for cell in read_intro().cells if cell.cell_type == "markdown")
-    named = re.findall(r"[\w/]+/[\w/]+\.(?:py|md)\b", text)
-    assert len(named) >= 5
-    assert not [name for name in named if not (ROOT / name).exists()]
+    assert len(named_files(read(INTRO))) >= 5
+    assert not missing_files(read(INTRO))
 
 
 # Its first cell.
@@ -147,7 +122,7 @@ def install(monkeypatch, tmp_path):
     monkeypatch.chdir(folder / "notebooks")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(subprocess, "run", lambda command, check: calls.append(command))
-    first = code_cells(read_intro())[0].source
+    first = code_cells(read(INTRO))[0].source
 
     def run(repository: str = "") -> str:
         exec(first.replace('REPOSITORY = ""', f"REPOSITORY = {repository!r}"), {})
@@ -176,4 +151,4 @@ def test_the_first_cell_asks_for_the_address(install):
 
 def test_the_first_cell_does_nothing_where_the_package_is(monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("it installs"))
-    exec(code_cells(read_intro())[0].source, {})
+    exec(code_cells(read(INTRO))[0].source, {})

@@ -1,17 +1,20 @@
 """The notebook on relational graphs runs without data, and finds what it says."""
 
-import json
 import re
-from pathlib import Path
 
-import pytest
+from tests.notebook_runs import (
+    NOTEBOOKS,
+    code_cells,
+    execute,
+    missing_files,
+    named_files,
+    num_figures,
+    outputs_of,
+    read,
+    warnings_of,
+)
 
-nbclient = pytest.importorskip("nbclient", reason="needs the extra `notebooks`")
-nbformat = pytest.importorskip("nbformat", reason="needs the extra `notebooks`")
-pytest.importorskip("ipykernel", reason="needs the extra `notebooks`")
-
-ROOT = Path(__file__).parents[1]
-NOTEBOOK = ROOT / "notebooks" / "relational_graphs.ipynb"
+NOTEBOOK = NOTEBOOKS / "relational_graphs.ipynb"
 REPORT = """
 import json
 print(json.dumps({
@@ -21,57 +24,29 @@ print(json.dumps({
 """
 
 
-def read():
-    return nbformat.read(NOTEBOOK, as_version=4)
-
-
-def code_cells(notebook) -> list:
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def num_figures(notebook) -> int:
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    return sum("image/png" in output.get("data", {}) for output in outputs)
-
-
-def test_it_runs_without_data(tmp_path, monkeypatch):
-    notebook = read()
-    notebook.cells.append(nbformat.v4.new_code_cell(REPORT))
-    for cell in code_cells(notebook):
-        cell.outputs, cell.execution_count = [], None
-    monkeypatch.setenv("NN_GRAPHS_NOTEBOOK_QUICK", "1")
-    monkeypatch.setenv("NN_GRAPHS_PROGRESS", "0")
-    monkeypatch.setenv("NN_GRAPHS_DATA", str(tmp_path / "none"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    client = nbclient.NotebookClient(
-        notebook, timeout=500, startup_timeout=300, kernel_name="python3",
-        resources={"metadata": {"path": tmp_path}},
-    )  # fmt: skip
-    client.execute()
-    found = json.loads(notebook.cells.pop().outputs[0]["text"])
+def test_it_runs_without_data(tmp_path):
+    notebook = read(NOTEBOOK)
+    nowhere = {"NN_GRAPHS_DATA": str(tmp_path / "none")}
+    settings = tmp_path / "ipython"
+    found = execute(notebook, REPORT, folder=tmp_path, settings=settings, environment=nowhere)
     assert (found["num_runs"], found["num_graphs"]) == (26, 12)
     assert 1 <= found["num_kept"] <= 12
     assert found["mean_error"] < 70  # chance is 90
     assert not found["is_published"]
-    assert num_figures(notebook) == 2
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    assert not [output["text"] for output in outputs if output.get("name") == "stderr"]
+    assert num_figures(code_cells(notebook)) == 2
+    assert not warnings_of(notebook)
 
 
 def test_committed_outputs_are_of_one_full_run():
-    notebook = read()
-    cells = code_cells(notebook)
+    cells = code_cells(read(NOTEBOOK))
     assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
-    assert num_figures(notebook) == 5
-    texts = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
+    assert num_figures(cells) == 5
+    texts = "".join(output.get("text", "") for output in outputs_of(cells))
     assert "245 networks" in texts
     assert not re.search(r"(?<!\w)/\w+/\w+/", texts)
     assert NOTEBOOK.stat().st_size < 1_000_000
 
 
 def test_the_files_it_points_to_are_there():
-    text = "\n".join(cell.source for cell in read().cells if cell.cell_type == "markdown")
-    named = re.findall(r"[\w/]+/[\w/]+\.(?:py|md)\b", text)
-    assert named
-    assert not [name for name in named if not (ROOT / name).exists()]
+    assert named_files(read(NOTEBOOK))
+    assert not missing_files(read(NOTEBOOK))

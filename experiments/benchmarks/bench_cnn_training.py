@@ -23,9 +23,9 @@ from nn_graphs.networks.activations import ActivationModule
 from nn_graphs.networks.classifiers.single import train_module
 from nn_graphs.networks.classifiers.train_stack import Plan
 from nn_graphs.networks.spec import NetworkSpec
-from nn_graphs.zoos.makers.cnn_zoos import make_cnn_zoo
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
+from nn_graphs.zoos.makers.stacked_zoos import make_stacked_zoo
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def compare(
     plain, plain_accuracies = train_one_by_one(recipe, root, num_plain)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:  # all that a user waits for, start-up included
-        zoo = make_cnn_zoo(recipe, Path(folder) / "zoo.h5", data_root=root)
+        zoo = make_stacked_zoo(recipe, Path(folder) / "zoo.h5", data_root=root)
         accuracies = zoo.table["test_accuracy"].to_numpy()[:num_plain]
     ours = num_ours / (time.perf_counter() - start)
     record(

@@ -3,7 +3,6 @@ from .batches import check_finite as check_finite
 from .batches import make_templates as make_templates
 from .canonical_copies import canonical_zoo as canonical_zoo
 from .makers.cnn_zoos import CNNRecipe as CNNRecipe
-from .makers.cnn_zoos import make_cnn_zoo as make_cnn_zoo
 from .makers.inr_zoos import INRRecipe as INRRecipe
 from .makers.inr_zoos import make_inr_zoo as make_inr_zoo
 from .makers.labelled_images import LabelledImages as LabelledImages

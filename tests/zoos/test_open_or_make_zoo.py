@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
-from nn_graphs.zoos.makers import cnn_zoos, inr_zoos
+from nn_graphs.zoos.makers import inr_zoos, stacked_zoos
 from nn_graphs.zoos.makers.inr_zoos import INRRecipe
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
@@ -61,9 +61,9 @@ def test_what_is_missing_is_made(tmp_path, monkeypatch, recipe):
         return make
 
     monkeypatch.setattr(inr_zoos, "make_inr_zoo", maker("make_inr_zoo"))
-    monkeypatch.setattr(cnn_zoos, "make_cnn_zoo", maker("make_cnn_zoo"))
+    monkeypatch.setattr(stacked_zoos, "make_stacked_zoo", maker("make_stacked_zoo"))
     zoo = open_or_make_zoo(recipe, str(tmp_path / "zoo.h5"), data_root=tmp_path)
-    name = "make_inr_zoo" if recipe is INRS else "make_cnn_zoo"
+    name = "make_inr_zoo" if recipe is INRS else "make_stacked_zoo"
     options = {"data_root": tmp_path, "device": "cpu"}
     assert made == [(name, recipe, tmp_path / "zoo.h5", options)]
     assert zoo.metadata["maker"] == name

@@ -14,8 +14,7 @@ import torch
 from nn_graphs.datasets import ImageDataset
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
-from nn_graphs.zoos.makers.stacked_zoos import StackRecipe, make_stacked_zoo
-from nn_graphs.zoos.zoo import Zoo
+from nn_graphs.zoos.makers.stacked_zoos import StackRecipe
 
 
 class CNNRecipe(StackRecipe):
@@ -41,39 +40,3 @@ class CNNRecipe(StackRecipe):
     def labelled(self, dataset: ImageDataset, device: torch.device | str = "cpu") -> LabelledData:
         """The images on their scale."""
         return self.images.labelled(dataset, device)
-
-    def make(
-        self,
-        path: str | Path,
-        *,
-        data_root: str | Path | None = None,
-        device: str | torch.device = "cpu",
-    ) -> Zoo:
-        """See `ZooRecipe.make`, and `make_cnn_zoo` for more options."""
-        return make_cnn_zoo(self, path, data_root=data_root, device=device)
-
-
-def make_cnn_zoo(
-    recipe: CNNRecipe,
-    path: str | Path,
-    *,
-    data_root: str | Path | None = None,
-    device: str | torch.device = "cpu",
-    chunk_size: int | None = None,
-    num_workers: int | None = None,
-    is_compiled: bool | None = None,
-) -> Zoo:
-    """Trains the zoo of a recipe and saves it at `path`; see `make_stacked_zoo`.
-
-    Raises:
-        NNGraphsError: as there, or images are too small for the networks.
-    """
-    return make_stacked_zoo(
-        recipe,
-        path,
-        data_root=data_root,
-        device=device,
-        chunk_size=chunk_size,
-        num_workers=num_workers,
-        is_compiled=is_compiled,
-    )

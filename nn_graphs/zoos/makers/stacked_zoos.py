@@ -88,6 +88,16 @@ class StackRecipe(ABC):
     ) -> Float[Tensor, "S num_params"]:
         """Initial values of some runs of one architecture."""
 
+    def make(
+        self,
+        path: str | Path,
+        *,
+        data_root: str | Path | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Zoo:
+        """See `ZooRecipe.make`, and `make_stacked_zoo` for more options."""
+        return make_stacked_zoo(self, path, data_root=data_root, device=device)
+
 
 def make_stacked_zoo(
     recipe: StackRecipe,

@@ -34,10 +34,9 @@ from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.labelled_tables import LabelledTable
 from nn_graphs.zoos.makers.stacked_runs import Runs, initial_keys, log_uniform
-from nn_graphs.zoos.makers.stacked_zoos import StackRecipe, make_stacked_zoo
+from nn_graphs.zoos.makers.stacked_zoos import StackRecipe
 from nn_graphs.zoos.makers.structures import MLPStructures, Structures
 from nn_graphs.zoos.splits import split_by_run
-from nn_graphs.zoos.zoo import Zoo
 
 
 @dataclass(frozen=True)
@@ -137,16 +136,6 @@ class TrajectoryRecipe(StackRecipe):
     ) -> Float[Tensor, "S num_params"]:
         """As torch's layers begin."""
         return torch_initial_params(spec, initial_keys(self.seed, runs))
-
-    def make(
-        self,
-        path: str | Path,
-        *,
-        data_root: str | Path | None = None,
-        device: str | torch.device = "cpu",
-    ) -> Zoo:
-        """See `ZooRecipe.make`, and `make_stacked_zoo` for more options."""
-        return make_stacked_zoo(self, path, data_root=data_root, device=device)
 
 
 def _hidden(spec: NetworkSpec) -> str:

@@ -13,10 +13,10 @@ from nn_graphs.networks.classifiers import stack_chunks
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.stacked import stacked_forward
 from nn_graphs.tasks.generalization import Generalization
-from nn_graphs.zoos.makers.cnn_zoos import make_cnn_zoo
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
 from nn_graphs.zoos.makers.stacked_runs import training_chunk_size
+from nn_graphs.zoos.makers.stacked_zoos import make_stacked_zoo
 from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
 from nn_graphs.zoos.zoo import Zoo
 from tests.zoos.makers.interruptions import assert_equal, third_stack_interrupted, watch_parts
@@ -48,7 +48,7 @@ RECIPES = {"small": SMALL, "wild": WILD}
 
 
 def make(recipe, path, **options) -> Zoo:
-    return make_cnn_zoo(recipe, path, is_compiled=False, num_workers=1, **options)
+    return make_stacked_zoo(recipe, path, is_compiled=False, num_workers=1, **options)
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +205,7 @@ def test_filled_stacks_make_the_same_zoo(zoos, tmp_path, monkeypatch):
 
     monkeypatch.setattr(stack_chunks, "train_classifiers", watched)
     with torch.compiler.set_stance("force_eager"):
-        found = make_cnn_zoo(SMALL, tmp_path / "zoo.h5", num_workers=1)
+        found = make_stacked_zoo(SMALL, tmp_path / "zoo.h5", num_workers=1)
     assert len(set(sizes)) == 2  # one per architecture
     assert len(sizes) > 2
     expected = zoos["small"]
@@ -239,5 +239,5 @@ def test_scales_of_images():
 
 
 def test_workers_make_the_same_zoo(zoos, tmp_path):
-    found = make_cnn_zoo(SMALL, tmp_path / "zoo.h5", is_compiled=False, num_workers=2)
+    found = make_stacked_zoo(SMALL, tmp_path / "zoo.h5", is_compiled=False, num_workers=2)
     assert_equal(found, zoos["small"])
