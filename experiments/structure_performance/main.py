@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from support.launch import Run, launch
 from support.report import report_outcome
 from support.structure import Study, report_study, train_encoder
+from support.study_settings import StudySettings
 from support.zoos import open_zoo
 
 from nn_graphs.tasks.task import Task
@@ -22,10 +23,12 @@ from nn_graphs.tasks.task import Task
 
 def tell_performance(run: Run) -> None:
     """Trains the config's encoder on a zoo of trajectories, and scores its embedding."""
+    settings: StudySettings = run.build(run.config.study)
     zoo = open_zoo(run)
+    settings.check_zoo(zoo, seed=run.config.seed)
     task: Task = run.build(run.config.target)(zoo)
     encoders, outcome = train_encoder(run, task)
-    study = Study(zoo, encoders, run.config.study, run.config.seed)
+    study = Study(zoo, encoders, settings, run.config.seed)
     metrics = study.metrics()
     run.record(outcome, metrics)
     report_outcome(run, task, outcome)

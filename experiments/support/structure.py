@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from omegaconf import DictConfig
 from support.launch import Run
 from support.predict import train
+from support.study_settings import StudySettings
 from torch import nn
 
 from nn_graphs.encoders import embed, load_encoder
@@ -68,13 +68,13 @@ class Study:
     Attributes:
         zoo: with the columns of trajectories.
         encoders: by name; figures are of the first.
-        settings: the part `study` of the config.
+        settings: what is measured.
         seed: of all divisions and draws.
     """
 
     zoo: Zoo
     encoders: Mapping[str, nn.Module]
-    settings: DictConfig
+    settings: StudySettings
     seed: int
 
     @cached_property

@@ -50,8 +50,15 @@ class StructureReconstruction(Task):
     ):
         """
         Raises:
-            NNGraphsError: neither edges nor weights are to be told, or a factor is negative.
+            NNGraphsError: neither edges nor weights are to be told, a factor is negative, or
+                vectors have no numbers.
         """
+        if min(latent_dim, hidden_dim) < 1:
+            raise NNGraphsError(
+                "train encoders to reconstruct graphs",
+                found=f"latent_dim is {latent_dim} and hidden_dim {hidden_dim}.",
+                do="Give 1 or more of both.",
+            )
         factors = adjacency_factor, weight_factor, kl_factor
         if min(factors) < 0 or adjacency_factor + weight_factor == 0:
             raise NNGraphsError(

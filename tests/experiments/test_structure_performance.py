@@ -3,6 +3,7 @@
 import runpy
 import sys
 
+import hydra
 import numpy as np
 import pytest
 import torch
@@ -21,7 +22,8 @@ from tests.structure_performance.trajectories import CNN, DEEP, FLAT, trajectory
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FOLDER = EXPERIMENTS / "structure_performance"
-SETTINGS = OmegaConf.load(EXPERIMENTS / "configs" / "structure_performance.yaml").study
+CONFIG = OmegaConf.load(EXPERIMENTS / "configs" / "structure_performance.yaml")
+SETTINGS = hydra.utils.instantiate(CONFIG.study, _convert_="all")
 BASELINES = {"epoch_index", "weight_norms", "statnn_statistics", "boosted_trees", "graph_measures"}
 
 
@@ -175,6 +177,27 @@ def test_from_the_command_to_rows_and_figures(run_main, tmp_path):
     assert (tmp_path / "run" / "encoder.safetensors").exists()
 
 
-def test_too_few_runs_are_told(run_main):
+def test_too_few_runs_are_told(run_main, tmp_path):
     with pytest.raises(SystemExit, match="choose among 4 candidates"):
         run_main("zoo.recipe.num_runs=5")
+    assert not (tmp_path / "run" / "metrics.csv").exists()  # before anything is trained
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("study.baselines=[epoch]", "there is no 'epoch'"),
+        ("study.num_divisions=0", "num_divisions is 0"),
+        ("study.num_candidates=1", "num_candidates is 1"),
+        ("study.selection_epochs=[0.5,2]", "selection_epochs is "),
+        ("study.num_fingerprint_epochs=0", "num_fingerprint_epochs is 0"),
+        ("study.num_divisions=few", "study.num_divisions: 'few' is not int"),
+        ("target.latent_dim=0", "latent_dim is 0"),
+    ],
+)
+def test_impossible_settings_are_told_before_anything_is_trained(
+    run_main, tmp_path, option, message
+):
+    with pytest.raises(SystemExit, match=message):
+        run_main(option)
+    assert not (tmp_path / "run" / "metrics.csv").exists()

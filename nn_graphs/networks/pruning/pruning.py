@@ -69,9 +69,15 @@ def prune(
 
     Raises:
         NNGraphsError: there is no such weight, or more shall go than there are; saliencies are NaN
-            or do not fit.
+            or do not fit, or the saliency is no function.
     """
     asked = f"prune a {type(module).__name__}"
+    if not callable(saliency):
+        raise NNGraphsError(
+            asked,
+            found=f"its saliency is {saliency!r}, which cannot be called.",
+            do="Give one of nn_graphs.networks.pruning, e.g. magnitude, or a function of yours.",
+        )
     take_over(module)
     names = prunable_names(module) if names is None else list(names)
     check_names(module, names, asked=asked)

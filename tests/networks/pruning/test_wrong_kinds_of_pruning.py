@@ -21,6 +21,10 @@ def give_wrong_kinds() -> None:
     for give, found in (
         (lambda: prune(module, Count(1), scope="row"), "there is no 'row'"),
         (lambda: prune(module, Count(1), saliency=lambda m, n: None), "NoneType instead of"),
+        (
+            lambda: prune(module, Count(1), saliency="magnitude"),
+            "'magnitude', which cannot be called",
+        ),
         (lambda: prune(module, Count(1.5)), "Give a whole number"),
         (lambda: attach_masks(module, {"0.weight": [[True]]}), "is a list"),
         (lambda: sparsify(module, 0.5, distribution="even"), "there is no 'even'"),
