@@ -68,8 +68,13 @@ def plot(curves: pd.DataFrame) -> Figure:
                 _draw(axes[row, column], runs, counted, colors)
                 axes[row, column].set(xlabel=label, ylabel=METRICS[runs["metric"].iloc[0]])
             axes[0, column].set_title(zoo)
-        axes[0, 0].legend(loc="lower right")
         figure.tight_layout()
+        figure.legend(
+            *axes[0, 0].get_legend_handles_labels(),
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0.0),
+            ncols=2 * len(zoos),
+        )
     return figure
 
 
