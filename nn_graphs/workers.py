@@ -65,10 +65,11 @@ def work_off(
 def start_method() -> str:
     """Forked processes need not import everything again, which takes longer than small zoos do.
 
-    Threads do not survive a fork: with a GPU there are those of autograd, and where something was
-    compiled already, those of the compiler, for which a forked process would wait forever.
+    Threads do not survive a fork: with an accelerator there are those of autograd, and where
+    something was compiled already, those of the compiler, for which a forked process would wait
+    forever.
     """
-    has_threads = torch.cuda.is_available() or COMPILER in sys.modules
+    has_threads = torch.accelerator.is_available() or COMPILER in sys.modules
     return "fork" if sys.platform == "linux" and not has_threads else "spawn"
 
 

@@ -119,18 +119,18 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
 def test_no_forks_where_threads_would_be_lost(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     monkeypatch.delitem(sys.modules, workers.COMPILER, raising=False)
     assert workers.start_method() == "fork"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     assert workers.start_method() == "spawn"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     monkeypatch.setitem(sys.modules, workers.COMPILER, torch)
     assert workers.start_method() == "spawn"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU there are no forks")
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="with a GPU there are no forks")
 def test_processes_begin_where_something_was_compiled_before(tmp_path):
     """Forked ones would wait for the compiler's threads forever, unless all is in its cache."""
     script = tmp_path / "script.py"
