@@ -36,14 +36,15 @@ def batch_of_fields(
     Args:
         fields: the fields of a `NeuralGraph`, of all graphs; `edge_index` counts the neurons of all
             of them; `template_id`, where it is given, has one entry a graph.
-        num_nodes: neurons of each graph.
-        num_edges: edges of each graph.
+        num_nodes: neurons of each graph, on the CPU.
+        num_edges: edges of each graph, on the CPU.
     """
     node_ends, edge_ends = _ends(num_nodes), _ends(num_edges)
     numbers = torch.arange(len(num_nodes))
     batch = Batch(_base_cls=NeuralGraph, **fields)
     batch.num_nodes = int(node_ends[-1])
-    batch.batch, batch.ptr = numbers.repeat_interleave(num_nodes), node_ends
+    batch.batch = numbers.repeat_interleave(num_nodes).to(fields["x"].device)
+    batch.ptr = node_ends.to(fields["x"].device)
     batch._num_graphs = len(num_nodes)
     ends = dict.fromkeys(fields, node_ends) | dict.fromkeys(OF_EDGES, edge_ends)
     ends |= dict.fromkeys(OF_GRAPHS, torch.arange(len(num_nodes) + 1))

@@ -95,7 +95,7 @@ class MixedTemplates:
         return f"MixedTemplates({len(self._num_params)} architectures: {spans})"
 
     def batch(self, kinds: Int[Tensor, "B"], params: Sequence[Float[Tensor, "_"]]) -> NeuralGraph:
-        """The torch-geometric batch of `B` networks; differentiable.
+        """The torch-geometric batch of `B` networks, on the parameters' device; differentiable.
 
         Beside the fields of a `NeuralGraph` it has `template_id [B]`, the number of each network's
         template, by which `stacks_of` and `params_of` find the way back.
@@ -107,6 +107,7 @@ class MixedTemplates:
         Raises:
             NNGraphsError: flat parameters are of another length than their template's.
         """
+        kinds = kinds.cpu()
         flat, first_param = self._flat(kinds, params)
         nodes, node_runs, graph_id = self._nodes.chosen(kinds)
         edges, edge_runs, edge_graph = self._edges.chosen(kinds)
@@ -126,10 +127,12 @@ class MixedTemplates:
         if self.kernel_size:
             fields["is_value"] = self._is_value.index_select(0, kernel_id)
         fields["template_id"] = kinds
+        device = flat.device
         features = {
-            "x": flat[bias_place].unsqueeze(1),
-            "edge_attr": self._centred(flat, first_place, kernel_id),
+            "x": flat[bias_place.to(device)].unsqueeze(1),
+            "edge_attr": self._centred(flat, first_place.to(device), kernel_id.to(device)),
         }
+        fields = {name: value.to(device) for name, value in fields.items()}
         return batch_of_fields(
             features | fields, num_nodes=node_runs.count, num_edges=edge_runs.count
         )
