@@ -106,6 +106,7 @@ def without_advice() -> Iterator[None]:
 
 
 def device_name(trainer: L.Trainer) -> str:
-    if trainer.strategy.root_device.type == "cuda":
-        return torch.cuda.get_device_name(trainer.strategy.root_device)
-    return f"cpu ({torch.get_num_threads()} threads)"
+    device = trainer.strategy.root_device
+    if device.type == "cpu":
+        return f"cpu ({torch.get_num_threads()} threads)"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

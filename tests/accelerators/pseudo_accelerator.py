@@ -26,7 +26,6 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
-from torch._utils import _rebuild_device_tensor_from_cpu_tensor
 from torch.utils.backend_registration import (
     _DummyBackendModule,
     _setup_privateuseone_for_python_backend,
@@ -64,14 +63,15 @@ class PseudoTensor(Tensor):
 
     @staticmethod
     def __new__(cls, inner: Tensor):
-        outer = Tensor._make_wrapper_subclass(
-            cls,
-            inner.shape,
-            strides=inner.stride(),
-            storage_offset=inner.storage_offset(),
-            dtype=inner.dtype,
-            device=torch.device(NAME, 0),
-        )
+        with torch.inference_mode(False):  # views of what was made outside of it stay outside
+            outer = Tensor._make_wrapper_subclass(
+                cls,
+                inner.shape,
+                strides=inner.stride(),
+                storage_offset=inner.storage_offset(),
+                dtype=inner.dtype,
+                device=torch.device(NAME, 0),
+            )
         outer.inner = inner
         return outer
 
@@ -84,11 +84,19 @@ class PseudoTensor(Tensor):
 
     def __reduce_ex__(self, protocol: int) -> tuple:
         """Files hold values and device; `torch.load` brings them there, or to the CPU."""
-        values = self.inner, self.dtype, str(self.device), self.requires_grad
-        return _rebuild_device_tensor_from_cpu_tensor, values
+        return _read, (self.inner, self.requires_grad)
 
     def __repr__(self) -> str:
         return f"{NAME}({self.inner!r})"
+
+
+def _read(values: Tensor, requires_grad: bool) -> Tensor:
+    place = torch.serialization._serialization_tls.map_location
+    values = values.to(NAME) if place is None else values  # which otherwise are where they should
+    return values.requires_grad_(requires_grad)
+
+
+torch.serialization.add_safe_globals([_read])
 
 
 def run(operation, *args: Any, **kwargs: Any) -> Any:
@@ -216,6 +224,9 @@ class _Module(_DummyBackendModule):
 
     def device_count(self) -> int:
         return int(self.is_there)
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:  # asked where it is switched off too
+        return []
 
 
 @cache

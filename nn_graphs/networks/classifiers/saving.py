@@ -23,13 +23,12 @@ def write_state(
 
 
 def read_state(file: str | Path, state: NetworkState, fingerprint: str) -> tuple[int, Any]:
-    """Fills `state` from the file; returns the number of epochs done, and what was kept.
+    """Fills `state` from the file; returns the epochs done, and what was kept, on the CPU.
 
     Raises:
         NNGraphsError: the file is of another training.
     """
-    device = state.params.device
-    content = torch.load(file, map_location=device, weights_only=True)
+    content = torch.load(file, map_location="cpu", weights_only=True)
     if content["of"] != _hash(state, fingerprint):
         raise NNGraphsError(
             f"go on with the training in {file}",
