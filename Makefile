@@ -1,6 +1,6 @@
 # make demo   set everything up and run the main job on a zoo that is made on the spot
 # make test   set everything up and run the tests
-# make lint   check style
+# make lint   check style and types
 # make bench  run the benchmarks and append their rows to experiments/benchmarks/results.csv
 
 PYTHON ?= python3
@@ -27,6 +27,7 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: install
 	cd experiments/benchmarks && for script in bench_*.py; do $(BIN)/python $$script || exit 1; done

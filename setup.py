@@ -49,6 +49,7 @@ setup(
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "ruff>=0.12",
+            "mypy>=1.15",
             "pre-commit>=3.7",
             "setuptools>=70",
             "transformers>=5",

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ BATCH = 1024  # networks whose statistics are taken together
 SMALLEST = 1e-12  # probability of a class, so that its logarithm is finite
 
 Features = Float[np.ndarray, "_ features"]  # of all networks of a split
-Model = HistGradientBoostingRegressor | HistGradientBoostingClassifier
+Model: TypeAlias = HistGradientBoostingRegressor | HistGradientBoostingClassifier
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,7 @@ def plot_neural_graphs(graphs: Mapping[str, NeuralGraph], *, is_sorted: bool = T
         NNGraphsError: a graph is a batch, or has more than one feature per neuron or edge.
     """
     with new_figure(4.6 * len(graphs) + 0.8, 3.8, has_grid=False, layout="constrained") as figure:
-        figure.get_layout_engine().set(wspace=0.06)
+        figure.get_layout_engine().set(wspace=0.06)  # type: ignore[call-arg]  # the constrained one
         cells = figure.subplots(1, len(graphs), squeeze=False)[0]
         for axes, (title, graph) in zip(cells, graphs.items(), strict=True):
             _check_drawable(graph)

@@ -82,7 +82,7 @@ def _extract_tar(archive: Path, folder: Path) -> Iterator[int]:
             # "data": a member must not be written outside the folder.
             packed.extract(member, folder, filter="data")
             # tarfile remembers every member: half a gigabyte for a million files.
-            packed.members.clear()
+            packed.members.clear()  # type: ignore[attr-defined]  # there, but undocumented
             yield file.tell()
         # A tar file that was cut between two members reads as a shorter one, but for its mark.
         packed.fileobj.seek(packed.offset)

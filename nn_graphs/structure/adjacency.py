@@ -6,6 +6,7 @@ self loops: every node of a relational graph has a self-edge, which is added whe
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import networkx as nx
 import numpy as np
@@ -17,7 +18,7 @@ from nn_graphs.errors import NNGraphsError
 
 Adjacency = Bool[np.ndarray, "n n"]
 Adjacencies = Bool[np.ndarray, "*graphs n n"]
-AnyGraph = nx.Graph | np.ndarray | sparse.sparray | sparse.spmatrix | Sequence
+AnyGraph: TypeAlias = nx.Graph | np.ndarray | sparse.sparray | sparse.spmatrix | Sequence
 
 ASKED = "use this as a relational graph"
 

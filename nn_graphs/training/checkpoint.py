@@ -37,7 +37,7 @@ def random_states() -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all(),
-        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
+        "numpy": (name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
         "python": random.getstate(),
     }
 
@@ -46,7 +46,8 @@ def restore_random_states(states: dict[str, Any]) -> None:
     """Global random numbers go on from where they were."""
     name, keys, *rest = states["numpy"]
     torch.set_rng_state(states["torch"])
-    torch.cuda.set_rng_state_all(states["cuda"])
+    for number, state in enumerate(states["cuda"][: torch.cuda.device_count()]):  # maybe fewer now
+        torch.cuda.set_rng_state(state, number)
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
     random.setstate(states["python"])
 

@@ -234,3 +234,14 @@ def test_no_advice_of_lightning_is_shown(tmp_path, monkeypatch):
             train(tmp_path, task=Interrupted(STEPS + 1, fail, noise=2.0))
         train(tmp_path)
     assert [str(warning.message) for warning in caught] == []
+
+
+def test_random_states_of_more_gpus_than_there_are(monkeypatch):
+    """A run that began on two GPUs goes on where there is one, or none."""
+    restored = []
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *state: restored.append(state))
+    states = random_states() | {"cuda": [torch.zeros(16), torch.ones(16)]}
+    for count in (0, 1):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        restore_random_states(states)
+    assert [number for _, number in restored] == [0]

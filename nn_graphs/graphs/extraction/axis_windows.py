@@ -156,7 +156,8 @@ def joined_axes(
     if sort:
         order = np.argsort(found[0], kind="stable")
         found = [each[order] for each in found]
-    return Window(*found, math.prod(kernel))
+    outputs, positions, inputs = found
+    return Window(outputs, positions, inputs, math.prod(kernel))
 
 
 def per_axis(setting: int | Sequence[int], count: int) -> tuple[int, ...]:

@@ -244,8 +244,10 @@ class KernelEdges(EdgeBundle):
         ids = self.weights.ids(slices)
         squares = sum(params[ids + n] ** 2 for n in range(self.num_values))
         weight = params[ids] if self.num_values == 1 else np.sqrt(squares)
-        ends = (np.broadcast_to(each, self.shape)[slices] for each in (self.sources, self.targets))
-        return EdgePart(*map(_flat, ends), _flat(ids), _flat(weight))
+        source, target = (
+            np.broadcast_to(each, self.shape)[slices] for each in (self.sources, self.targets)
+        )
+        return EdgePart(_flat(source), _flat(target), _flat(ids), _flat(weight))
 
     def parts(
         self, params: np.ndarray, threshold: float | int | None, max_edges: int

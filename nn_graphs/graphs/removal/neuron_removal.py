@@ -215,8 +215,8 @@ def remove_redundant_neurons(
         new = network.rebuilt(network.cut(items, everyone, graph), asked, adapt)
     else:
         new = network.with_modes(network.module)
-    numbers = (len(gone[kind]) for kind in ("dead", "duplicate"))
-    return Shrunk(new, *numbers, num_params(network.module), num_params(new))
+    num_dead, num_duplicates = len(gone["dead"]), len(gone["duplicate"])
+    return Shrunk(new, num_dead, num_duplicates, num_params(network.module), num_params(new))
 
 
 class _Network:

@@ -26,6 +26,8 @@ class LayeredTopology(Topology):
     `bidirectional` is the same topology with messages in both directions.
     """
 
+    _chosen: list[int]  # of `into_outputs`: which parts of the whole it has
+
     def __init__(
         self,
         groups: Sequence[NodeGroup],

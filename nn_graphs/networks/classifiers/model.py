@@ -82,12 +82,13 @@ def batch_norm(
     Returns:
         The values, and running mean and variance as they are afterwards.
     """
-    statistics = [one.clone(memory_format=torch.contiguous_format) for one in (mean, variance)]
+    mean, variance = (one.clone(memory_format=torch.contiguous_format) for one in (mean, variance))
     normalised = F.batch_norm(
         values.flatten(0, 1).unsqueeze(0),
-        *(one.flatten() for one in statistics),
+        mean.flatten(),
+        variance.flatten(),
         weight.flatten(),
         bias.flatten(),
         training=is_training,
     )
-    return normalised.reshape(values.shape), *statistics
+    return normalised.reshape(values.shape), mean, variance

@@ -329,6 +329,8 @@ def _cause(error: Exception) -> str:
 class Fields:
     """What was pickled of an object: the arguments of its class, and its fields."""
 
+    arguments: tuple[Any, ...]
+
     def __new__(cls, *arguments: Any) -> "Fields":
         """As pickle makes an object: without its `__init__`."""
         made = super().__new__(cls)

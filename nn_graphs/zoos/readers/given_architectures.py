@@ -227,7 +227,11 @@ class StateFlattener:
     stored: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, architecture: Architecture, read_shapes: Callable[[], Shapes]) -> "StateFlattener":
+    def of(
+        cls,
+        architecture: INRArchitecture | ModuleArchitecture | NetworkSpec,
+        read_shapes: Callable[[], Shapes],
+    ) -> "StateFlattener":
         """For an architecture however it is given; see `INRArchitecture.make_spec`.
 
         Raises:

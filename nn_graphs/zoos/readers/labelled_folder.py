@@ -137,7 +137,7 @@ class Folder(FileSource):
     def _root(self) -> AnyPath:
         """The folder; of an archive that holds a single folder, that one."""
         root = open_folder(self.folder, asked=f"read the checkpoints in {self.folder}")
-        inside = list(root.iterdir())
+        inside: list[AnyPath] = [*root.iterdir()]
         is_packed = not isinstance(root, Path) and len(inside) == 1 and inside[0].is_dir()
         return inside[0] if is_packed else root
 
