@@ -96,8 +96,9 @@ def test_zoos_of_cnns_are_made(device, tmp_path):
         make_stacked_zoo(recipe, tmp_path / f"{place.type}.h5", device=place, is_compiled=False)
         for place in (torch.device("cpu"), device)
     ]
+    tolerance = 1e-4 if device.type == NAME else 1e-2  # a GPU rounds the factors of convolutions
     for here, moved in zip(*(zoo.params for zoo in found), strict=True):
-        torch.testing.assert_close(moved, here, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(moved, here, rtol=tolerance, atol=tolerance)
 
 
 def test_modules_are_trained_alone(device):
@@ -125,8 +126,7 @@ def test_modules_are_trained_alone(device):
     torch.testing.assert_close(found[1], found[0], rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("is_mixed", [False, True])
-@pytest.mark.parametrize("chunk_size", [2, None])
+@pytest.mark.parametrize(("is_mixed", "chunk_size"), [(False, 4), (True, 4), (False, None)])
 def test_chunks_of_a_batch(device, is_mixed, chunk_size):
     """Gradients of chunks in the thread that asks for them, and outputs, with dropout."""
     torch.manual_seed(0)
@@ -170,10 +170,10 @@ def test_runs(device, tmp_path, make_zoo):
     augmentation = None
     if make_zoo is separable_zoo:
         augmentation = Compose([Rotation(max_degrees=10.0), WeightNoise(share=0.01)])
-    settings = settings_on(device, num_epochs=2, ema_decay=0.5)
+    settings = settings_on(device, num_epochs=1, ema_decay=0.5)
     outcome = train_and_test(make_model(task), task, settings, tmp_path, augmentation=augmentation)
     assert outcome.device.startswith(NAME) or device.type == "cuda"
-    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 2
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 1
     assert json.loads((tmp_path / "outcome.json").read_text())["test"] == outcome.test
     assert np.load(tmp_path / "test_outputs.npz")["outputs"].shape == (16, task.out_dim)
 
