@@ -19,13 +19,18 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 from torch.nn import functional as F
 
+from nn_graphs.graphs.adjacency_spectra import (
+    AWAY,
+    IS_MOVED,
+    largest_eigenvectors,
+    normalised,
+    trivial_vectors,
+)
 from nn_graphs.graphs.positional_encoding import PositionalEncoding
 from nn_graphs.graphs.undirected_graphs import UndirectedGraphs
 from nn_graphs.networks.classifiers.draws import joined, uniforms
 
 SAME = 1e-5  # eigenvalues nearer to each other count as repeated, sums nearer to 0 as 0
-AWAY = 3.0  # by how much trivial eigenvectors are moved; all others lie within 2
-IS_MOVED = -1.5  # below it lie those alone
 NUM_COLUMNS = 256  # of powers of a large matrix, made at a time
 
 
@@ -62,17 +67,12 @@ class LaplacianEncoding(PositionalEncoding):
     def _dense(
         self, graphs: UndirectedGraphs
     ) -> Float[Tensor, "num_graphs num_nodes num_features"]:
-        adjacency = graphs.matrices()
-        degree = adjacency.sum(-1)
-        labels, trivial = _trivial(graphs, degree)
-        is_together = labels.unsqueeze(1) == labels.unsqueeze(2)
-        moved = AWAY * is_together * trivial.unsqueeze(1) * trivial.unsqueeze(2)
-        values, vectors = torch.linalg.eigh(_normalised(adjacency, degree) - moved)
-        return self._chosen(values.flip(-1), vectors.flip(-1), graphs)
+        # One more than is wanted tells whether the last one's eigenvalue is repeated.
+        return self._chosen(*largest_eigenvectors(graphs, self.num_features + 1), graphs)
 
     def _sparse(self, graph: UndirectedGraphs) -> Float[Tensor, "1 num_nodes num_features"]:
         matrix, degree = _sparse_normalised(graph)
-        labels, trivial = (each[0].cpu().numpy() for each in _trivial(graph, degree))
+        labels, trivial = (each[0].cpu().numpy() for each in trivial_vectors(graph, degree))
         _, component = np.unique(labels, return_inverse=True)
         places = (np.arange(len(labels)), component)
         known = sparse.csr_array((trivial, places))  # [num_nodes, num_components]
@@ -136,7 +136,7 @@ class ReturnProbabilities(PositionalEncoding):
         self, graphs: UndirectedGraphs
     ) -> Float[Tensor, "num_graphs num_nodes num_features"]:
         adjacency = graphs.matrices()
-        matrix = _normalised(adjacency, adjacency.sum(-1))  # similar to D^(-1) A: equal diagonals
+        matrix = normalised(adjacency, adjacency.sum(-1))  # similar to D^(-1) A: equal diagonals
         power = torch.eye(graphs.num_nodes).to(matrix).expand_as(matrix)
         columns, following = [], matrix
         for step in range(1, self.num_features + 1):
@@ -186,41 +186,24 @@ class RandomFeatures(PositionalEncoding):
         keys = joined(torch.tensor(self.seed, dtype=torch.int32), numbers)
         radius, angle = uniforms(keys, (2, self.num_features)).double().unbind(1)
         normal = (-2 * (1 - radius).log()).sqrt() * (2 * math.pi * angle).cos()
-        return normal.to(graphs.ends.device).expand(graphs.num_graphs, -1, -1)
+        return normal.to(graphs.device).expand(graphs.num_graphs, -1, -1)
 
     def _sparse(self, graph: UndirectedGraphs) -> Float[Tensor, "1 num_nodes num_features"]:
         return self._dense(graph)
 
 
-def _normalised(
-    adjacency: Float[Tensor, "graphs n n"], degree: Float[Tensor, "graphs n"]
-) -> Float[Tensor, "graphs n n"]:
-    """`D^(-1/2) A D^(-1/2)`, zeros where a node has no edge."""
-    scale = torch.where(degree > 0, degree, 1.0).rsqrt()
-    return adjacency * scale.unsqueeze(1) * scale.unsqueeze(2)
-
-
 def _sparse_normalised(graph: UndirectedGraphs) -> tuple[sparse.csr_array, Tensor]:
     """The same of one graph, and its degrees `[1, n]`, on the device of the graph."""
-    (first, second), weight = (each.cpu().numpy() for each in graph.both_ways())
+    (first, second), weight = (each.cpu().numpy() for each in (graph.joined.ends, graph.weights()))
     shape = (graph.num_nodes, graph.num_nodes)
-    matrix = sparse.coo_array((weight, (first, second)), shape=shape).tocsr()
+    directed = sparse.coo_array((weight[0], (first, second)), shape=shape).tocsr()
+    matrix = (directed + directed.T).tocsr()
     if graph.weight is None:
         matrix.data[:] = 1  # parallel edges had been added up
     degree = np.asarray(matrix.sum(axis=1)).ravel()
     scale = sparse.diags_array(1 / np.sqrt(np.where(degree > 0, degree, 1.0)))
-    degrees = torch.from_numpy(degree).to(graph.ends.device).unsqueeze(0)
+    degrees = torch.from_numpy(degree).to(graph.device).unsqueeze(0)
     return (scale @ matrix @ scale).tocsr(), degrees
-
-
-def _trivial(
-    graphs: UndirectedGraphs, degree: Float[Tensor, "graphs n"]
-) -> tuple[Tensor, Float[Tensor, "graphs n"]]:
-    """The component of each node, and the trivial eigenvectors of all components, added up."""
-    labels = graphs.components()
-    mass = torch.where(degree > 0, degree, 1.0)  # a node without edges is all of its component
-    total = torch.zeros_like(mass).flatten().index_add(0, labels.flatten(), mass.flatten())
-    return labels, (mass / total[labels]).sqrt()
 
 
 def _iterations(num_nodes: int, count: int) -> dict:
@@ -239,8 +222,8 @@ def _signs_by_rule(
     vectors: Float[Tensor, "graphs n found"], graphs: UndirectedGraphs
 ) -> Float[Tensor, "graphs found"]:
     """1 or -1, so that values grow with the layer, or else the largest are positive; 0: neither."""
-    layers = graphs.layer_id.to(vectors).unsqueeze(-1)
-    slope = (layers * vectors).sum(1) / layers.norm(dim=1).clamp_min(1)
+    layers = graphs.joined.layer_id.to(vectors).unsqueeze(-1)
+    slope = (layers * vectors).sum(1) / layers.norm().clamp_min(1)
     cubes = vectors**3
     skewness = cubes.sum(1) / cubes.abs().sum(1).clamp_min(1e-30)
     return torch.where(_is_clear(slope), slope.sign(), skewness.sign() * _is_clear(skewness))

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from functools import partial
+from itertools import chain
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,7 +16,7 @@ from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.graphs.undirected_graphs import GraphEdges, UndirectedGraphs
 from nn_graphs.threads import side_by_side
 
-CORE_VALUES = 1 << 17  # of adjacency matrices that a core works on together
+CORE_VALUES = 1 << 19  # of adjacency matrices that a core works on together
 DEVICE_VALUES = 1 << 26  # the same on an accelerator
 MAX_STRUCTURES = 4096  # of graphs of mixed batches, whose encodings are kept
 
@@ -109,9 +110,11 @@ class PositionalEncoding(ABC):
         edges = GraphEdges(graphs, is_weighted=self.is_weighted)
         if not self.is_weighted:
             return self._kept_of_structures(edges)
-        rows = self._in_parts(edges, _of_equal_size(edges))
-        ordered = [rows[number] for number in range(len(rows))]
-        return torch.stack(ordered) if is_stack else torch.cat(ordered)
+        if is_stack:
+            return torch.cat(self._in_parts(edges, _parts(edges, [*range(len(graphs))])))
+        parts = [part for alike in _alike(edges) for part in _parts(edges, alike)]
+        rows = _by_number(parts, self._in_parts(edges, parts))
+        return torch.cat([rows[number] for number in range(len(rows))])
 
     def _kept_of_template(self, graphs: NeuralGraphStack) -> Tensor:
         template = graphs.template
@@ -124,23 +127,18 @@ class PositionalEncoding(ABC):
         keys = [fingerprint(edges.structure_of(number)) for number in range(len(edges.num_nodes))]
         known = {key: self._of_structure[key] for key in keys if key in self._of_structure}
         new = {key: number for number, key in enumerate(keys) if key not in known}
-        rows = self._in_parts(edges, [[number] for number in new.values()])
-        made = {key: rows[number] for key, number in new.items()}
+        found = self._in_parts(edges, [[number] for number in new.values()])
+        made = {key: encoding[0] for key, encoding in zip(new, found, strict=True)}
         if len(self._of_structure) + len(made) > MAX_STRUCTURES:
             self._of_structure = {}
         self._of_structure |= made
         known |= made
         return torch.cat([known[key].to(edges.device) for key in keys])
 
-    def _in_parts(self, edges: GraphEdges, parts: list[list[int]]) -> dict[int, Tensor]:
-        """The encoding `[num_nodes, num_features]` of each graph of some parts, side by side."""
+    def _in_parts(self, edges: GraphEdges, parts: list[list[int]]) -> list[Tensor]:
+        """The encodings `[graphs, num_nodes, num_features]` of some parts, side by side."""
         num_workers = None if edges.device.type == "cpu" else 1
-        found = side_by_side(partial(self._part, edges), parts, num_workers=num_workers)
-        return {
-            number: rows
-            for part, encodings in zip(parts, found, strict=True)
-            for number, rows in zip(part, encodings, strict=True)
-        }
+        return [*side_by_side(partial(self._part, edges), parts, num_workers=num_workers)]
 
     def _part(
         self, edges: GraphEdges, numbers: list[int]
@@ -150,14 +148,22 @@ class PositionalEncoding(ABC):
         return torch.cat([self._sparse(edges.chosen([number])) for number in numbers])
 
 
-def _of_equal_size(edges: GraphEdges) -> list[list[int]]:
-    """The numbers of graphs in parts that are worked on together, each of one size."""
-    of_size: dict[int, list[int]] = {}
-    for number, size in enumerate(edges.num_nodes):
-        of_size.setdefault(size, []).append(number)
+def _alike(edges: GraphEdges) -> list[list[int]]:
+    """The numbers of the graphs of a mixed batch in which the same neurons are joined."""
+    found: dict[str, list[int]] = {}
+    for number in range(len(edges.num_nodes)):
+        found.setdefault(fingerprint(edges.structure_of(number)), []).append(number)
+    return [*found.values()]
+
+
+def _parts(edges: GraphEdges, alike: list[int]) -> list[list[int]]:
+    """Graphs of one structure in parts that are worked on together."""
     budget = CORE_VALUES if edges.device.type == "cpu" else DEVICE_VALUES
-    parts = []
-    for size, numbers in of_size.items():
-        count = max(1, budget // max(1, size * size))
-        parts += [numbers[first : first + count] for first in range(0, len(numbers), count)]
-    return parts
+    count = max(1, budget // max(1, edges.num_nodes[alike[0]] ** 2)) if alike else 1
+    return [alike[first : first + count] for first in range(0, len(alike), count)]
+
+
+def _by_number(parts: list[list[int]], found: list[Tensor]) -> dict[int, Tensor]:
+    """The encoding `[num_nodes, num_features]` of each graph."""
+    pairs = zip(chain.from_iterable(parts), chain.from_iterable(found), strict=True)
+    return dict(pairs)
