@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -113,7 +113,7 @@ def check_finite(zoo: Zoo) -> None:
     is_bad = np.zeros(len(zoo), dtype=bool)
     for kind, params in enumerate(zoo.params):
         numbers = np.flatnonzero(spec == kind)
-        is_bad[numbers] = ~torch.isfinite(params).all(dim=1).numpy()[row[numbers]]
+        is_bad[numbers] = ~_are_finite(params).numpy()[row[numbers]]
     if is_bad.any():
         raise NNGraphsError(
             f"use a zoo of {len(zoo)} networks",
@@ -121,3 +121,11 @@ def check_finite(zoo: Zoo) -> None:
             f"the first is number {is_bad.argmax()}.",
             do="Drop them: Zoo.select(numbers of the others).",
         )
+
+
+def _are_finite(params: Float[Tensor, "N num_params"]) -> Bool[Tensor, "N"]:
+    """Of each network, whether all parameters are; only where its sum isn't, each is looked at."""
+    are_finite = params.sum(dim=1).isfinite()
+    others = (~are_finite).nonzero()[:, 0]
+    are_finite[others] = params[others].isfinite().all(dim=1)
+    return are_finite

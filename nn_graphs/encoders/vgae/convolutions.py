@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nn_graphs.encoders.dropout import Dropout
-from nn_graphs.graphs.topology import EdgeValues, Topology, on_edges
+from nn_graphs.graphs.topology import EdgeChannels, EdgeValues, Topology, attend, on_edges
 
 NEGATIVE_SLOPE = 0.2
 
 Nodes = Float[Tensor, "*B num_nodes _"]
+Edges = EdgeChannels | EdgeValues
 
 
 class TransformerConvolution(nn.Module):
@@ -51,36 +52,41 @@ class TransformerConvolution(nn.Module):
         self.skip = nn.Linear(in_dim, dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, topology: Topology, nodes: Nodes, edges: EdgeValues | None) -> Nodes:
+    def forward(self, topology: Topology, nodes: Nodes, edges: Edges | None) -> Nodes:
         """
         Args:
             topology: whose messages are passed.
             nodes: `[*B, num_nodes, in_dim]`.
-            edges: `[.., edge_dim]`; None where edges are not read.
+            edges: with `edge_dim` channels; None where they are not read.
         """
         query = self.query(nodes) * self.head_dim**-0.5
-        scores = topology.dot_products(query, self.key(nodes), num_heads=self.num_heads)
+        reads = {} if self.edge is None else {"edges": edges, "asked": self._asked(nodes)}
+        heard = attend(
+            topology,
+            query,
+            self.key(nodes),
+            self.value(nodes),
+            num_heads=self.num_heads,
+            dropout=self.dropout,
+            **reads,
+        )
+        received = heard.values
         if self.edge is not None:
-            scores = on_edges(torch.add, scores, self._edge_scores(topology, query, edges))
-        weights = on_edges(self.dropout, topology.softmax(scores))
-        received = topology.reduce_attended(weights, self.value(nodes))
-        if self.edge is not None:
-            received = received + self._edge_values(topology.reduce_weighted(weights, edges))
+            received = received + F.linear(heard.edges, torch.block_diag(*self._edge_matrices()))
         return received + self.skip(nodes)
 
-    def _edge_matrix(self) -> Float[Tensor, "num_heads head_dim edge_dim"]:
+    def _edge_matrices(self) -> Float[Tensor, "num_heads head_dim edge_dim"]:
         return self.edge.weight.unflatten(0, (self.num_heads, -1))
 
-    def _edge_scores(self, topology: Topology, query: Nodes, edges: EdgeValues) -> EdgeValues:
-        """`q_i . W_e e_ij`, as `(W_e^T q_i) . e_ij`, per head."""
-        by_head = query.unflatten(-1, (self.num_heads, -1))
-        asked = torch.einsum("...hd,hde->...he", by_head, self._edge_matrix()).flatten(-2)
-        return on_edges(_head_products, topology.targets(asked), edges)
+    def _asked(self, nodes: Nodes) -> Nodes:
+        """What edges are multiplied by, `q_i . W_e e_ij = (W_e^T q_i) . e_ij`, per head.
 
-    def _edge_values(self, sums: Nodes) -> Nodes:
-        """`W_e` of the sum of a neuron's edges, per head."""
-        by_head = sums.unflatten(-1, (self.num_heads, -1))
-        return torch.einsum("...he,hde->...hd", by_head, self._edge_matrix()).flatten(-2)
+        Two linear maps of a neuron, one behind the other, are applied as one.
+        """
+        by_head = self._edge_matrices().mT * self.head_dim**-0.5  # [num_heads, edge_dim, head_dim]
+        weight = by_head @ self.query.weight.unflatten(0, (self.num_heads, -1))
+        bias = by_head @ self.query.bias.view(self.num_heads, -1, 1)
+        return F.linear(nodes, weight.flatten(0, 1), bias.flatten())
 
 
 class AttentionConvolution(nn.Module):
@@ -120,17 +126,19 @@ class AttentionConvolution(nn.Module):
         for weight in (*self.attention.values(), self.linear.weight):
             nn.init.xavier_uniform_(weight)
 
-    def forward(self, topology: Topology, nodes: Nodes, edges: EdgeValues | None) -> Nodes:
+    def forward(self, topology: Topology, nodes: Nodes, edges: Edges | None) -> Nodes:
         """
         Args:
             topology: whose messages are passed.
             nodes: `[*B, num_nodes, in_dim]`.
-            edges: `[.., edge_dim]`; None where edges are not read.
+            edges: with `edge_dim` channels; None where they are not read.
         """
         values = self.linear(nodes)
         source, target = (self._scores(values, name) for name in ("source", "target"))
         scores = on_edges(torch.add, topology.targets(target), topology.sources(source))
         own = source + target
+        if isinstance(edges, EdgeChannels):
+            edges = edges.parts
         if self.edge is not None:
             by_edge = self._scores(self.edge.weight.mT, "edge").mT  # a_e . W_e is a vector a head
             scores = on_edges(lambda s, e: s + F.linear(e, by_edge), scores, edges)
@@ -148,12 +156,6 @@ class AttentionConvolution(nn.Module):
 
 def _leaky(scores: Tensor) -> Tensor:
     return F.leaky_relu(scores, NEGATIVE_SLOPE)
-
-
-def _head_products(vectors: Tensor, edges: Tensor) -> Tensor:
-    """Per head, the product of a neuron's vector with the edge's one, `[.., num_heads]`."""
-    by_head = vectors.unflatten(-1, (-1, edges.shape[-1]))
-    return torch.einsum("...hv,...v->...h", by_head, edges)
 
 
 def _softmax_with_itself(

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from nn_graphs.encoders.dropout import draws_generator
 from nn_graphs.encoders.features import Graphs
-from nn_graphs.encoders.vgae.pairs import NodePairs
+from nn_graphs.encoders.vgae.pairs import NodePairs, pairs_of_stack
 from nn_graphs.graphs.graph_template import NeuralGraphStack
 from nn_graphs.graphs.topology import Topology, on_edges
 
@@ -41,11 +41,11 @@ class AdjacencyDecoder(nn.Module):
             graph_id = graphs.topology.graph_id
             pairs = NodePairs(structure.edge_index, graph_id, num_graphs=num_graphs)
             return _loss(pairs, latents, self._of_each_graph(pairs))
-        alone = torch.zeros_like(structure.layer_id)
-        pairs = NodePairs(structure.edge_index, alone, num_graphs=1)
+        pairs = pairs_of_stack(graphs)
         if graphs.template.num_nodes < self.all_pairs_below:
             return _loss_of_all_pairs(pairs, latents)
-        return _loss_of_stack(pairs, latents, self._of_stack(pairs, num_graphs))
+        joined = _loss_of_edges(graphs, pairs, latents)
+        return joined + _loss_of_drawn(pairs, latents, self._of_stack(pairs, num_graphs))
 
     def _of_each_graph(self, pairs: NodePairs) -> Tensor:
         """Numbers of pairs without an edge: of a small graph all, of a large one some."""
@@ -145,24 +145,38 @@ def _loss(pairs: NodePairs, latents: Tensor, apart: Tensor) -> Float[Tensor, "nu
 
 
 def _loss_of_all_pairs(pairs: NodePairs, latents: Tensor) -> Float[Tensor, "num_graphs"]:
-    """Of a stack, `[B, num_nodes, latent_dim]`: products of all neurons are one matrix product."""
-    logits = latents @ latents.mT
-    apart = pairs.apart(torch.arange(int(pairs.num_apart), device=latents.device))
-    return sum(
-        F.softplus(sign * logits[:, first, second]).sum(1) / max(1, len(first))
-        for (first, second), sign in ((pairs.ends(pairs.joined), -1), (pairs.ends(apart), 1))
-    )
+    """Of a stack, `[B, num_nodes, latent_dim]`: products of all neurons are one matrix product.
+
+    Minus the logarithm of a chance is `softplus(-x)`, which is `softplus(x) - x`: the function is
+    computed of whole matrices, and nothing is gathered.
+    """
+    joined, apart = (shares.to(latents.dtype) for shares in pairs.shares)
+    logits = (latents @ latents.mT).flatten(1)
+    return F.softplus(logits) @ (joined + apart) - logits @ joined
 
 
-def _loss_of_stack(pairs: NodePairs, latents: Tensor, apart: Tensor) -> Float[Tensor, "num_graphs"]:
-    """Of a stack, with pairs without an edge of each graph's own, `[B, count]`."""
+def _loss_of_edges(
+    graphs: NeuralGraphStack, pairs: NodePairs, latents: Tensor
+) -> Float[Tensor, "num_graphs"]:
+    """Of the pairs of a stack that have an edge; where each has one, by blocks of edges."""
+    template = graphs.template
+    num_joined = int(pairs.num_joined)
+    if num_joined == template.num_edges and template.has_regular_blocks:
+        topology = graphs.topology
+        parts = topology.dot_products(latents, latents, num_heads=1)
+        return sum(F.softplus(-part).flatten(1).sum(1) for part in parts) / max(1, num_joined)
     first, second = pairs.ends(pairs.joined)
-    logits = (latents[:, first] * latents[:, second]).sum(-1)
-    joined = F.softplus(-logits).sum(1) / max(1, logits.shape[1])
-    graph = torch.arange(len(latents), device=latents.device).unsqueeze(1)
-    first, second = pairs.ends(apart)
-    logits = (latents[graph, first] * latents[graph, second]).sum(-1)
-    return joined + F.softplus(logits).sum(1) / max(1, logits.shape[1])
+    logits = (latents.index_select(1, first) * latents.index_select(1, second)).sum(-1)
+    return F.softplus(-logits).sum(1) / max(1, num_joined)
+
+
+def _loss_of_drawn(pairs: NodePairs, latents: Tensor, apart: Tensor) -> Float[Tensor, "num_graphs"]:
+    """Of a stack, with pairs without an edge of each graph's own, `[B, count]`."""
+    size, flat = latents.shape[1], latents.flatten(0, 1)
+    start = torch.arange(len(latents), device=latents.device).unsqueeze(1) * size
+    first, second = (flat.index_select(0, (start + ends).flatten()) for ends in pairs.ends(apart))
+    logits = (first * second).sum(-1).view(apart.shape)
+    return F.softplus(logits).sum(1) / max(1, apart.shape[1])
 
 
 def _is_weight(graphs: Graphs) -> Tensor:

@@ -1,7 +1,9 @@
 """Edge Attention: features of neurons made of the weights of their edges.
 
 StructureReps, app. A1.2, equations 1 to 3. The paper leaves the noise n open; ours adds normal
-numbers to the weights, in training alone.
+numbers to the weights, in training alone. All that becomes of them is their product with a vector,
+which is normal too, with the length of that vector as deviation: one number is drawn for each
+message, whatever the size of its kernel.
 """
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nn_graphs.encoders.dropout import normal_noise
-from nn_graphs.graphs.topology import EdgeValues, Topology, on_edges
+from nn_graphs.graphs.topology import EdgeChannels, attend_to_edges
 
 NEGATIVE_SLOPE = 0.2
 
@@ -22,8 +24,8 @@ class EdgeAttention(nn.Module):
     `p = Theta_lin [LeakyReLU(Theta e + b), e, n(e)]`, in every line as published.
 
     Args:
-        edge_dim: numbers of an edge, and of a neuron in the result.
-        hidden_dim: of the transformed edge, `Theta`, and of the projection, `Theta_lin`.
+        edge_dim: numbers of a message, and of a neuron in the result.
+        hidden_dim: of the transformed message, `Theta`, and of the projection, `Theta_lin`.
         noise_scale: deviation of the noise; 0: n(e) = e, as outside of training.
     """
 
@@ -35,21 +37,33 @@ class EdgeAttention(nn.Module):
         self.attention = nn.Parameter(torch.empty(hidden_dim))
         nn.init.normal_(self.attention, std=hidden_dim**-0.5)
 
-    def forward(
-        self, topology: Topology, edges: EdgeValues
-    ) -> Float[Tensor, "*B num_nodes edge_dim"]:
-        weights = topology.softmax(on_edges(self._scores, edges))
-        return topology.reduce_weighted(weights, edges)
+    def forward(self, edges: EdgeChannels) -> Float[Tensor, "*B num_nodes edge_dim"]:
+        return attend_to_edges(edges, self._scores(edges))
 
-    def _scores(self, edges: Tensor) -> Tensor:
-        """`LeakyReLU(a . p)` of one part of the edges, `[.., 1]`; `a . Theta_lin` is a vector."""
-        transformed = F.leaky_relu(self.transform(edges), NEGATIVE_SLOPE)
-        parts = transformed, edges, self._noised(edges)
-        vectors = (self.attention @ self.project.weight).split([part.shape[-1] for part in parts])
-        scores = sum(part @ vector for part, vector in zip(parts, vectors, strict=True))
-        return F.leaky_relu(scores, NEGATIVE_SLOPE).unsqueeze(-1)
+    def _scores(self, edges: EdgeChannels) -> Float[Tensor, "*B num_edges num_directions"]:
+        """`LeakyReLU(a . p)` of both messages of an edge; `a . Theta_lin` is a vector."""
+        hidden_dim, count = len(self.attention), edges.num_directions
+        whole = self.attention @ self.project.weight
+        of_hidden, of_edge, of_noised = whole.split([hidden_dim, *[edges.num_channels] * 2])
+        # Of a message's channels, those of its direction: the others are zeros.
+        transform = self.transform.weight.unflatten(1, (count, -1)).transpose(0, 1).flatten(0, 1)
+        hidden = _linear(edges.values, transform, self.transform.bias.repeat(count))
+        hidden = F.leaky_relu(hidden, NEGATIVE_SLOPE, inplace=True)
+        direct = (of_edge + of_noised).unflatten(0, (count, -1))
+        scores = hidden @ torch.block_diag(*[of_hidden.unsqueeze(1)] * count)
+        scores = scores + _linear(edges.values, direct, None)
+        if self.training and self.noise_scale:
+            scores = scores + self._product_with_noise(of_noised, scores)
+        return F.leaky_relu(scores, NEGATIVE_SLOPE)
 
-    def _noised(self, edges: Tensor) -> Tensor:
-        if not self.training or not self.noise_scale:
-            return edges
-        return edges + self.noise_scale * normal_noise(edges)
+    def _product_with_noise(self, vector: Float[Tensor, "channels"], scores: Tensor) -> Tensor:
+        """Of a vector with noise of each message, in the shape of `scores`."""
+        return self.noise_scale * vector.norm() * normal_noise(scores)
+
+
+def _linear(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear map; of single numbers no product of matrices, which would take longer."""
+    if weight.shape[1] > 1:
+        return F.linear(values, weight, bias)
+    column = weight.squeeze(1)
+    return values * column if bias is None else torch.addcmul(bias, values, column)

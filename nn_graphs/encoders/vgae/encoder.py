@@ -34,7 +34,7 @@ from nn_graphs.encoders.vgae.edge_attention import EdgeAttention
 from nn_graphs.errors import NNGraphsError, check_known
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.positional_encoding import PositionalEncoding
-from nn_graphs.graphs.topology import EdgeValues, Topology
+from nn_graphs.graphs.topology import EdgeChannels
 
 Convolution = Literal["transformer", "attention"]
 CONVOLUTIONS = {"transformer": TransformerConvolution, "attention": AttentionConvolution}
@@ -128,8 +128,8 @@ class StructureEncoder(nn.Module):
         graphs = self.features.dims.centred(graphs)
         topology = graphs.topology.bidirectional if self.is_bidirectional else graphs.topology
         weights = self.features.normalised_weights(graphs)
-        edges = self._channels(weights, topology)
-        nodes = self._node_features(graphs, topology, edges)
+        edges = EdgeChannels(topology, weights)
+        nodes = self._node_features(graphs, edges)
         for number, layer in enumerate(self.layers):
             if number:
                 nodes = self.dropout(F.elu(self.norms[number - 1](topology, nodes)))
@@ -141,7 +141,8 @@ class StructureEncoder(nn.Module):
     def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts:
         """Numbers that a layer reads: vectors of neurons, weights and attention of edges."""
         directed = num_edges * (2 if self.is_bidirectional else 1)
-        return num_nodes * self.node_dim + directed * (self.num_heads + self.num_channels)
+        weights = num_edges * self.features.dims.num_edge_values
+        return num_nodes * self.node_dim + directed * self.num_heads + weights
 
     def extra_repr(self) -> str:
         return f"encoding={self.encoding}"
@@ -160,22 +161,12 @@ class StructureEncoder(nn.Module):
             )
         return sum(counts)
 
-    def _channels(
-        self, weights: Float[Tensor, "*B num_edges values"], topology: Topology
-    ) -> EdgeValues:
-        """What messages carry: weights; both ways, in channels of their own for either."""
-        if not self.is_bidirectional:
-            return topology.join(weights, None, fill=weights.new_zeros(self.num_channels))
-        zeros = torch.zeros_like(weights)
-        along, against = torch.cat([weights, zeros], -1), torch.cat([zeros, weights], -1)
-        return topology.join(along, against, fill=weights.new_zeros(self.num_channels))
-
     def _node_features(
-        self, graphs: Graphs, topology: Topology, edges: EdgeValues
+        self, graphs: Graphs, edges: EdgeChannels
     ) -> Float[Tensor, "*B num_nodes in_dim"]:
         features = []
         if self.edge_attention is not None:
-            features.append(self.edge_attention(topology, edges))
+            features.append(self.edge_attention(edges))
         if self.encoding is not None:
             has_draws = self.training and self.has_random_signs
             device = graphs.node_features.device

@@ -18,6 +18,7 @@ from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Gr
 from nn_graphs.encoders.pooling import Pooling, PoolingMethod
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.encoders.vgae.decoders import AdjacencyDecoder, WeightDecoder
+from nn_graphs.graphs.graph_template import NeuralGraphStack
 
 LOSS_NAMES = ("total", "adjacency", "weights", "divergence")
 MAX_LOG_VARIANCE = 20.0  # so that no exponential overflows
@@ -220,6 +221,9 @@ def _mean_per_graph(
     graphs: Graphs, values: Float[Tensor, "*B num_nodes"]
 ) -> tuple[Tensor, Float[Tensor, "num_graphs"]]:
     """How many neurons each graph has, and the mean of values over them."""
+    if isinstance(graphs, NeuralGraphStack):
+        count = torch.full((len(graphs),), values.shape[1], device=values.device)
+        return count, values.mean(1)
     flat, graph_id = graphs.topology.flatten(values.unsqueeze(-1))
     count = torch.bincount(graph_id, minlength=graphs.num_graphs).clamp_min(1)
     total = flat.new_zeros(graphs.num_graphs).index_add(0, graph_id, flat.squeeze(-1))

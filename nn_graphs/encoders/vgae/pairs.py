@@ -5,9 +5,14 @@ an edge are counted too: the r-th of them is found by a search among the numbers
 one that has an edge is never drawn, and nothing is drawn twice to avoid it, however few are left.
 """
 
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from nn_graphs.graphs.graph_template import NeuralGraphStack
 
 
 class NodePairs:
@@ -48,6 +53,22 @@ class NodePairs:
         self.first_apart = self.num_apart.cumsum(0) - self.num_apart
         self._apart_before = self.joined - torch.arange(len(self.joined), device=graph_id.device)
 
+    @cached_property
+    def shares(self) -> tuple[Float[Tensor, "pairs"], Float[Tensor, "pairs"]]:
+        """Of one graph, what each entry of the matrix `[num_nodes, num_nodes]` counts in means.
+
+        In the mean over pairs with an edge, and in that over pairs without: each pair is two
+        entries; a neuron with itself is no pair.
+        """
+        size = int(self.num_nodes)
+        is_joined = torch.zeros(size, size, dtype=torch.bool, device=self.joined.device)
+        first, second = self.ends(self.joined)
+        is_joined[first, second] = is_joined[second, first] = True
+        is_apart = ~is_joined
+        is_apart.diagonal()[:] = False
+        joined, apart = (each.double() / each.sum().clamp_min(1) for each in (is_joined, is_apart))
+        return joined.flatten(), apart.flatten()
+
     def graph(self, numbers: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
         """The graph of each pair."""
         return torch.bucketize(numbers, self._end_pair, right=True)
@@ -67,3 +88,17 @@ class NodePairs:
         high = high + (high * (high + 1) // 2 <= within).long()
         first = self._first_node[graph]
         return first + within - high * (high - 1) // 2, first + high
+
+
+_OF_TEMPLATES: WeakKeyDictionary = WeakKeyDictionary()  # by template and device
+
+
+def pairs_of_stack(graphs: NeuralGraphStack) -> NodePairs:
+    """The pairs of one graph of a stack, found once for its template."""
+    structure = graphs.structure
+    of_devices = _OF_TEMPLATES.setdefault(graphs.template, {})
+    device = structure.layer_id.device
+    if device not in of_devices:
+        alone = torch.zeros_like(structure.layer_id)
+        of_devices[device] = NodePairs(structure.edge_index, alone, num_graphs=1)
+    return of_devices[device]

@@ -15,9 +15,14 @@ of edges come in shapes that broadcast against them. Three implementations, equa
 An edge carries messages in both directions (or, on request, only forward): the parts of all edges
 as the graph has them come first, then those of all edges reversed. "Source" and "target" are meant
 in the direction of the message. No value ever crosses from one graph of a batch to another.
+
+`EdgeChannels` are weights as messages carry them, and `attend` is attention over messages, in any
+of these; where neurons of whole layers meet, as products of matrices.
 """
 
+from nn_graphs.graphs.topology.attention import attend, attend_to_edges
 from nn_graphs.graphs.topology.complete import CompleteTopology
+from nn_graphs.graphs.topology.edge_channels import EdgeChannels
 from nn_graphs.graphs.topology.edge_list import EdgeListTopology
 from nn_graphs.graphs.topology.layered import LayeredTopology
 from nn_graphs.graphs.topology.primitives import (
@@ -30,11 +35,14 @@ from nn_graphs.graphs.topology.primitives import (
 
 __all__ = [
     "CompleteTopology",
+    "EdgeChannels",
     "EdgeListTopology",
     "EdgeValues",
     "LayeredTopology",
     "MessageStatistics",
     "NodeValues",
     "Topology",
+    "attend",
+    "attend_to_edges",
     "on_edges",
 ]

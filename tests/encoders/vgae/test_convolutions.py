@@ -8,7 +8,8 @@ from torch_geometric.data import Batch
 from torch_geometric.nn import GATConv, TransformerConv
 
 from nn_graphs.encoders.vgae.convolutions import AttentionConvolution, TransformerConvolution
-from nn_graphs.graphs.topology import Topology
+from nn_graphs.graphs.topology import EdgeChannels, Topology
+from nn_graphs.graphs.topology.attention import has_whole_groups
 from tests.encoders.cases import TEMPLATES, networks, randomise
 
 IN_DIM, HEAD_DIM, NUM_HEADS, EDGE_DIM = 5, 3, 2, 4
@@ -78,6 +79,44 @@ def test_equal_to_torch_geometric(name, pair, edge_dim, is_bidirectional):
     assert_close(blocks.flatten(0, 1), expected, rtol=1e-10, atol=1e-10)
     lists = ours(listed, nodes.flatten(0, 1), (flat,) if reads else None)
     assert_close(lists, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("num_values", [1, 2])
+@pytest.mark.parametrize("is_bidirectional", [False, True])
+@pytest.mark.parametrize("pair", [transformer, attention])
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_weights_in_channels_of_their_direction(name, pair, is_bidirectional, num_values):
+    """Products of matrices, where groups of neurons are whole; gradients too."""
+    ours, theirs = pair(num_values * (1 + is_bidirectional))
+    template = TEMPLATES[name]()
+    stack = template.stack(networks(template, 3))
+    listed, layered = Batch.from_data_list([*stack]).topology, stack.topology
+    if is_bidirectional:
+        layered, listed = layered.bidirectional, listed.bidirectional
+    nodes = rand(3, template.num_nodes, IN_DIM, seed=1).requires_grad_()
+    values = rand(3, template.num_edges, num_values, seed=2).requires_grad_()
+    flat, zeros = values.flatten(0, 1), torch.zeros_like(values.flatten(0, 1))
+    written = flat
+    if is_bidirectional:
+        written = torch.cat([torch.cat([flat, zeros], -1), torch.cat([zeros, flat], -1)])
+    expected = theirs_on(theirs, listed, nodes.flatten(0, 1), written)
+    by_blocks = ours(layered, nodes, EdgeChannels(layered, values)).flatten(0, 1)
+    by_lists = ours(listed, nodes.flatten(0, 1), EdgeChannels(listed, flat))
+    gradients = torch.autograd.grad(expected.square().sum(), (nodes, values))
+    for found in (by_blocks, by_lists):
+        assert_close(found, expected, rtol=1e-10, atol=1e-10)
+        own = torch.autograd.grad(found.square().sum(), (nodes, values))
+        assert_close(own, gradients, rtol=1e-9, atol=1e-9)
+
+
+def test_which_graphs_have_whole_groups():
+    whole = {name for name, make in TEMPLATES.items() if has_whole_groups(topology_of(make()))}
+    assert whole
+    assert whole < set(TEMPLATES)
+
+
+def topology_of(template) -> Topology:
+    return template.stack(networks(template, 1)).topology.bidirectional
 
 
 @pytest.mark.parametrize("make", [TransformerConvolution, AttentionConvolution])
