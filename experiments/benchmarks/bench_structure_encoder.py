@@ -1,6 +1,6 @@
 """How fast are the encoder of StructureReps, its encodings and embeddings, against the plain way?
 
-    python bench_structure_encoder.py                       # about 20 minutes on two cores
+    python bench_structure_encoder.py                       # about 5 minutes on two cores
     python bench_structure_encoder.py --only embedding
     python bench_structure_encoder.py --side ours --layout 2-32-32-1   # one side, as JSON
 
@@ -8,9 +8,8 @@
   both with the same parameters and, without draws, the same loss (`plain_vgae.py`).
 - `encodings`: Laplacian eigenvectors of weighted graphs, against scipy, one graph at a time.
 - `embedding`: `nn_graphs.embed` of a zoo, against one network at a time.
-- `sizes`: a step against the number of edges, with the exponent of its growth.
 
-Sides of the epochs and sizes run in processes of their own, so that memory peaks do not mix.
+Sides of the epochs run in processes of their own, so that memory peaks do not mix.
 """
 
 import argparse
@@ -31,7 +30,6 @@ import pandas as pd
 import scipy.linalg
 import scipy.sparse.csgraph
 import torch
-from benchmarks.bench_scaling import exponent
 from benchmarks.plain_vgae import PlainVGAE, make_data_list
 from benchmarks.training_steps import StepCost, measure
 from omegaconf import OmegaConf
@@ -52,7 +50,7 @@ from nn_graphs.tasks.structure_reconstruction import StructureReconstruction
 from nn_graphs.training import TrainingSettings, accumulate_gradients
 from nn_graphs.zoos.zoo import Zoo
 
-PARTS = ("epochs", "encodings", "embedding", "sizes")
+PARTS = ("epochs", "encodings", "embedding")
 EQUAL = 1e-4  # losses of both sides
 NUM_FEATURES = 8  # eigenvectors
 
@@ -254,40 +252,10 @@ def _one_by_one(encoder: VGAE, zoo: Zoo, count: int) -> np.ndarray:
         return torch.cat([encoder.embed(graph) for graph in graphs]).numpy()
 
 
-def compare_sizes(options: argparse.Namespace) -> None:
-    """Both sides by the number of edges; a row of the last size, with the exponents."""
-    edges, costs = [], {"plain": [], "ours": []}
-    for layout in options.sizes:
-        edges.append(template_from_spec(make_zoo(layout, 1).spec).num_edges)
-        for side, found in costs.items():
-            changes = {"layout": layout, "num_graphs": options.batch_size}
-            found.append(measure_side(side, options, **changes))
-            print(f"{side}, {layout} ({edges[-1]} edges): {found[-1]}", flush=True)
-    growth = {
-        f"{side} {unit}": exponent(
-            np.array(edges), np.array([getattr(cost, unit) or np.nan for cost in found])
-        )
-        for side, found in costs.items()
-        for unit in ("seconds", "gigabytes")
-    }
-    exponents = ", ".join(f"{name} {value:.2f}" for name, value in growth.items())
-    record(
-        "VGAE step against edges of a network",
-        setting=f"{options.sizes[-1]}, batch {options.batch_size}",
-        unit="s",
-        plain=costs["plain"][-1].seconds,
-        ours=costs["ours"][-1].seconds,
-        remark=f"Exponents in edges: {exponents}.",
-        device=costs["ours"][-1].device,
-        results=options.results,
-    )
-
-
 COMPARISONS = {
     "epochs": compare_epochs,
     "encodings": compare_encodings,
     "embedding": compare_embedding,
-    "sizes": compare_sizes,
 }
 
 
@@ -300,11 +268,10 @@ def parse_arguments() -> argparse.Namespace:
     add("--side", choices=("plain", "ours"), help="measure one epoch of it, and print it as JSON")
     add("--layout", default="2-32-32-1", help="of that side")
     add("--layouts", nargs="+", default=["2-32-32-1", "cnn"], help="widths of MLPs, or cnn")
-    add("--sizes", nargs="+", default=["64-32-10", "784-32-10", "784-200-10", "784-500-200-10"])
     add("--num-graphs", type=int, default=2000, help="of epochs and encodings")
     add("--num-embedded", type=int, default=10_000, help="networks of the zoo that is embedded")
     add("--num-plain", type=int, default=100, help="graphs that are done one at a time")
-    add("--batch-size", type=int, default=64)
+    add("--batch-size", type=int, default=128)
     add("--num-epochs", type=int, default=3, help="timed on each side")
     add("--all-pairs-below", type=int, default=512, help="neurons; else pairs are drawn")
     add("--in-one-process", action="store_true", help="quicker, but memory peaks mix")

@@ -32,16 +32,23 @@ def _open_whole(run: Run) -> Zoo:
 
 
 def at_steps(zoo: Zoo, steps: list[int]) -> Zoo:
-    """The networks of some checkpoints alone.
+    """The networks of some checkpoints alone: by the column `step`, of trajectories by `epoch`.
 
     Raises:
-        NNGraphsError: there are none.
+        NNGraphsError: there are none, or the zoo does not tell when its networks were.
     """
-    is_chosen = zoo.table["step"].isin(steps)
+    column = next((name for name in ("step", "epoch") if name in zoo.table), None)
+    if column is None:
+        raise NNGraphsError(
+            f"take the checkpoints {steps} of the zoo",
+            found=f"its table has the columns {', '.join(zoo.table)}.",
+            do="Leave zoo.steps at null, or add a column `step` or `epoch`.",
+        )
+    is_chosen = zoo.table[column].isin(steps)
     if not is_chosen.any():
         raise NNGraphsError(
             f"take the checkpoints {steps} of the zoo",
-            found=f"it has those of {sorted(set(zoo.table['step']))}.",
+            found=f"it has those of {sorted(set(zoo.table[column]))} ({column}).",
             do="Choose zoo.steps among them, or null for all.",
         )
     return zoo.select(is_chosen.to_numpy().nonzero()[0])

@@ -113,7 +113,8 @@ class StructureReconstruction(Task):
                 hidden_dim=self.hidden_dim,
                 pooling=pooling,
                 pooled_layer=pooled_layer,
-            )
+            ),
+            mixed=self.dataset("train").mixed,
         )
 
     def labels(self) -> Float[Tensor, "N 0"]:

@@ -41,11 +41,14 @@ TINY = {
         "bench_style_editing.py": "--layer-layout 2-4-4-1 --side 4 --batch-size 3 --num-copies 2 "
         "--num-steps 1 --num-rounds 1 --in-one-process",
         "bench_trajectories.py": "--num-plain 1 --num-ours 6 --num-epochs 2",
-        "bench_structure_encoder.py": "--layouts 2-4-4-1 cnn --sizes 4-8-1 4-16-1 --num-graphs 4 "
+        "bench_structure_encoder.py": "--layouts 2-4-4-1 cnn --num-graphs 4 "
         "--num-embedded 6 --num-plain 3 --batch-size 2 --num-epochs 1 --in-one-process",
+        "bench_vgae_sizes.py": "--sizes 4-8-1 4-16-1 --batch-size 2 --num-epochs 1 "
+        "--plain-up-to 100 --in-one-process",
         "bench_zoo_reading.py": "--num-networks 20",
     }.items()
 }
+DRAWING = ("bench_cnn_steps.py", "bench_scaling.py", "bench_vgae_sizes.py")
 
 
 def test_every_script_is_run_here():
@@ -75,7 +78,7 @@ def outputs(tmp_path_factory) -> dict[str, tuple[str, pd.DataFrame]]:
     runs = {
         script: [
             [*options, "--results", str(folder / f"{script}.csv")]
-            + ["--folder", str(folder)] * (script in ("bench_cnn_steps.py", "bench_scaling.py")),
+            + ["--folder", str(folder)] * (script in DRAWING),
             str(folder / f"{script}.txt"),
         ]
         for script, options in TINY.items()
@@ -191,7 +194,14 @@ def test_structure_encoder_equals_its_plain_twin(outputs):
     embedded = table[table["question"] == "embedding a zoo"]
     differences = embedded["remark"].str.extract(r"differ by (\S+) at most")[0].astype(float)
     assert (differences < 1e-4).all()
-    assert table["remark"].iloc[-1].startswith("Exponents in edges: plain seconds ")
+
+
+def test_sizes_of_a_vgae_give_exponents(outputs):
+    _, table = outputs["bench_vgae_sizes.py"]
+    assert table["question"].iloc[0] == "a VGAE step against edges of a network"
+    assert table["setting"].iloc[0] == "4-16-1, batch 2"
+    pattern = r"Exponents in edges, ours up to 4-16-1: ours seconds \S+, ours gigabytes \S+, .*\."
+    assert table["remark"].str.fullmatch(pattern).all()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,20 @@ def test_checkpoints_that_are_not_there(zoo, raises_saying):
         at_steps(zoo, [80])
 
 
+def test_epochs_of_trajectories(zoo, raises_saying):
+    table = zoo.table.rename(columns={"step": "epoch"})
+    trajectories = Zoo(zoo.specs, zoo.params, table, zoo.metadata)
+    assert at_steps(trajectories, [86]).table["run"].tolist() == [0, 1]
+    with raises_saying(asked="[80]", found="[0, 86] (epoch)", do="zoo.steps"):
+        at_steps(trajectories, [80])
+
+
+def test_zoos_that_do_not_tell_when(zoo, raises_saying):
+    timeless = Zoo(zoo.specs, zoo.params, zoo.table.drop(columns="step"), zoo.metadata)
+    with raises_saying(asked="[86]", found="run", do="zoo.steps"):
+        at_steps(timeless, [86])
+
+
 @dataclass(frozen=True)
 class OwnRecipe:
     """A recipe in a file of one's own."""

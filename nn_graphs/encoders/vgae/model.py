@@ -19,8 +19,10 @@ from nn_graphs.encoders.pooling import Pooling, PoolingMethod
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.encoders.vgae.decoders import AdjacencyDecoder, WeightDecoder
 from nn_graphs.graphs.graph_template import NeuralGraphStack
+from nn_graphs.graphs.mixed_templates import MixedTemplates
 
 LOSS_NAMES = ("total", "adjacency", "weights", "divergence")
+FEWEST_ALIKE = 4  # graphs of an architecture that are worth a stack of their own
 MAX_LOG_VARIANCE = 20.0  # so that no exponential overflows
 
 
@@ -186,15 +188,33 @@ class Reconstruction(nn.Module):
 
     Args:
         encoder: what is trained.
+        mixed: what makes the batches of several architectures; those in which an architecture has
+            `FEWEST_ALIKE` graphs or more, in the mean, are then computed as stacks.
     """
 
-    def __init__(self, encoder: VGAE):
+    def __init__(self, encoder: VGAE, *, mixed: MixedTemplates | None = None):
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.mixed = encoder, mixed
 
     def forward(self, graphs: Graphs) -> Float[Tensor, "num_graphs 4"]:
+        if not self._is_worth_stacks(graphs):
+            return self._rows(graphs)
+        numbers, stacks = zip(*self.mixed.stacks_of(graphs), strict=True)
+        order = torch.cat(numbers).argsort().to(graphs.node_features.device)
+        return torch.cat([self._rows(stack) for stack in stacks])[order]
+
+    def _rows(self, graphs: Graphs) -> Float[Tensor, "num_graphs 4"]:
         losses = self.encoder.losses(graphs, is_drawn=True)
         return torch.stack([getattr(losses, name) for name in LOSS_NAMES], dim=-1)
+
+    def _is_worth_stacks(self, graphs: Graphs) -> bool:
+        if self.mixed is None or isinstance(graphs, NeuralGraphStack):
+            return False
+        if "template_id" not in graphs:
+            return False
+        kinds = graphs.template_id.unique().tolist()
+        are_regular = all(self.mixed.templates[kind].has_regular_blocks for kind in kinds)
+        return are_regular and graphs.num_graphs >= FEWEST_ALIKE * len(kinds)
 
     def as_encoder(self) -> VGAE:
         """What makes vectors of graphs."""

@@ -1,8 +1,7 @@
 """Attention: per receiver and head a softmax over all messages, and what is then heard.
 
-In any topology it follows from the primitives. Where groups of neurons are whole, scores are
-matrices `[B, heads, receivers, senders]`: those of all senders of a group lie side by side for one
-softmax, and all else are products of matrices.
+In any topology it follows from the primitives. Where messages are matrices (`meetings`), scores are
+`[B, heads, receivers, senders]`, and all else products of matrices.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nn_graphs.graphs.topology.edge_channels import EdgeChannels, message_matrices
-from nn_graphs.graphs.topology.layered import LayeredTopology, Messages
+from nn_graphs.graphs.topology.edge_channels import EdgeChannels
+from nn_graphs.graphs.topology.layered import LayeredTopology
+from nn_graphs.graphs.topology.meetings import Meeting, Meetings, meetings_of
 from nn_graphs.graphs.topology.primitives import EdgeValues, Topology, on_edges
 
 Nodes = Float[Tensor, "*B num_nodes _"]  # sizes of vectors differ
@@ -55,9 +55,11 @@ def attend(
         dropout: of the weights.
     """
     nodes = queries, keys, values
-    is_by_channels = edges is None or isinstance(edges, EdgeChannels)
-    if is_by_channels and has_whole_groups(topology):
-        return _by_groups(topology, *nodes, num_heads, edges, asked, dropout)
+    meetings = None
+    if isinstance(topology, LayeredTopology) and not isinstance(edges, tuple):
+        meetings = meetings_of(topology)
+    if meetings is not None:
+        return _by_matrices(meetings, *nodes, num_heads, edges, asked, dropout)
     if isinstance(edges, EdgeChannels):
         edges = edges.parts
     return _by_primitives(topology, *nodes, num_heads, edges, asked, dropout)
@@ -72,26 +74,20 @@ def attend_to_edges(
         edges: what they carry.
         scores: of the messages along each edge, and of those against it.
     """
-    topology, by_direction = edges.topology, scores.split(1, dim=-1)
-    if not has_whole_groups(topology):
-        against = by_direction[1] if edges.num_directions == 2 else None
-        parts = topology.join(by_direction[0], against, fill=scores.new_zeros(1))
+    topology, meetings = edges.topology, edges.meetings
+    if meetings is None:
+        against = scores[..., 1:] if edges.num_directions == 2 else None
+        parts = topology.join(scores[..., :1], against, fill=scores.new_zeros(1))
         return topology.reduce_weighted(topology.softmax(parts), edges.parts)
-    matrices = message_matrices(topology, by_direction)
+    by_number = scores.mT.flatten(1)
+    nothing = scores.new_full((len(scores), 1), float("-inf"))
+    by_number = torch.cat([by_number, nothing], dim=1)
     rows = []
-    for group, numbers in zip(topology.groups, topology.arriving, strict=True):
-        if not numbers:
-            shape = len(scores), group.width, edges.num_channels
-            rows.append(scores.new_zeros(shape))
-            continue
-        weights = _softmax([matrices[number].transpose(1, 2) for number in numbers])
-        rows.append(_edges_heard(edges, numbers, weights))
-    return torch.cat(rows, dim=1)
-
-
-def has_whole_groups(topology: Topology) -> bool:
-    """Whether messages are matrices between whole groups of neurons."""
-    return isinstance(topology, LayeredTopology) and topology.has_whole_groups
+    for number, meeting in enumerate(meetings.matrices):
+        places = meeting.message.flatten().expand(len(scores), -1)
+        cells = by_number.gather(1, places).unflatten(1, meeting.message.shape)
+        rows.append(_edges_heard(edges, number, cells.softmax(-1).unsqueeze(1)))
+    return _of_all(rows, meetings)
 
 
 def _by_primitives(
@@ -113,8 +109,8 @@ def _by_primitives(
     return Heard(received, None if edges is None else topology.reduce_weighted(weights, edges))
 
 
-def _by_groups(
-    topology: LayeredTopology,
+def _by_matrices(
+    meetings: Meetings,
     queries: Nodes,
     keys: Nodes,
     values: Nodes,
@@ -123,92 +119,77 @@ def _by_groups(
     asked: Nodes | None,
     dropout: Drop,
 ) -> Heard:
-    by_head = (_by_head(nodes, num_heads) for nodes in (queries, keys, values))
-    queries, keys, sent = (_of_groups(topology, nodes, dim=2) for nodes in by_head)
-    if edges is not None:
-        asked = asked.unflatten(-1, (num_heads, edges.num_directions, edges.num_values))
-        asked = _of_groups(topology, asked, dim=1)
     received, told = [], []
-    for group, numbers in enumerate(topology.arriving):
-        if not numbers:
-            received.append(torch.zeros_like(sent[group]))
-            told.append(None if edges is None else torch.zeros_like(asked[group]).flatten(2))
-            continue
-        parts = [topology.parts[number] for number in numbers]
-        scores = [_scores(part, queries[group], keys[part.sender]) for part in parts]
+    for number, meeting in enumerate(meetings.matrices):
+        own = _by_head(queries, meeting.receivers, num_heads)
+        sent = [_by_head(nodes, meeting.senders, num_heads) for nodes in (keys, values)]
+        scores = _products(own, sent[0], meeting)
         if edges is not None:
-            scores = [
-                _with_edges(found, asked[group][..., part.direction, :], edges.matrices[number])
-                for found, part, number in zip(scores, parts, numbers, strict=True)
-            ]
-        weights = _softmax(scores, dropout)
-        received.append(_values_heard(parts, weights, sent))
-        told.append(None if edges is None else _edges_heard(edges, numbers, weights))
-    heard = torch.cat(received, dim=2).transpose(1, 2).flatten(2)
-    return Heard(heard, None if edges is None else torch.cat(told, dim=1))
+            asked_here = asked.index_select(1, meeting.receivers)
+            asked_here = asked_here.unflatten(-1, (num_heads, edges.num_directions, -1))
+            scores = _with_edges(scores, asked_here, edges, number)
+        weights = dropout(scores.softmax(-1))
+        received.append((weights @ sent[1]).transpose(1, 2).flatten(2))
+        if edges is not None:
+            told.append(_edges_heard(edges, number, weights))
+    return Heard(_of_all(received, meetings), _of_all(told, meetings) if told else None)
 
 
-def _by_head(nodes: Nodes, num_heads: int) -> Float[Tensor, "B h n dim"]:
-    """Heads in front, as matrices that lie in memory as they are read."""
-    return nodes.unflatten(-1, (num_heads, -1)).transpose(1, 2).contiguous()
+def _by_head(nodes: Nodes, numbers: Tensor, num_heads: int) -> Float[Tensor, "B heads n dim"]:
+    """Of some neurons, heads in front, as matrices that lie in memory as they are read."""
+    chosen = nodes.index_select(1, numbers).unflatten(-1, (num_heads, -1))
+    return chosen.transpose(1, 2).contiguous()
 
 
-def _of_groups(topology: LayeredTopology, nodes: Tensor, *, dim: int) -> Sequence[Tensor]:
-    return nodes.split([group.width for group in topology.groups], dim=dim)
-
-
-def _scores(
-    part: Messages, queries: Float[Tensor, "B h n dim"], keys: Float[Tensor, "B h senders dim"]
-) -> Float[Tensor, "B h n _"]:
-    if part.sender_axis is None:
-        return (queries * keys).sum(-1, keepdim=True)
-    return queries @ keys.mT
+def _products(queries: Tensor, keys: Tensor, meeting: Meeting) -> Float[Tensor, "B heads n s"]:
+    """Minus infinity where there is no message."""
+    if meeting.is_full:
+        return queries @ keys.mT
+    mask = meeting.mask.to(queries.dtype)
+    flat = torch.baddbmm(mask, queries.flatten(0, 1), keys.flatten(0, 1).mT)
+    return flat.unflatten(0, queries.shape[:2])
 
 
 def _with_edges(
-    scores: Float[Tensor, "B h n s"],
-    asked: Float[Tensor, "B n h values"],
-    matrices: Float[Tensor, "B n values s"],
-) -> Float[Tensor, "B h n s"]:
-    if matrices.shape[2] == 1:  # no product of matrices, which would take several times as long
-        return torch.addcmul(scores, asked.transpose(1, 2), matrices.transpose(1, 2))
-    return scores + (asked @ matrices).transpose(1, 2)
-
-
-def _softmax(scores: Sequence[Tensor], dropout: Drop = lambda weights: weights) -> list[Tensor]:
-    """Of all scores of a group at once; the weights of each part."""
-    if len(scores) == 1:
-        return [dropout(scores[0].softmax(-1))]
-    weights = dropout(torch.cat(list(scores), dim=-1).softmax(-1))
-    return list(weights.split([part.shape[-1] for part in scores], dim=-1))
-
-
-def _values_heard(
-    parts: Sequence[Messages], weights: Sequence[Tensor], sent: Sequence[Tensor]
-) -> Float[Tensor, "B h n dim"]:
-    return sum(
-        part_weights * sent[part.sender]
-        if part.sender_axis is None
-        else part_weights @ sent[part.sender]
-        for part, part_weights in zip(parts, weights, strict=True)
-    )
+    scores: Float[Tensor, "B heads n s"],
+    asked: Float[Tensor, "B n heads directions values"],
+    edges: EdgeChannels,
+    number: int,
+) -> Float[Tensor, "B heads n s"]:
+    directions = edges.meetings.matrices[number].directions
+    if edges.num_values == 1:  # products of matrices would take several times as long
+        for direction, matrix in zip(directions, edges.matrices[number], strict=True):
+            own = asked[:, :, :, direction].transpose(1, 2)  # [B, heads, n, 1]
+            scores.addcmul_(own, matrix.squeeze(-1).unsqueeze(1))
+        return scores
+    if len(directions) < edges.num_directions:
+        asked = asked[:, :, :, list(directions)]
+    return scores.add_((asked.flatten(3) @ edges.columns[number].mT).transpose(1, 2))
 
 
 def _edges_heard(
-    edges: EdgeChannels, numbers: Sequence[int], weights: Sequence[Float[Tensor, "B h n _"]]
-) -> Float[Tensor, "B n h_and_channels"]:
-    """Of parts that reach a group, sums of what they carry, in the channels of their directions."""
-    sums: list[Tensor | None] = [None] * edges.num_directions
-    for number, part_weights in zip(numbers, weights, strict=True):
-        direction, matrices = edges.topology.parts[number].direction, edges.matrices[number]
-        if matrices.shape[2] == 1:
-            found = (part_weights * matrices.transpose(1, 2)).sum(-1).mT.unsqueeze(-1)
-        else:
-            found = part_weights.transpose(1, 2) @ edges.columns[number]
-        sums[direction] = found if sums[direction] is None else sums[direction] + found
-    zeros = torch.zeros_like(found)
-    channels = [zeros if each is None else each for each in sums]
+    edges: EdgeChannels, number: int, weights: Float[Tensor, "B heads n s"]
+) -> Float[Tensor, "B n heads_and_channels"]:
+    """Sums of what messages carry, in the channels of their directions."""
+    directions = edges.meetings.matrices[number].directions
+    if edges.num_values == 1:
+        matrices = (matrix.squeeze(-1).unsqueeze(1) for matrix in edges.matrices[number])
+        sums = [(weights * matrix).sum(-1).mT.unsqueeze(-1) for matrix in matrices]
+    else:
+        heard = weights.transpose(1, 2) @ edges.columns[number]
+        sums = list(heard.split(edges.num_values, dim=-1))
+    channels = [torch.zeros_like(sums[0])] * edges.num_directions
+    for direction, found in zip(directions, sums, strict=True):
+        channels[direction] = found
     return torch.cat(channels, dim=-1).flatten(2)
+
+
+def _of_all(rows: Sequence[Tensor], meetings: Meetings) -> Nodes:
+    """Of what is heard in each matrix, what every neuron hears; zeros where nothing is."""
+    first = rows[0]
+    silent = first.new_zeros(len(first), meetings.num_silent, first.shape[-1])
+    parts = [*rows, silent] if meetings.num_silent else rows
+    return torch.cat(list(parts), dim=1).index_select(1, meetings.back)
 
 
 def _head_products(vectors: Tensor, edges: Tensor) -> Tensor:

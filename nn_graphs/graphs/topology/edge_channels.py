@@ -1,6 +1,5 @@
 """Values of edges as messages carry them: those of either direction in channels of their own."""
 
-from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -8,14 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.graphs.topology.layered import LayeredTopology
+from nn_graphs.graphs.topology.meetings import Meetings, meetings_of
 from nn_graphs.graphs.topology.primitives import EdgeValues, Topology
 
 
 class EdgeChannels:
     """A message along an edge carries its values in the first channels, one against it in the last.
-
-    Zeros in the other channels are never written where groups of neurons are whole, see
-    `LayeredTopology.has_whole_groups`.
 
     Args:
         topology: of the messages.
@@ -45,24 +42,24 @@ class EdgeChannels:
         return self.topology.join(along, against, fill=fill)
 
     @cached_property
-    def matrices(self) -> tuple[Float[Tensor, "B receivers num_values senders"], ...]:
-        """Of each part, in whole groups."""
-        return message_matrices(self.topology, [self.values] * self.num_directions)
+    def meetings(self) -> Meetings | None:
+        """The messages as matrices; None: they are not."""
+        is_layered = isinstance(self.topology, LayeredTopology)
+        return meetings_of(self.topology) if is_layered else None
 
     @cached_property
-    def columns(self) -> tuple[Float[Tensor, "B receivers senders num_values"], ...]:
-        """The same matrices with senders before values, as they lie in memory."""
-        return tuple(matrix.mT.contiguous() for matrix in self.matrices)
+    def matrices(self) -> tuple[tuple[Float[Tensor, "B n s num_values"], ...], ...]:
+        """Of each matrix of messages, the values in each of its directions, zeros where none is."""
+        values = torch.cat([self.values, torch.zeros_like(self.values[:, :1])], dim=1)
+        return tuple(
+            tuple(
+                values.index_select(1, edges.flatten()).unflatten(1, edges.shape)
+                for edges in meeting.edges
+            )
+            for meeting in self.meetings.matrices
+        )
 
-
-def message_matrices(
-    topology: LayeredTopology, values: Sequence[Float[Tensor, "B num_edges dim"]]
-) -> tuple[Float[Tensor, "B receivers dim senders"], ...]:
-    """Values of messages, one after the other part, by who receives and who sends them.
-
-    Args:
-        topology: of the messages.
-        values: of those along edges, and, where there are such, of those against them.
-    """
-    parts = topology.join(values[0], values[-1], fill=values[0].new_zeros(values[0].shape[-1]))
-    return tuple(message.matrix(part) for message, part in zip(topology.parts, parts, strict=True))
+    @cached_property
+    def columns(self) -> tuple[Float[Tensor, "B n s channels"], ...]:
+        """The same, directions behind each other."""
+        return tuple(torch.cat(directions, dim=-1) for directions in self.matrices)

@@ -24,12 +24,6 @@ class LayeredTopology(Topology):
     """Blocks of edges between the groups of one architecture.
 
     `bidirectional` is the same topology with messages in both directions.
-
-    Attributes:
-        parts: the messages of each block, and those in the other direction.
-        arriving: numbers of the parts that reach each group.
-        has_whole_groups: every part reaches all neurons of a group, and a dense one comes from all
-            of another, so that what a group hears is a matrix.
     """
 
     _chosen: list[int]  # of `into_outputs`: which parts of the whole it has
@@ -55,7 +49,7 @@ class LayeredTopology(Topology):
 
     def _set_parts(self, parts: "Sequence[Messages]") -> None:
         self.parts = tuple(parts)
-        self.arriving = [
+        self._arriving = [
             [number for number, part in enumerate(parts) if part.receiver == group]
             for group in range(len(self.groups))
         ]
@@ -64,12 +58,6 @@ class LayeredTopology(Topology):
             start = self.groups[part.receiver].start
             degree[start : start + part.num_receivers] += part.num_senders
         self.in_degree = degree.unsqueeze(-1)
-        self.has_whole_groups = all(self._is_whole(part) for part in parts)
-
-    def _is_whole(self, part: "Messages") -> bool:
-        sender, receiver = (self.groups[number].width for number in (part.sender, part.receiver))
-        is_all = part.num_receivers == receiver
-        return is_all and (part.sender_axis is None or part.num_senders == sender)
 
     def complete(self, num_graphs: int, *, has_virtual_node: bool = False) -> CompleteTopology:
         """All pairs of the neurons of each graph."""
@@ -92,7 +80,7 @@ class LayeredTopology(Topology):
         restricted = object.__new__(LayeredTopology)
         vars(restricted).update({name: vars(self)[name] for name in _SHARED})
         last = len(self.groups) - 1  # templates put the outputs last
-        restricted._chosen = self.arriving[last]
+        restricted._chosen = self._arriving[last]
         restricted._set_parts([self.parts[number] for number in restricted._chosen])
         return restricted
 
@@ -170,7 +158,7 @@ class LayeredTopology(Topology):
 
     def reduce_statistics(self, edges: EdgeValues, *, eps: float) -> MessageStatistics:
         rows = []
-        for group, numbers in zip(self.groups, self.arriving, strict=True):
+        for group, numbers in zip(self.groups, self._arriving, strict=True):
             if numbers:
                 degree = self.in_degree[group.start : group.stop].clamp_min(1)
                 axes = tuple(self.parts[number].sender_axis for number in numbers)
@@ -201,7 +189,7 @@ class LayeredTopology(Topology):
     def _per_group(self, edges: EdgeValues, reduction: Callable) -> NodeValues:
         """Reduces all that reaches a group of neurons, by one part or several."""
         rows = []
-        for group, numbers in zip(self.groups, self.arriving, strict=True):
+        for group, numbers in zip(self.groups, self._arriving, strict=True):
             parts = [edges[number] for number in numbers]
             axes = [self.parts[number].sender_axis for number in numbers]
             reduced = reduction(parts, axes, group.width) if parts else _no_messages(edges, group)
@@ -211,7 +199,7 @@ class LayeredTopology(Topology):
     def _summed(self, sums: EdgeValues, numbers: range) -> NodeValues:
         """What reaches each group of neurons, of sums over each part, by some of the parts."""
         rows = []
-        for group, arriving in zip(self.groups, self.arriving, strict=True):
+        for group, arriving in zip(self.groups, self._arriving, strict=True):
             parts = [sums[number] for number in arriving if number in numbers]
             reduced = group_sum(parts, [None] * len(parts), group.width) if parts else None
             rows.append(_no_messages(sums, group) if reduced is None else reduced)
@@ -246,11 +234,6 @@ class Messages:
         return self.block.target if self.is_reversed else self.block.source
 
     @property
-    def direction(self) -> int:
-        """0: along the edges, 1: against them."""
-        return int(self.is_reversed)
-
-    @property
     def num_receivers(self) -> int:
         return self.block.num_sources if self.is_reversed else self.block.num_targets
 
@@ -276,13 +259,6 @@ class Messages:
         if self.sender_axis is None:
             return values[:, : self.num_receivers]
         return values[:, : self.num_senders].unsqueeze(3 - self.sender_axis)
-
-    def matrix(self, values: Tensor) -> Float[Tensor, "B receivers dim senders"]:
-        """Values of a part, by receiver and sender; of a diagonal each has the one sender."""
-        if self.sender_axis is None:
-            return values.unsqueeze(-1)
-        order = (0, 2, 3, 1) if self.is_reversed else (0, 1, 3, 2)
-        return values.permute(order).contiguous()
 
     def weighted_sums(self, weights: Tensor, values: Tensor) -> Float[Tensor, "B receivers _"]:
         """Of a part, per receiver and head, the sum of values times weights."""

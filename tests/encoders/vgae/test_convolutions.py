@@ -9,7 +9,6 @@ from torch_geometric.nn import GATConv, TransformerConv
 
 from nn_graphs.encoders.vgae.convolutions import AttentionConvolution, TransformerConvolution
 from nn_graphs.graphs.topology import EdgeChannels, Topology
-from nn_graphs.graphs.topology.attention import has_whole_groups
 from tests.encoders.cases import TEMPLATES, networks, randomise
 
 IN_DIM, HEAD_DIM, NUM_HEADS, EDGE_DIM = 5, 3, 2, 4
@@ -107,16 +106,6 @@ def test_weights_in_channels_of_their_direction(name, pair, is_bidirectional, nu
         assert_close(found, expected, rtol=1e-10, atol=1e-10)
         own = torch.autograd.grad(found.square().sum(), (nodes, values))
         assert_close(own, gradients, rtol=1e-9, atol=1e-9)
-
-
-def test_which_graphs_have_whole_groups():
-    whole = {name for name, make in TEMPLATES.items() if has_whole_groups(topology_of(make()))}
-    assert whole
-    assert whole < set(TEMPLATES)
-
-
-def topology_of(template) -> Topology:
-    return template.stack(networks(template, 1)).topology.bidirectional
 
 
 @pytest.mark.parametrize("make", [TransformerConvolution, AttentionConvolution])

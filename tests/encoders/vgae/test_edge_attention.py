@@ -121,3 +121,34 @@ def test_directions_have_channels_of_their_own(num_values):
         expected = [by_equations(layer, ends, own, template.num_nodes) for own in both]
         assert_close(found, torch.stack(expected), rtol=1e-12, atol=1e-12)
         assert_close(listed, found.flatten(0, 1), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("num_values", [1, 3])
+def test_gradients_of_scores(num_values):
+    layer = EdgeAttention(num_values, hidden_dim=4, noise_scale=0.0).double()
+    torch.manual_seed(0)
+    randomise(layer)
+    topology = inr(2, 3, 1).stack(networks(inr(2, 3, 1), 2)).topology
+    values = torch.randn(2, 9, num_values, dtype=torch.float64, requires_grad=True)
+    names, params = zip(*layer.named_parameters(), strict=True)
+
+    def scores(values, *params):
+        named = dict(zip(names, params, strict=True))
+        return torch.func.functional_call(
+            _Scores(layer),
+            {f"layer.{n}": p for n, p in named.items()},
+            (EdgeChannels(topology, values),),
+        )
+
+    assert torch.autograd.gradcheck(scores, (values, *params))
+
+
+class _Scores(torch.nn.Module):
+    """Scores as what a module gives."""
+
+    def __init__(self, layer: EdgeAttention):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, edges: EdgeChannels) -> torch.Tensor:
+        return self.layer._scores(edges)

@@ -11,7 +11,9 @@ from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.encoders.vgae.encoder import StructureEncoder
-from nn_graphs.encoders.vgae.model import VGAE
+from nn_graphs.encoders.vgae.model import VGAE, Reconstruction
+from nn_graphs.graphs.graph_template import NeuralGraphStack
+from nn_graphs.graphs.mixed_templates import MixedTemplates
 from nn_graphs.graphs.positional import LaplacianEncoding, ReturnProbabilities
 from nn_graphs.testing import assert_batch_independent, assert_invariant
 from tests.encoders.cases import SMALL_GNN, SMALL_NGT, classifier, inr, networks, skipping
@@ -162,3 +164,24 @@ def test_cost_of_a_graph():
     assert found.tolist() == [13 * 13, 2 * 38]
     model.encoder.values_per_graph = lambda nodes, edges: None
     assert model.values_per_graph(13, 38) is None
+
+
+@pytest.mark.parametrize("count", [5, 1])
+def test_several_architectures_as_stacks(count):
+    """One stack each where that is worth it, in the order of the batch; the same losses."""
+    templates = [ALL[0], ALL[2]]
+    mixed, encoder = MixedTemplates(templates), make()
+    encoder.log_variance.weight.data.zero_()
+    encoder.log_variance.bias.data.fill_(-60.0)  # draws are means
+    kinds = torch.tensor([1, 0] * count)
+    params = [networks(templates[kind], 1, seed=n)[0] for n, kind in enumerate(kinds.tolist())]
+    batch, seen = mixed.batch(kinds, params), []
+    encoder.encoder.register_forward_pre_hook(lambda _, graphs: seen.append(graphs[0]))
+    plain, stacked = Reconstruction(encoder), Reconstruction(encoder, mixed=mixed)
+    for model in (plain, stacked):
+        model.eval()
+    expected = plain(batch)
+    assert_close(stacked(batch), expected, rtol=1e-9, atol=1e-9)
+    sizes = [len(graphs) for graphs in seen if isinstance(graphs, NeuralGraphStack)]
+    assert sizes == ([5, 5] if count == 5 else [])
+    assert_close(stacked(templates[0].stack(params[1].unsqueeze(0))), expected[1:2])
