@@ -2,6 +2,7 @@
 
 python main.py                                       # StructureReps on MLPs of two moons
 python main.py encoder=vgae/gc_rf zoo=digits_mlp_trajectories
+python main.py zoo=digits_mlp_trajectories figures=.  # the figures of the README
 python main.py --multirun sweep=structure_rows       # all published rows and NG-GNN, three seeds
 """
 

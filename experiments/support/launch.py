@@ -25,7 +25,7 @@ from nn_graphs.results import ResultRow, append_rows, commit, now, versions
 from nn_graphs.tasks.task import Task
 from nn_graphs.training import Outcome, forget_run
 
-NO_SETTINGS = ("restart", "results", "data_root")  # what no outcome depends on
+NO_SETTINGS = ("restart", "results", "figures", "data_root")  # what no outcome depends on
 NO_OPTIONS = (
     *NO_SETTINGS,
     "task",

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,7 @@ from nn_graphs.training import Outcome
 from nn_graphs.zoos.zoo import Zoo
 
 logger = logging.getLogger(__name__)
+README_FIGURES = {"held_out": "held_out", "embedding_pca": "figure_2"}  # and their names there
 SERIES = "celegans_witvliet_"  # eight worms, from birth to adult
 Metrics = dict[str, dict[str, float]]  # by the names of models, then of metrics
 
@@ -272,8 +274,12 @@ class Study:
 
 def report_study(run: Run, study: Study, metrics: Metrics) -> None:
     """Figures in the run's folder, and a table of what was found."""
-    for name, figure in study.figures(run.data_root).items():
+    figures = study.figures(run.data_root)
+    for name, figure in figures.items():
         save_figure(figure, run.folder / f"{name}.png")
+    if run.config.figures is not None:
+        for name, shown in README_FIGURES.items():
+            save_figure(figures[name], Path(run.config.figures) / f"{shown}.png")
     shown = [f"{protocol}/test/pearson" for protocol in PROTOCOLS]
     shown += ["selection/10%", "fingerprint/recall", "fingerprint/permuted"]
     table = pd.DataFrame(metrics).T.reindex(columns=shown)

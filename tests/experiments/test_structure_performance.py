@@ -177,6 +177,15 @@ def test_from_the_command_to_rows_and_figures(run_main, tmp_path):
     assert (tmp_path / "run" / "encoder.safetensors").exists()
 
 
+def test_figures_of_the_readme(run_main, tmp_path):
+    """Where they are asked for, and of no consequence for anything else."""
+    rows = run_main(f"figures={tmp_path}")
+    for shown, made in (("figure_2", "embedding_pca"), ("held_out", "held_out")):
+        assert (tmp_path / f"{shown}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "run" / f"{made}.png").exists()
+    assert not rows["options"].str.contains("figures").any()
+
+
 def test_too_few_runs_are_told(run_main, tmp_path):
     with pytest.raises(SystemExit, match="choose among 4 candidates"):
         run_main("zoo.recipe.num_runs=5")

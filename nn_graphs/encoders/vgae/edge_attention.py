@@ -15,6 +15,7 @@ from nn_graphs.encoders.dropout import normal_noise
 from nn_graphs.graphs.topology import EdgeChannels, attend_to_edges
 
 NEGATIVE_SLOPE = 0.2
+NUM_ROWS = 8192  # edges whose hidden numbers stay in a core's cache
 
 
 class EdgeAttention(nn.Module):
@@ -65,28 +66,37 @@ class EdgeAttention(nn.Module):
 class _TransformedScores(torch.autograd.Function):
     """`v . LeakyReLU(W e + b)` of edges, called with e, W, b and v.
 
-    What is kept for the gradient is one number for each hidden one, of which it needs the sign:
-    all gradients follow from one product of signs with edges.
+    Edges are many, and hidden numbers of each too: they are made for so many at a time as stay in
+    the cache, and made again for the gradient, of which they say no more than by their signs.
     """
 
     @staticmethod
     def forward(ctx, edges, weight, bias, vector):
-        hidden = F.leaky_relu(_linear(edges, weight, bias), NEGATIVE_SLOPE, inplace=True)
-        ctx.save_for_backward(edges, weight, bias, vector, hidden)
-        return hidden @ vector
+        ctx.save_for_backward(edges, weight, bias, vector)
+        parts = edges.reshape(-1, edges.shape[-1]).split(NUM_ROWS)
+        scores = [_hidden(part, weight, bias) @ vector for part in parts]
+        return torch.cat(scores).view(edges.shape[:-1])
 
     @staticmethod
     def backward(ctx, gradient):
-        edges, weight, bias, vector, hidden = ctx.saved_tensors
-        # By signs, and not by a comparison, which takes several times as long.
-        slopes = hidden.sign().mul_((1 - NEGATIVE_SLOPE) / 2).add_((1 + NEGATIVE_SLOPE) / 2)
-        gradient = gradient.unsqueeze(-1)
-        by_number = slopes.flatten(0, -2).mT
-        by_weight = by_number @ (gradient * edges).flatten(0, -2)
-        by_bias = by_number @ gradient.flatten()
+        edges, weight, bias, vector = ctx.saved_tensors
+        by_weight, by_bias, of_edges = torch.zeros_like(weight), torch.zeros_like(bias), []
+        parts = edges.reshape(-1, edges.shape[-1]).split(NUM_ROWS)
+        for part, of_part in zip(parts, gradient.reshape(-1, 1).split(NUM_ROWS), strict=True):
+            # By signs, and not by a comparison, which takes several times as long.
+            signs = _hidden(part, weight, bias).sign()
+            slopes = signs.mul_((1 - NEGATIVE_SLOPE) / 2).add_((1 + NEGATIVE_SLOPE) / 2)
+            by_weight.addmm_(slopes.mT, of_part * part)
+            by_bias.addmv_(slopes.mT, of_part.squeeze(1))
+            if ctx.needs_input_grad[0]:
+                of_edges.append(of_part * ((slopes * vector) @ weight))
         of_vector = (by_weight * weight).sum(1) + by_bias * bias
-        of_edges = gradient * ((slopes * vector) @ weight) if ctx.needs_input_grad[0] else None
+        of_edges = torch.cat(of_edges).view(edges.shape) if of_edges else None
         return of_edges, by_weight * vector.unsqueeze(1), by_bias * vector, of_vector
+
+
+def _hidden(edges: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.leaky_relu(_linear(edges, weight, bias), NEGATIVE_SLOPE, inplace=True)
 
 
 def _linear(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nn_graphs.graphs.topology.layered import LayeredTopology
@@ -50,16 +50,21 @@ class EdgeChannels:
     @cached_property
     def matrices(self) -> tuple[tuple[Float[Tensor, "B n s num_values"], ...], ...]:
         """Of each matrix of messages, the values in each of its directions, zeros where none is."""
-        values = torch.cat([self.values, torch.zeros_like(self.values[:, :1])], dim=1)
         return tuple(
-            tuple(
-                values.index_select(1, edges.flatten()).unflatten(1, edges.shape)
-                for edges in meeting.edges
-            )
+            tuple(self._of_edges(edges) for edges in meeting.edges)
             for meeting in self.meetings.matrices
         )
 
     @cached_property
     def columns(self) -> tuple[Float[Tensor, "B n s channels"], ...]:
         """The same, directions behind each other."""
-        return tuple(torch.cat(directions, dim=-1) for directions in self.matrices)
+        edges = (torch.stack(meeting.edges, dim=-1) for meeting in self.meetings.matrices)
+        return tuple(self._of_edges(each).flatten(3) for each in edges)
+
+    def _of_edges(self, edges: Int[Tensor, "*shape"]) -> Float[Tensor, "B *shape num_values"]:
+        """Of edges by their numbers; zeros for the number behind the last."""
+        return self._padded.index_select(1, edges.flatten()).unflatten(1, edges.shape)
+
+    @cached_property
+    def _padded(self) -> Float[Tensor, "B more_edges num_values"]:
+        return torch.cat([self.values, torch.zeros_like(self.values[:, :1])], dim=1)

@@ -7,6 +7,7 @@ from torch.testing import assert_close
 from torch_geometric.data import Batch
 
 from nn_graphs.encoders.dropout import dropout_draws
+from nn_graphs.encoders.vgae import edge_attention
 from nn_graphs.encoders.vgae.edge_attention import EdgeAttention
 from nn_graphs.graphs.topology import EdgeChannels
 from tests.encoders.cases import inr, networks, randomise, skipping
@@ -124,7 +125,8 @@ def test_directions_have_channels_of_their_own(num_values):
 
 
 @pytest.mark.parametrize("num_values", [1, 3])
-def test_gradients_of_scores(num_values):
+def test_gradients_of_scores(num_values, monkeypatch):
+    monkeypatch.setattr(edge_attention, "NUM_ROWS", 7)  # several parts
     layer = EdgeAttention(num_values, hidden_dim=4, noise_scale=0.0).double()
     torch.manual_seed(0)
     randomise(layer)
