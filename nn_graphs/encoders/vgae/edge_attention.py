@@ -82,7 +82,8 @@ class _TransformedScores(torch.autograd.Function):
         edges, weight, bias, vector = ctx.saved_tensors
         by_weight, by_bias, of_edges = torch.zeros_like(weight), torch.zeros_like(bias), []
         parts = edges.reshape(-1, edges.shape[-1]).split(NUM_ROWS)
-        for part, of_part in zip(parts, gradient.reshape(-1, 1).split(NUM_ROWS), strict=True):
+        gradient = gradient.to(edges.dtype).reshape(-1, 1)
+        for part, of_part in zip(parts, gradient.split(NUM_ROWS), strict=True):
             # By signs, and not by a comparison, which takes several times as long.
             signs = _hidden(part, weight, bias).sign()
             slopes = signs.mul_((1 - NEGATIVE_SLOPE) / 2).add_((1 + NEGATIVE_SLOPE) / 2)

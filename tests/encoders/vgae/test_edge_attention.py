@@ -145,6 +145,17 @@ def test_gradients_of_scores(num_values, monkeypatch):
     assert torch.autograd.gradcheck(scores, (values, *params))
 
 
+def test_half_precision():
+    template = inr(2, 5, 2)
+    layer = EdgeAttention(2, noise_scale=0.0)
+    topology = template.stack(networks(template, 2).float()).topology.bidirectional
+    values = torch.randn(2, template.num_edges, 1)
+    expected = torch.autograd.grad(layer(EdgeChannels(topology, values)).sum(), layer.attention)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(EdgeChannels(topology, values)).sum()
+    assert_close(torch.autograd.grad(found, layer.attention), expected, rtol=0.1, atol=0.02)
+
+
 class _Scores(torch.nn.Module):
     """Scores as what a module gives."""
 
