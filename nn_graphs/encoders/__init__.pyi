@@ -25,6 +25,8 @@ from .product_gnn import ProductGNN as ProductGNN
 from .public_code import model_from_public_code as model_from_public_code
 from .public_code import read_public_checkpoint as read_public_checkpoint
 from .relational_transformer import NGT as NGT
+from .scale_head import ScaleParameterHead as ScaleParameterHead
+from .scalegmn import ScaleGMN as ScaleGMN
 from .statistics import GraphDims as GraphDims
 from .statistics import WeightStatistics as WeightStatistics
 from .statnn import StatNN as StatNN

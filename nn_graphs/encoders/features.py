@@ -30,8 +30,11 @@ Graphs = NeuralGraph | NeuralGraphStack
 Counts = int | Int[Tensor, "num_graphs"]
 """Of all graphs of a stack the same, or of each graph of a batch."""
 
-Reads = Literal["outputs", "nodes", "edges"]
-"""What is read of encoded graphs: the vectors of output neurons, of all neurons, also of edges."""
+Reads = Literal["outputs", "nodes", "edges", "states"]
+"""What is read of encoded graphs: the vectors of output neurons, of all neurons, also of edges.
+
+"states": of encoders that keep such, vectors of neurons that follow their signs and scales.
+"""
 
 NUM_FREQUENCIES = 128
 NUM_PUBLISHED_ACTIVATIONS = 7  # none, relu, gelu, silu, tanh, sigmoid, leaky_relu: the first ids
@@ -145,7 +148,7 @@ class ProbeFeatures(nn.Module):
         )
 
     def forward(self, graphs: Graphs) -> Float[Tensor, "*B num_nodes out_dim"]:
-        probes = self.probes[:, : _num_inputs(graphs)]
+        probes = self.probes[:, : num_network_inputs(graphs)]
         activations = execute(graphs, probes)  # [*B, num_nodes, num_probes]
         rows = self.dims.layer_row(graphs.structure)
         total = 0.0
@@ -155,7 +158,7 @@ class ProbeFeatures(nn.Module):
         return total
 
 
-def _num_inputs(graphs: Graphs) -> int:
+def num_network_inputs(graphs: Graphs) -> int:
     """Input neurons of the networks, or of the one that has most."""
     if isinstance(graphs, NeuralGraphStack):
         return graphs.template.num_neurons(NeuronKind.INPUT)
