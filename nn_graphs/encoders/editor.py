@@ -20,7 +20,8 @@ class Editor(nn.Module):
 
     Args:
         encoder: of neural graphs, with vectors for neurons and edges.
-        head: encoded graphs to graphs: a `ParameterHead`, `EquivariantHead` or `ScaleParameterHead`.
+        head: encoded graphs to graphs: a `ParameterHead`, an `EquivariantHead` or a
+            `ScaleParameterHead`.
         num_values_read: numbers per network that whoever runs the new networks passes from layer to
             layer; batches are divided by what needs more, that or the encoder.
 

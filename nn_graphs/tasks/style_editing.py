@@ -96,7 +96,8 @@ class StyleEditing(Task):
         raise NNGraphsError(
             f"make a model with outputs for {self.name}",
             found="what is put out are networks.",
-            do="Choose an encoder with a vector per weight: NGGNN, NGT, ProductGNN, ScaleGMN, DWSNet, NFN.",
+            do="Choose an encoder with a vector per weight: NGGNN, NGT, ProductGNN, ScaleGMN, "
+            "DWSNet or NFN.",
         )
 
     def make_model(
