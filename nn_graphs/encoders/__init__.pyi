@@ -20,6 +20,7 @@ from .heads import ParameterHead as ParameterHead
 from .nfn import NFN as NFN
 from .pooled_encoder import PooledEncoder as PooledEncoder
 from .pooling import Pooling as Pooling
+from .probe_gen import ProbeGen as ProbeGen
 from .probe_only import ProbeOnly as ProbeOnly
 from .product_gnn import ProductGNN as ProductGNN
 from .public_code import model_from_public_code as model_from_public_code

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nn_graphs.encoders.features import ALL_INPUTS, Graphs, num_network_inputs
 from nn_graphs.encoders.neuron_factors import NeuronFactors
+from nn_graphs.encoders.probe_generators import ProbeForm, make_points
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.execution import execute
@@ -29,6 +30,7 @@ class ScaleFeatures(nn.Module):
         statistics: what weights and biases are measured in; None: units of 1.
         dim: size of neurons' vectors.
         num_probes: inputs at which neurons' values are read too; 0: none.
+        probes: how these inputs are learned, see `InputSettings`.
         has_activation_embedding: tell neurons their activation function.
     """
 
@@ -39,6 +41,7 @@ class ScaleFeatures(nn.Module):
         *,
         dim: int,
         num_probes: int = 0,
+        probes: ProbeForm = "free",
         has_activation_embedding: bool = False,
     ):
         super().__init__()
@@ -51,9 +54,9 @@ class ScaleFeatures(nn.Module):
         self.activation_embedding = (
             nn.Embedding(ALL_INPUTS.table_size(dims), dim) if has_activation_embedding else None
         )
-        self.probes = None
+        self.points = None
         if num_probes:
-            self.probes = nn.Parameter(torch.empty(num_probes, dims.num_inputs).uniform_(-1, 1))
+            self.points = make_points(probes, num_probes, dims.num_inputs)
             self.projections = nn.ModuleList(
                 nn.Linear(num_probes, dim, bias=False) for _ in range(dims.num_layers)
             )
@@ -91,13 +94,17 @@ class ScaleFeatures(nn.Module):
             is_hidden = (structure.kind_id == NeuronKind.HIDDEN.value).unsqueeze(-1)
             position = position + self.activation_embedding(structure.activation_id) * is_hidden
         nodes = self.bias_embedding(biases)
-        if self.probes is not None:
+        if self.points is not None:
             nodes = nodes + self._probed(graphs, sizes)
         return torch.where(factors.is_fixed, nodes + position, nodes * position)
 
+    def queries(self) -> Float[Tensor, "num_probes num_inputs"] | None:
+        """The inputs at which each network is run; None: nowhere."""
+        return None if self.points is None else self.points()
+
     def _probed(self, graphs: Graphs, sizes: Tensor | None) -> Float[Tensor, "*B num_nodes dim"]:
         """Linear maps, one per layer, of what neurons are at the probes."""
-        activations = execute(graphs, self.probes[:, : num_network_inputs(graphs)])
+        activations = execute(graphs, self.points()[:, : num_network_inputs(graphs)])
         if sizes is not None:
             activations = activations / sizes
         rows, total = self.dims.layer_row(graphs.structure), 0.0

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from nn_graphs.encoders.encoder_registry import registered
 from nn_graphs.encoders.features import Counts, EncodedGraphs, Graphs, Reads
 from nn_graphs.encoders.neuron_factors import NeuronFactors
+from nn_graphs.encoders.probe_generators import ProbeForm
 from nn_graphs.encoders.scale_features import (
     ScaleFeatures,
     balanced,
@@ -69,6 +70,7 @@ class ScaleGMN(nn.Module):
             over them ("reciprocal").
         invariants: how signs are forgotten: "absolute" values, or "symmetrised" by a net.
         num_probes: inputs at which neurons' values are read too, of networks at points; 0: none.
+        probes: how these inputs are learned: "free", or by a "deep_linear" generator.
         has_activation_embedding: tell neurons their activation function.
 
     Raises:
@@ -91,6 +93,7 @@ class ScaleGMN(nn.Module):
         scale_form: ScaleForm = "balanced",
         invariants: Invariants = "absolute",
         num_probes: int = 0,
+        probes: ProbeForm = "free",
         has_activation_embedding: bool = False,
     ):
         super().__init__()
@@ -104,16 +107,14 @@ class ScaleGMN(nn.Module):
             check_factors(templates, "make a ScaleGMN")
         hidden_dim = dim if hidden_dim is None else hidden_dim
         self.node_dim = self.edge_dim = dim
-        self.is_bidirectional, self.messages, self.scale_form = (
-            is_bidirectional,
-            messages,
-            scale_form,
-        )
+        self.is_bidirectional = is_bidirectional
+        self.messages, self.scale_form = messages, scale_form
         self.features = ScaleFeatures(
             GraphDims.of(templates),
             statistics,
             dim=dim,
             num_probes=num_probes,
+            probes=probes,
             has_activation_embedding=has_activation_embedding,
         )
         num_values = self.features.dims.num_edge_values
@@ -152,9 +153,10 @@ class ScaleGMN(nn.Module):
         edges = self._edges(graphs, topology, weights)
         of_targets = factors.of_targets(topology) if self.messages == "nets" else None
         for number, layer in enumerate(self.layers):
-            if number and self.messages == "nets":
-                edges = self.edge_states[number - 1](topology, before, edges, factors)
-            before, nodes = nodes, layer(topology, nodes, edges, factors, of_targets)
+            updated = layer(topology, nodes, edges, factors, of_targets)
+            if self.messages == "nets" and number < len(self.edge_states):
+                edges = self.edge_states[number](topology, nodes, edges, factors)
+            nodes = updated
         if reads == "states":
             return EncodedGraphs(graphs, nodes if sizes is None else nodes * sizes)
         found = self.node_readout(nodes, factors)

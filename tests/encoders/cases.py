@@ -136,14 +136,18 @@ ENCODERS: dict[str, EncoderMaker] = {
         inputs=InputSettings(is_normalised=False, has_positions=False, num_frequencies=5),
     ),
     "product": _product(),
-    "product_probes_activations": _product(num_probes=5, has_activation_embedding=True),
+    "product_probes_activations": _product(
+        num_probes=5, probes="deep_linear", has_activation_embedding=True
+    ),
     "scalegmn": _scalegmn(),
     "scalegmn_forward": _scalegmn(is_bidirectional=False, scale_form="published"),
     "scalegmn_nets": _scalegmn(messages="nets"),
     "scalegmn_nets_forward": _scalegmn(
         messages="nets", is_bidirectional=False, scale_form="published"
     ),
-    "scalegmn_probes_activations": _scalegmn(num_probes=5, has_activation_embedding=True),
+    "scalegmn_probes_activations": _scalegmn(
+        num_probes=5, probes="deep_linear", has_activation_embedding=True
+    ),
     "structure": _structure(encoding=ReturnProbabilities(4)),
     "structure_laplacian": _structure(
         encoding=LaplacianEncoding(3, is_weighted=True, is_equivariant=True)
