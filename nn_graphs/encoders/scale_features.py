@@ -118,17 +118,25 @@ def neuron_sizes(
     weights: Float[Tensor, "*B num_edges values"],
     biases: Float[Tensor, "*B num_nodes 1"],
     factors: NeuronFactors,
+    *,
+    is_mean: bool = True,
 ) -> Float[Tensor, "*B num_nodes 1"]:
     """A positive number for every neuron that grows with its scale; 1 where it has none.
 
     The mean, over a neuron's bias and its edges, of absolute values, each times the size of the
     neuron that the edge comes from: nothing overflows, however small weights are. A neuron that
     nothing reaches has the size 1.
+
+    Args:
+        graphs: of the neurons.
+        weights, biases: in any units.
+        factors: which neurons have scales.
+        is_mean: else the sum.
     """
     strength = weights.abs().sum(-1, keepdim=True)
-    if isinstance(graphs, NeuralGraphStack):
-        return _sizes_of_stack(graphs, strength, biases.abs(), factors)
-    return _sizes_of_batch(graphs, strength, biases.abs(), factors)
+    count = 1 + graphs.topology.in_degree if is_mean else None
+    of_graphs = _sizes_of_stack if isinstance(graphs, NeuralGraphStack) else _sizes_of_batch
+    return of_graphs(graphs, strength, biases.abs(), factors, count)
 
 
 def balanced(
@@ -142,7 +150,11 @@ def balanced(
 
 
 def _sizes_of_stack(
-    graphs: NeuralGraphStack, strength: Tensor, biases: Tensor, factors: NeuronFactors
+    graphs: NeuralGraphStack,
+    strength: Tensor,
+    biases: Tensor,
+    factors: NeuronFactors,
+    count: Tensor | None,
 ) -> Tensor:
     topology, sizes = graphs.topology, []
     for number, group in enumerate(topology.groups):
@@ -151,9 +163,9 @@ def _sizes_of_stack(
         for block in blocks:
             reached = _reached(block, strength, sizes[block.source])
             total = total + F.pad(reached, (0, 0, 0, group.width - reached.shape[1]))
-        degree = topology.in_degree[group.start : group.stop]
-        scales = factors.scales[:, group.start : group.stop]
-        sizes.append(_positive(total / (1 + degree), scales))
+        if count is not None:
+            total = total / count[group.start : group.stop]
+        sizes.append(_positive(total, factors.scales[:, group.start : group.stop]))
     return torch.cat(sizes, dim=1)
 
 
@@ -167,7 +179,11 @@ def _reached(block: EdgeBlock, strength: Tensor, sizes: Tensor) -> Float[Tensor,
 
 
 def _sizes_of_batch(
-    graphs: Graphs, strength: Tensor, biases: Tensor, factors: NeuronFactors
+    graphs: Graphs,
+    strength: Tensor,
+    biases: Tensor,
+    factors: NeuronFactors,
+    count: Tensor | None,
 ) -> Tensor:
     """Layer by layer, as networks are run along edge lists."""
     topology, structure = graphs.topology, graphs.structure
@@ -178,13 +194,14 @@ def _sizes_of_batch(
         edges = (edge_layer == layer).nonzero().squeeze(1)
         messages = strength[edges] * sizes[topology.source[edges]]
         total = biases.index_add(0, topology.target[edges], messages)[nodes]
-        means = total / (1 + topology.in_degree[nodes])
-        sizes = sizes.index_copy(0, nodes, _positive(means, factors.scales[nodes]))
+        if count is not None:
+            total = total / count[nodes]
+        sizes = sizes.index_copy(0, nodes, _positive(total, factors.scales[nodes]))
     return sizes
 
 
-def _positive(means: Tensor, scales: Tensor) -> Tensor:
-    return torch.where(scales & (means > 0), means, 1.0)
+def _positive(sizes: Tensor, scales: Tensor) -> Tensor:
+    return torch.where(scales & (sizes > 0), sizes, 1.0)
 
 
 def check_factors(templates: Sequence[GraphTemplate], asked: str) -> None:

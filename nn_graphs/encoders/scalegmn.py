@@ -45,6 +45,7 @@ from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.topology import EdgeValues, Topology, on_edges
 
 MessageForm = Literal["products", "nets"]
+SumForm = Literal["rooted", "plain"]
 ScaleForm = Literal["balanced", "published", "reciprocal"]
 
 
@@ -68,6 +69,11 @@ class ScaleGMN(nn.Module):
         scale_form: what is done about scales: networks are "balanced" first; or they are forgotten
             within every layer, and messages against edges carry weights ("published"), or one
             over them ("reciprocal").
+        sums: of messages that reach a neuron, over the root of how many there are ("rooted"), or as
+            the network itself sums ("plain"). Then, with products, means over layers stay what
+            they are where hidden neurons are replaced by copies that share their weights (evenly,
+            unless messages run along edges alone and scales are "published"), so that networks of
+            other widths may be read.
         invariants: how signs are forgotten: "absolute" values, or "symmetrised" by a net.
         num_probes: inputs at which neurons' values are read too, of networks at points; 0: none.
         probes: how these inputs are learned: "free", or by a "deep_linear" generator.
@@ -91,6 +97,7 @@ class ScaleGMN(nn.Module):
         is_bidirectional: bool = True,
         messages: MessageForm = "products",
         scale_form: ScaleForm = "balanced",
+        sums: SumForm = "rooted",
         invariants: Invariants = "absolute",
         num_probes: int = 0,
         probes: ProbeForm = "free",
@@ -100,6 +107,7 @@ class ScaleGMN(nn.Module):
         for given, known in (
             (messages, MessageForm),
             (scale_form, ScaleForm),
+            (sums, SumForm),
             (invariants, Invariants),
         ):
             check_known(given, get_args(known), asked=f"make a ScaleGMN of {given!r}")
@@ -108,7 +116,7 @@ class ScaleGMN(nn.Module):
         hidden_dim = dim if hidden_dim is None else hidden_dim
         self.node_dim = self.edge_dim = dim
         self.is_bidirectional = is_bidirectional
-        self.messages, self.scale_form = messages, scale_form
+        self.messages, self.scale_form, self.sums = messages, scale_form, sums
         self.features = ScaleFeatures(
             GraphDims.of(templates),
             statistics,
@@ -146,7 +154,8 @@ class ScaleGMN(nn.Module):
         factors, sizes = NeuronFactors.of(graphs), None
         weights, biases = self.features.weights(graphs), self.features.biases(graphs)
         if self.scale_form == "balanced" and factors.scales is not None:
-            sizes = neuron_sizes(graphs, weights, biases, factors)
+            is_mean = self.sums == "rooted"
+            sizes = neuron_sizes(graphs, weights, biases, factors, is_mean=is_mean)
             weights, biases = balanced(graphs, weights, sizes), biases / sizes
             factors = factors.without_scales()
         nodes = self.features.nodes(graphs, biases, factors, sizes)
@@ -179,19 +188,27 @@ class ScaleGMN(nn.Module):
     def _edges(
         self, graphs: Graphs, topology: Topology, weights: Float[Tensor, "*B num_edges values"]
     ) -> EdgeValues:
-        """What messages are multiplied by: values, over the root of how many arrive; or vectors."""
-        fan_in = graphs.topology.in_degree
-        counts = torch.stack([fan_in, topology.in_degree - fan_in], -1).clamp_min(1)
-        along, against = counts.to(weights.dtype).rsqrt().unbind(-1)
-        source, target = graphs.structure.edge_index
+        """What messages are multiplied by: values, over what sums are; or vectors."""
+        along, against = self._shares(graphs, topology)
         reversed_weights = _reciprocal(weights) if self.scale_form == "reciprocal" else weights
-        values = [weights * along[target], reversed_weights * against[source]]
+        values = [weights * along, reversed_weights * against]
         if self.messages == "nets":
             values = [embed(v) for embed, v in zip(self.edge_embeddings, values, strict=False)]
         own, *mirrored = values[: 2 if self.is_bidirectional else 1]
         return topology.join(
             own, mirrored[0] if mirrored else None, fill=own.new_zeros(own.shape[-1])
         )
+
+    def _shares(
+        self, graphs: Graphs, topology: Topology
+    ) -> tuple[Float[Tensor, "num_edges 1"], Float[Tensor, "num_edges 1"]]:
+        """What each message along and against its edge counts in the sum at its neuron."""
+        source, target = graphs.structure.edge_index
+        fan_in = graphs.topology.in_degree
+        fan_out = (topology.in_degree - fan_in).clamp_min(1)
+        if self.sums == "rooted":
+            return fan_in[target].rsqrt(), fan_out[source].rsqrt()
+        return torch.ones_like(fan_in[target]), fan_in[target] / fan_out[source]
 
 
 class ScaleLayer(nn.Module):

@@ -15,6 +15,7 @@ from nn_graphs.encoders.scale_head import ScaleParameterHead
 from nn_graphs.encoders.scalegmn import ScaleGMN
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.builder import template_from_spec
+from nn_graphs.graphs.execution import network_outputs
 from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
 from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.graphs.symmetry import apply_symmetries, sample_symmetries
@@ -52,6 +53,7 @@ FORMS = {
     "forward": {"is_bidirectional": False, "scale_form": "published"},
     "balanced_forward": {"is_bidirectional": False},
     "reciprocal": {"scale_form": "reciprocal"},
+    "plain_sums": {"sums": "plain"},
     "nets": {"messages": "nets"},
     "nets_reciprocal": {"messages": "nets", "scale_form": "reciprocal"},
     "symmetrised": {"messages": "nets", "invariants": "symmetrised"},
@@ -258,6 +260,57 @@ def test_a_head_learns_from_every_parameter():
         editor(template.stack(some(template, 6))).square().sum().backward()
         names = [name for name, p in editor.named_parameters() if p.grad is None]
         assert all("readout" in name for name in names)
+
+
+def widened(
+    params: Tensor, layout: tuple[int, ...], copies: int, kind: str
+) -> tuple[GraphTemplate, Tensor]:
+    """Networks whose hidden neurons are so many copies, with weights that share the old ones."""
+    spec = NetworkSpec.mlp(layout, activation=RELU)
+    wide = [layout[0], *(width * copies for width in layout[1:-1]), layout[-1]]
+    old, generator = spec.parameters.unflatten(params), torch.Generator().manual_seed(3)
+    parts = []
+    for number, (name, tensor) in enumerate(old.items()):
+        layer = number // 2
+        k_in = 1 if layer == 0 else copies
+        k_out = 1 if layer == len(layout) - 2 else copies
+        if name.endswith("bias"):
+            parts.append(tensor.repeat_interleave(k_out, dim=1))
+            continue
+        shape = (*tensor.shape, k_out, k_in)
+        shares = torch.full(shape, 1 / k_in, dtype=torch.float64)
+        if kind == "general":
+            noise = torch.randn(shape, dtype=torch.float64, generator=generator)
+            shares = shares + noise - noise.mean(-1, keepdim=True)
+        blocks = (tensor[..., None, None] * shares).transpose(2, 3)
+        parts.append(blocks.flatten(3).flatten(1, 2).flatten(1))
+    return mlp(RELU, *wide), torch.cat(parts, dim=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("uniform", {}),
+        ("uniform", {"scale_form": "published"}),
+        ("uniform", {"is_bidirectional": False}),
+        ("general", {"is_bidirectional": False, "scale_form": "published"}),
+    ],
+)
+def test_copies_of_neurons_that_share_their_weights_change_nothing(kind, options):
+    layout = (2, 5, 4, 3)
+    narrow, params = mlp(RELU, *layout), some(mlp(RELU, *layout), 3)
+    wide, copies = widened(params, layout, 3, kind)
+    points = torch.randn(7, 2, dtype=torch.float64)
+    outputs = network_outputs(narrow.stack(params), points)
+    assert_close(network_outputs(wide.stack(copies), points), outputs, rtol=1e-9, atol=1e-9)
+    found = {}
+    for sums in ("plain", "rooted"):
+        encoder = make(narrow, sums=sums, **options)
+        model = classifier(encoder, encoder.features.dims, "cat_mean").eval()
+        before, after = model(narrow.stack(params)), model(wide.stack(copies))
+        found[sums] = ((after - before).abs().max() / before.abs().max()).item()
+    assert found["plain"] < 1e-9
+    assert found["rooted"] > 1e-3
 
 
 def test_networks_without_signs_and_scales(raises_saying):
