@@ -19,6 +19,7 @@ from nn_graphs.encoders.features import Graphs, num_network_inputs
 from nn_graphs.graphs.execution import execute, propagate
 from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
 from nn_graphs.tasks.task import Task
+from nn_graphs.threads import one_thread
 
 NUM_COUNTED = 4  # networks of val, of which the mean is taken
 BATCH_SIZES = (1, 3)
@@ -50,7 +51,8 @@ def network_costs(model: nn.Module, task: Task) -> NetworkCosts:
     was_training = model.training
     model.eval()
     try:
-        counts = [_costs_at(model, task, place) for place in _places(task)]
+        with one_thread():
+            counts = [_costs_at(model, task, place) for place in _places(task)]
     finally:
         model.train(was_training)
     totals, queries = (sum(each) / len(counts) for each in zip(*counts, strict=True))
