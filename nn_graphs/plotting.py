@@ -212,6 +212,47 @@ def plot_scores(scores: Mapping[str, Sequence[float]], *, ylabel: str, title: st
     return figure
 
 
+def plot_frontier(
+    scores: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    larger_is_better: bool = True,
+) -> Figure:
+    """A point per model, what it scores against what it costs, and a line through the frontier.
+
+    Args:
+        scores: of each model, (cost, score) of each seed; their means are drawn. Costs are positive
+            and drawn as logs.
+        xlabel, ylabel, title: of the axes and the figure.
+        larger_is_better: of scores.
+    """
+    means = {name: tuple(np.mean(points, axis=0)) for name, points in scores.items()}
+    with new_figure(7.2, 4.4, layout="constrained") as figure:
+        axes = figure.subplots()
+        for number, (name, point) in enumerate(means.items()):
+            axes.plot(*point, "osD^v"[number // 10 % 5], color=f"C{number % 10}", label=name, ms=6)
+        best = frontier([*means.values()], larger_is_better=larger_is_better)
+        axes.step(*zip(*best, strict=True), where="post", color="0.6", lw=1, zorder=0)
+        axes.set_xscale("log")
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def frontier(
+    points: Sequence[tuple[float, float]], *, larger_is_better: bool = True
+) -> list[tuple[float, float]]:
+    """Of (cost, score), those that nothing as cheap is better than; from the cheapest on."""
+    sign = 1 if larger_is_better else -1
+    best: list[tuple[float, float]] = []
+    for cost, score in sorted(points, key=lambda point: (point[0], -sign * point[1])):
+        if not best or sign * score > sign * best[-1][1]:
+            best.append((cost, score))
+    return best
+
+
 def plot_against_size(
     curves: Mapping[str, Mapping[int, Sequence[float]]],
     *,

@@ -35,6 +35,9 @@ class ResultRow:
         commit: of the repository; "+" where files differ from it.
         command: that makes this row again, in the experiment's folder.
         date: when the row was written, UTC.
+        encoder_madds, query_madds, access, views: what the model costs per network, see
+            `nn_graphs.training.network_costs.NetworkCosts`; blank where it is not known, as in all
+            rows before there were such columns.
     """
 
     task: str
@@ -51,16 +54,23 @@ class ResultRow:
     commit: str
     command: str
     date: str
+    encoder_madds: float = float("nan")
+    query_madds: float = float("nan")
+    access: str = ""
+    views: float = float("nan")
 
 
 COLUMNS = tuple(field.name for field in fields(ResultRow))
+JOINED = ("encoder_madds", "query_madds", "access", "views")  # later than the others
 GROUP = ("task", "zoo", "model", "options", "metric")
 
 
 def append_rows(path: str | Path, rows: Sequence[Any]) -> None:
     """Adds dataclass objects of one kind to a CSV file, its columns their fields.
 
-    Each call writes its rows at once, so that several processes may add to one file.
+    Each call writes its rows at once, so that several processes may add to one file. Columns that a
+    file does not have yet join behind its own, if those are the first ones: of the rows before,
+    they are blank.
 
     Raises:
         NNGraphsError: the file has other columns.
@@ -69,7 +79,11 @@ def append_rows(path: str | Path, rows: Sequence[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _begin_file(path, columns)
     with path.open(newline="") as file:
-        _check_columns(path, tuple(next(csv.reader(file), ())), columns)
+        found = tuple(next(csv.reader(file), ()))
+    if _is_narrower(found, columns):
+        _widen(path, columns)
+    else:
+        _check_columns(path, found, columns)
     lines = _as_csv([[getattr(row, column) for column in columns] for row in rows])
     with path.open("ab", buffering=0) as file:
         file.write(lines)
@@ -87,10 +101,13 @@ def read_results(path: str | Path) -> pd.DataFrame:
             f"read the results in {path}", found="there is no such file.", do="Run the experiment."
         )
     types = {field.name: field.type for field in fields(ResultRow)}
-    missing = {name: ["nan"] for name, kind in types.items() if kind is float}
+    missing = {name: ["nan", ""] for name, kind in types.items() if kind is float}
     table = pd.read_csv(path, dtype=types, na_values=missing, keep_default_na=False)
+    if _is_narrower(tuple(table.columns), COLUMNS):
+        blanks = {name: "" if types[name] is str else float("nan") for name in JOINED}
+        table = table.assign(**blanks)[list(COLUMNS)]
     _check_columns(path, tuple(table.columns), COLUMNS)
-    return table
+    return table.fillna({name: "" for name in JOINED if types[name] is str})
 
 
 def latest_results(table: pd.DataFrame) -> pd.DataFrame:
@@ -105,7 +122,8 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
     """
     groups = latest_results(table).groupby(list(GROUP))
     summary = groups["value"].agg(["mean", "std", "count"])
-    return summary.join(groups[["params", "minutes"]].mean()).reset_index()
+    numbers = groups[["params", "minutes", "encoder_madds", "query_madds", "views"]].mean()
+    return summary.join(numbers).join(groups["access"].last()).reset_index()
 
 
 def versions() -> str:
@@ -153,6 +171,22 @@ def _begin_file(path: Path, columns: Sequence[str]) -> None:
             os.replace(header, path)
     finally:
         header.unlink(missing_ok=True)
+
+
+def _is_narrower(found: Sequence[str], expected: Sequence[str]) -> bool:
+    """Whether a file has all columns but those that joined later."""
+    return tuple(expected) == (*found, *JOINED)
+
+
+def _widen(path: Path, columns: Sequence[str]) -> None:
+    """Gives a file a longer header; its rows end where they ended, which reads as blanks.
+
+    What another process writes in the same moment would be lost: this is done once a file.
+    """
+    _, _, rows = path.read_bytes().partition(b"\n")
+    wider = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    wider.write_bytes(_as_csv([columns]) + rows)
+    os.replace(wider, path)
 
 
 def _check_columns(path: Path, found: Sequence[str], expected: Sequence[str]) -> None:

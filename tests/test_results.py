@@ -36,6 +36,18 @@ ROW = ResultRow(
     commit="1234567",
     command="python main.py 'encoder.model.hidden_dims=[8,8]'",
     date="2026-11-21 03:03",
+    encoder_madds=1234.5,
+    query_madds=64.0,
+    access="weights+probes",
+    views=1.0,
+)
+OLD_COLUMNS = COLUMNS[:-4]  # before costs had columns
+OLD_LINES = "".join(
+    ",".join(cells) + "\n"
+    for cells in (
+        OLD_COLUMNS,
+        ("inr_classification", "ng_t", "a", "", "0", "m", "8.5", "3", "1.5", *"dvcc", "2026"),
+    )
 )
 
 
@@ -62,6 +74,33 @@ def test_value_that_is_no_number_and_names_that_look_like_none(tmp_path):
     (table,) = read_results(path).to_dict("records")
     assert math.isnan(table["value"])
     assert (table["model"], table["zoo"], table["options"]) == ("None", "null", "nan")
+
+
+def test_files_from_before_costs_had_columns_are_read_with_blanks(tmp_path):
+    path = tmp_path / "results.csv"
+    path.write_text(OLD_LINES)
+    (old,) = read_results(path).to_dict("records")
+    assert tuple(old) == COLUMNS
+    assert (old["value"], old["date"], old["access"]) == (8.5, "2026", "")
+    assert math.isnan(old["encoder_madds"])
+    assert math.isnan(old["views"])
+    (summary,) = summarize(read_results(path)).to_dict("records")
+    assert summary["mean"] == 8.5
+    assert math.isnan(summary["query_madds"])
+
+
+def test_files_from_before_get_the_columns_with_the_first_new_row(tmp_path):
+    path = tmp_path / "results.csv"
+    path.write_text(OLD_LINES)
+    before = read_results(path)
+    append_rows(path, [ROW])
+    append_rows(path, [row(seed=1)])
+    table = read_results(path)
+    assert len(table) == 3
+    assert table[:1].equals(before)
+    assert table[1:].to_dict("records") == [dataclasses.asdict(r) for r in (ROW, row(seed=1))]
+    assert OLD_LINES.splitlines()[1] in path.read_text().splitlines()
+    assert [file.name for file in tmp_path.iterdir()] == ["results.csv"]
 
 
 def test_missing_file(raises_saying, tmp_path):

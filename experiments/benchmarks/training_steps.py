@@ -5,7 +5,7 @@ All are at the published settings, those of `configs/encoder`, with dropout.
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -93,9 +93,13 @@ def make_task(
     return INRClassification(Zoo.single(spec, params, table))
 
 
-def make_published_model(task: INRClassification, config: str, **changes: str) -> nn.Module:
-    """Our model as a file of `configs/encoder` describes it, with changes to its encoder."""
-    node = OmegaConf.load(EXPERIMENTS / "configs" / "encoder" / f"{config}.yaml").model
+def make_published_model(
+    task: INRClassification, config: str | Sequence[str], **changes: str | int
+) -> nn.Module:
+    """Our model as files of `configs/encoder` describe it, with changes to its encoder."""
+    names = [config] if isinstance(config, str) else config
+    folder = EXPERIMENTS / "configs" / "encoder"
+    node = OmegaConf.merge(*(OmegaConf.load(folder / f"{name}.yaml").model for name in names))
     if changes:
         node.encoder.update(changes)
     torch.manual_seed(0)

@@ -93,6 +93,18 @@ def seconds(function: Callable[[], object], *, repeats: int = 5) -> float:
     return statistics.median(times)
 
 
+def seconds_in_turn(*functions: Callable[[], object], repeats: int = 5) -> list[float]:
+    """Median times of several calls, one after the other and then all again, after one of each."""
+    times: list[list[float]] = [[] for _ in functions]
+    for repeat in range(repeats + 1):
+        for number, function in enumerate(functions):
+            start = time.perf_counter()
+            function()
+            if repeat:
+                times[number].append(time.perf_counter() - start)
+    return [statistics.median(each) for each in times]
+
+
 def device_name(kind: str | None = None) -> str:
     """The name of the GPU, where there is one, or of the kind asked for, "cpu" or "cuda"."""
     if (kind or ("cuda" if torch.cuda.is_available() else "cpu")) == "cuda":

@@ -125,6 +125,7 @@ class Run:
                 commit=commit(EXPERIMENTS),
                 command=self.command,
                 date=now(),
+                **(outcome.costs or {} if is_own else {}),
             )
             for name, value in metrics.items()
         ]

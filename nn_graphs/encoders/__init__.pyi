@@ -20,11 +20,14 @@ from .heads import ParameterHead as ParameterHead
 from .nfn import NFN as NFN
 from .pooled_encoder import PooledEncoder as PooledEncoder
 from .pooling import Pooling as Pooling
+from .probe_gen import ProbeGen as ProbeGen
 from .probe_only import ProbeOnly as ProbeOnly
 from .product_gnn import ProductGNN as ProductGNN
 from .public_code import model_from_public_code as model_from_public_code
 from .public_code import read_public_checkpoint as read_public_checkpoint
 from .relational_transformer import NGT as NGT
+from .scale_head import ScaleParameterHead as ScaleParameterHead
+from .scalegmn import ScaleGMN as ScaleGMN
 from .statistics import GraphDims as GraphDims
 from .statistics import WeightStatistics as WeightStatistics
 from .statnn import StatNN as StatNN

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nn_graphs.encoders.equivariant.head import EquivariantHead
 from nn_graphs.encoders.features import Counts
 from nn_graphs.encoders.heads import ParameterHead
+from nn_graphs.encoders.scale_head import ScaleParameterHead
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.graph_template import NeuralGraphStack
 
@@ -19,7 +20,8 @@ class Editor(nn.Module):
 
     Args:
         encoder: of neural graphs, with vectors for neurons and edges.
-        head: encoded graphs to graphs, a `ParameterHead` or an `EquivariantHead`.
+        head: encoded graphs to graphs: a `ParameterHead`, an `EquivariantHead` or a
+            `ScaleParameterHead`.
         num_values_read: numbers per network that whoever runs the new networks passes from layer to
             layer; batches are divided by what needs more, that or the encoder.
 
@@ -30,7 +32,7 @@ class Editor(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
-        head: ParameterHead | EquivariantHead,
+        head: ParameterHead | EquivariantHead | ScaleParameterHead,
         *,
         num_values_read: int = 0,
     ):

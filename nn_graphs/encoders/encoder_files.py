@@ -19,13 +19,15 @@ from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.pooled_encoder import PooledEncoder
 from nn_graphs.encoders.product_gnn import ProductGNN
 from nn_graphs.encoders.relational_transformer import NGT
+from nn_graphs.encoders.scalegmn import ScaleGMN
 from nn_graphs.encoders.vgae.encoder import StructureEncoder
 from nn_graphs.encoders.vgae.model import VGAE
 from nn_graphs.errors import NNGraphsError
 
 FORMAT = 1
 KEY = "nn_graphs_encoder"  # the one entry of the metadata: of several, the order is by chance
-BUILT_IN = (NGGNN, NGT, PooledEncoder, ProductGNN, StructureEncoder, VGAE)  # named by importing
+# Named by importing.
+BUILT_IN = (NGGNN, NGT, PooledEncoder, ProductGNN, ScaleGMN, StructureEncoder, VGAE)
 
 
 def save_encoder(encoder: nn.Module, path: str | Path) -> Path:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nn_graphs.encoders.mapped import compose
+from nn_graphs.encoders.probe_generators import GeneratedPoints, ProbeForm
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.execution import execute
@@ -30,8 +31,11 @@ Graphs = NeuralGraph | NeuralGraphStack
 Counts = int | Int[Tensor, "num_graphs"]
 """Of all graphs of a stack the same, or of each graph of a batch."""
 
-Reads = Literal["outputs", "nodes", "edges"]
-"""What is read of encoded graphs: the vectors of output neurons, of all neurons, also of edges."""
+Reads = Literal["outputs", "nodes", "edges", "states"]
+"""What is read of encoded graphs: the vectors of output neurons, of all neurons, also of edges.
+
+"states": of encoders that keep such, vectors of neurons that follow their signs and scales.
+"""
 
 NUM_FREQUENCIES = 128
 NUM_PUBLISHED_ACTIVATIONS = 7  # none, relu, gelu, silu, tanh, sigmoid, leaky_relu: the first ids
@@ -68,6 +72,8 @@ class InputSettings:
         num_frequencies: of Fourier features.
         num_activations: rows of the table of activations, by their ids; None: the seven of the
             published table, and more where the architectures have others.
+        probes: where there are probe features, how their inputs are learned: "free", each for
+            itself, or by a "deep_linear" generator, as in ProbeGen.
     """
 
     is_normalised: bool = True
@@ -76,6 +82,7 @@ class InputSettings:
     has_positions: bool = True
     num_frequencies: int = NUM_FREQUENCIES
     num_activations: int | None = None
+    probes: ProbeForm = "free"
 
     def table_size(self, dims: GraphDims) -> int:
         """Rows of the table of activations.
@@ -133,19 +140,29 @@ def value_embedding(
 
 
 class ProbeFeatures(nn.Module):
-    """Activations of all neurons at learned inputs, shared by all networks."""
+    """Activations of all neurons at learned inputs, shared by all networks.
 
-    def __init__(self, dims: GraphDims, *, num_probes: int, out_dim: int):
+    Args:
+        dims: sizes of the graphs.
+        num_probes: how many inputs.
+        out_dim: size of the vectors.
+        form: how inputs are learned, see `InputSettings`.
+    """
+
+    def __init__(self, dims: GraphDims, *, num_probes: int, out_dim: int, form: ProbeForm = "free"):
         super().__init__()
         self.dims = dims
-        self.probes = nn.Parameter(torch.empty(num_probes, dims.num_inputs).uniform_(-1, 1))
+        if form == "free":
+            self.probes = nn.Parameter(torch.empty(num_probes, dims.num_inputs).uniform_(-1, 1))
+        else:
+            self.generator = GeneratedPoints(num_probes, dims.num_inputs)
         self.projections = nn.ModuleList(
             nn.Sequential(nn.Linear(num_probes, out_dim), nn.LayerNorm(out_dim))
             for _ in range(dims.num_layers)
         )
 
     def forward(self, graphs: Graphs) -> Float[Tensor, "*B num_nodes out_dim"]:
-        probes = self.probes[:, : _num_inputs(graphs)]
+        probes = self.queries()[:, : num_network_inputs(graphs)]
         activations = execute(graphs, probes)  # [*B, num_nodes, num_probes]
         rows = self.dims.layer_row(graphs.structure)
         total = 0.0
@@ -154,8 +171,12 @@ class ProbeFeatures(nn.Module):
             total = total + torch.where(is_here, projection(activations), 0.0)
         return total
 
+    def queries(self) -> Float[Tensor, "num_probes num_inputs"]:
+        """The inputs, at which each network is run."""
+        return self.generator() if hasattr(self, "generator") else self.probes
 
-def _num_inputs(graphs: Graphs) -> int:
+
+def num_network_inputs(graphs: Graphs) -> int:
     """Input neurons of the networks, or of the one that has most."""
     if isinstance(graphs, NeuralGraphStack):
         return graphs.template.num_neurons(NeuronKind.INPUT)
@@ -221,7 +242,9 @@ class GraphFeatures(nn.Module):
         if node_dim is not None and inputs.has_positions:
             self.positions = nn.Parameter(torch.randn(dims.num_positions, node_dim))
         self.probe_features = (
-            ProbeFeatures(dims, num_probes=num_probes, out_dim=node_dim) if num_probes else None
+            ProbeFeatures(dims, num_probes=num_probes, out_dim=node_dim, form=inputs.probes)
+            if num_probes
+            else None
         )
         self.activation_embedding = (
             nn.Embedding(inputs.table_size(dims), node_dim) if has_activation_embedding else None

@@ -19,7 +19,7 @@ from torch_geometric.nn.aggr import (
 )
 
 from nn_graphs.encoders.encoder_registry import registered
-from nn_graphs.encoders.features import EncodedGraphs, Reads
+from nn_graphs.encoders.features import EncodedGraphs, Graphs, Reads
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.errors import NNGraphsError, check_known
 
@@ -84,6 +84,8 @@ class Pooling(nn.Module):
             return self._cls_token(encoded)
         if self.method == "cat":
             return self._concatenated(encoded)
+        if self.method == "cat_mean":
+            return layer_means(encoded.graphs, encoded.nodes, self.dims)
         topology, num_graphs = encoded.graphs.topology, encoded.graphs.num_graphs
         nodes, graph_id = topology.flatten(encoded.nodes)
         structure = encoded.graphs.structure
@@ -95,8 +97,6 @@ class Pooling(nn.Module):
             targets = self.dims.layer_row(structure)[structure.edge_index[1]]
             return self._of_layer(edges, owner, targets.repeat(num_copies), num_graphs)
         rows = self.dims.layer_row(structure).repeat(num_copies)
-        if self.method == "cat_mean":
-            return self._layer_means(nodes, graph_id, rows, num_graphs)
         return self._of_layer(nodes, graph_id, rows, num_graphs)
 
     def _of_layer(
@@ -147,12 +147,16 @@ class Pooling(nn.Module):
                 do="Use layer='last' or 'all'.",
             )
 
-    def _layer_means(
-        self, nodes: Tensor, graph_id: Tensor, rows: Tensor, num_graphs: int
-    ) -> Float[Tensor, "B out_dim"]:
-        groups = graph_id * self.dims.num_layers + rows
-        means = self.aggregation(nodes, groups, dim_size=num_graphs * self.dims.num_layers)
-        return means.reshape(num_graphs, -1)
+
+def layer_means(
+    graphs: Graphs, nodes: Float[Tensor, "*B num_nodes dim"], dims: GraphDims
+) -> Float[Tensor, "B out_dim"]:
+    """Means over the neurons of every layer, one behind the other; zeros where there is none."""
+    flat, graph_id = graphs.topology.flatten(nodes)
+    rows = dims.layer_row(graphs.structure)
+    groups = graph_id * dims.num_layers + rows.repeat(len(flat) // len(rows))
+    means = MeanAggregation()(flat, groups, dim_size=graphs.num_graphs * dims.num_layers)
+    return means.reshape(graphs.num_graphs, -1)
 
 
 def _reads(method: PoolingMethod, layer: str | int) -> Reads:

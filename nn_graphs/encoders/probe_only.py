@@ -2,8 +2,8 @@
 
 For functions of coordinates, as INRs are, a few dozen well chosen points are a strong and nearly
 free description (Kahana et al., ICLR 2025, "ProbeGen", study such probes; theirs come from a
-generator network, ours are free parameters). No weight is looked at, so that every symmetry of a
-network's parameters leaves the outputs as they are.
+generator network, see `probe_gen`, these are free parameters). No weight is looked at, so that
+every symmetry of a network's parameters leaves the outputs as they are.
 """
 
 from collections.abc import Sequence
@@ -35,6 +35,8 @@ class ProbeOnly(nn.Module):
         NNGraphsError: the architectures differ in their numbers of inputs or outputs.
     """
 
+    reads_weights = False
+
     def __init__(
         self,
         templates: Sequence[GraphTemplate],
@@ -45,8 +47,7 @@ class ProbeOnly(nn.Module):
         out_dim: int,
     ):
         super().__init__()
-        for kind in (NeuronKind.INPUT, NeuronKind.OUTPUT):
-            _check_equal(kind, {template.num_neurons(kind) for template in templates})
+        check_shared_probes(templates)
         dims = GraphDims.of(templates)
         self.probes = nn.Parameter(torch.empty(num_probes, dims.num_inputs).uniform_(-1, 1))
         self.mlp = make_mlp([num_probes * dims.num_outputs, *hidden_dims, out_dim], dropout=dropout)
@@ -55,9 +56,23 @@ class ProbeOnly(nn.Module):
         outputs = graphs.output_values(execute(graphs, self.probes))  # [*B, outputs, num_probes]
         return self.mlp(outputs.reshape(graphs.num_graphs, -1))
 
+    def queries(self) -> Float[Tensor, "num_probes num_inputs"]:
+        """Where each network is run."""
+        return self.probes
+
     def values_per_graph(self, num_nodes: Counts, num_edges: Counts) -> Counts:
         """Numbers that running a network at the probes gives."""
         return num_nodes * len(self.probes)
+
+
+def check_shared_probes(templates: Sequence[GraphTemplate]) -> None:
+    """Makes sure that networks can be run on the same inputs, and have as many outputs.
+
+    Raises:
+        NNGraphsError: the architectures differ in their numbers of inputs or outputs.
+    """
+    for kind in (NeuronKind.INPUT, NeuronKind.OUTPUT):
+        _check_equal(kind, {template.num_neurons(kind) for template in templates})
 
 
 def _check_equal(kind: NeuronKind, counts: set[int]) -> None:

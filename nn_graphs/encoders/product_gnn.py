@@ -18,8 +18,16 @@ from torch.nn import functional as F
 from nn_graphs.encoders.dropout import Dropout
 from nn_graphs.encoders.edge_readout import EdgeReadout
 from nn_graphs.encoders.encoder_registry import registered
-from nn_graphs.encoders.features import Counts, EncodedGraphs, GraphFeatures, Graphs, Reads
+from nn_graphs.encoders.features import (
+    Counts,
+    EncodedGraphs,
+    GraphFeatures,
+    Graphs,
+    InputSettings,
+    Reads,
+)
 from nn_graphs.encoders.norms import NormName, make_norm
+from nn_graphs.encoders.probe_generators import ProbeForm
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.topology import EdgeValues, Topology
@@ -37,6 +45,7 @@ class ProductGNN(nn.Module):
         num_layers: message passing layers.
         dropout: in the update networks.
         num_probes: probe features; 0: none.
+        probes: how their inputs are learned, see `InputSettings`.
         has_activation_embedding: tell neurons their activation function.
         norm: before each layer, see `nn_graphs.encoders.norms`.
 
@@ -54,6 +63,7 @@ class ProductGNN(nn.Module):
         num_layers: int = 4,
         dropout: float = 0.0,
         num_probes: int = 0,
+        probes: ProbeForm = "free",
         has_activation_embedding: bool = False,
         norm: NormName = "layer",
     ):
@@ -67,6 +77,7 @@ class ProductGNN(nn.Module):
             fourier_sigma=None,
             num_probes=num_probes,
             has_activation_embedding=has_activation_embedding,
+            inputs=InputSettings(probes=probes),
         )
         num_values = self.features.dims.num_edge_values
         self.layers = nn.ModuleList(

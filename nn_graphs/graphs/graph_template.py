@@ -171,6 +171,23 @@ class GraphTemplate:
         """Which signs, scales and phases the activations allow."""
         return NeuronRules(self.groups, self.blocks, symmetries=self.symmetries, places=self.places)
 
+    def factor_id(self, device: torch.device | str = "cpu") -> Int[Tensor, "num_nodes"]:
+        """By what each neuron may be multiplied: 0 nothing, 1 a sign, 2 a scale, 3 both.
+
+        Its weights from others and its bias, that is, with the weights to others divided by it.
+        """
+        key = ("factor_id", torch.device(device))
+        if key not in self._cache:
+            rules = self.neuron_rules
+            self._cache[key] = (rules.allows_sign + 2 * rules.allows_scale).to(device)
+        return self._cache[key]
+
+    @cached_property
+    def factors(self) -> tuple[bool, bool]:
+        """Whether there are neurons that allow signs, and neurons that allow scales."""
+        rules = self.neuron_rules
+        return bool(rules.allows_sign.any()), bool(rules.allows_scale.any())
+
     # Parameters -> graph.
 
     def __call__(self, source: Tensor | nn.Module | Mapping[str, Tensor]) -> NeuralGraph:
@@ -409,6 +426,7 @@ class NeuralGraphStack:
             name: partial(_structure_field, template, name, nodes.device, nodes.dtype)
             for name in EDGE_FIELDS
         }
+        later["factor_id"] = partial(template.factor_id, nodes.device)
         if size is not None:
             later["is_value"] = partial(template.is_value, size, edges.device)
         return with_later_fields(graph, later)
@@ -424,6 +442,11 @@ class NeuralGraphStack:
     @property
     def structure(self) -> GraphStructure:
         return self.template.structure(self.node_features.device, self.node_features.dtype)
+
+    @property
+    def factor_id(self) -> Int[Tensor, "num_nodes"]:
+        """By what each neuron may be multiplied, see `GraphTemplate.factor_id`."""
+        return self.template.factor_id(self.node_features.device)
 
     @property
     def topology(self) -> LayeredTopology:
@@ -456,6 +479,7 @@ class NeuralGraphStack:
         if size is None and template.kernel_size:
             return template.centred(self, template.kernel_size).to_batch()
         fields = repeated_structure(self.structure, len(self), num_nodes=template.num_nodes)
+        fields["factor_id"] = template.factor_id(self.node_features.device).repeat(len(self))
         if size is not None:
             is_value = template.is_value(size, self.edge_features.device)
             fields["is_value"] = is_value.repeat(len(self), 1)

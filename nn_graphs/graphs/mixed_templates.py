@@ -75,6 +75,7 @@ class MixedTemplates:
             name: torch.cat([vars(structure)[name] for structure in structures], dim=-1)
             for name in STRUCTURE_FIELDS
         }
+        self._table["factor_id"] = torch.cat([template.factor_id() for template in templates])
         places = [_places(template) for template in templates]
         self._bias_place, self._first_place, constants = map(torch.cat, zip(*places, strict=True))
         self._constants, self._constant_id = constants.unique(return_inverse=True)
@@ -111,7 +112,7 @@ class MixedTemplates:
         flat, first_param = self._flat(kinds, params)
         nodes, node_runs, graph_id = self._nodes.chosen(kinds)
         edges, edge_runs, edge_graph = self._edges.chosen(kinds)
-        fields = {name: self._table[name][nodes] for name in NODE_FIELDS}
+        fields = {name: self._table[name][nodes] for name in (*NODE_FIELDS, "factor_id")}
         fields |= {name: self._table[name][..., edges] for name in EDGE_FIELDS}
         fields["edge_index"] = fields["edge_index"] + node_runs.start[edge_graph]
         for name, value in fields.items():

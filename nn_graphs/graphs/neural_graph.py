@@ -26,6 +26,8 @@ class NeuralGraph(Data):
     - `x [num_nodes, node_dim]`, also `node_features`: the bias of each neuron, 0 where it has none;
     - `edge_attr [num_edges, edge_dim]`, also `edge_features`: the weight of each edge, or a kernel
       in the middle of the largest one; always one row an edge;
+    - `factor_id [num_nodes]`, of graphs that a template made: by what each neuron may be multiplied
+      (`GraphTemplate.factor_id`);
     - `is_value [num_edges, edge_dim]`, of networks with kernels: which values are the kernels' own,
       and not zeros around them.
 

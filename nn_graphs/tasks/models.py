@@ -7,6 +7,8 @@ from torch import nn
 
 from nn_graphs.encoders.flat_mlp import FlatMLP
 from nn_graphs.encoders.pooling import PoolingMethod
+from nn_graphs.encoders.probe_gen import ProbeGen
+from nn_graphs.encoders.probe_generators import ProbeForm
 from nn_graphs.encoders.probe_only import ProbeOnly
 from nn_graphs.encoders.statnn import StatNN
 from nn_graphs.errors import NNGraphsError
@@ -65,6 +67,36 @@ def make_probe_only(
     return ProbeOnly(
         task.templates,
         num_probes=num_probes,
+        hidden_dims=hidden_dims,
+        dropout=dropout,
+        out_dim=task.out_dim,
+    )
+
+
+def make_probe_gen(
+    task: Task,
+    *,
+    num_probes: int,
+    probes: ProbeForm,
+    image_size: int | None,
+    num_extra: int,
+    hidden_read_dim: int,
+    hidden_dims: Sequence[int],
+    dropout: float,
+) -> ProbeGen:
+    """Answers of the networks to generated probes, and an MLP.
+
+    Probes of networks of images have the `image_size`; None: that of the zoo's images, if it tells,
+    or else 32.
+    """
+    known = task.zoo.metadata.get("image_size", (32, 32))
+    return ProbeGen(
+        task.templates,
+        num_probes=num_probes,
+        probes=probes,
+        image_size=max(known) if image_size is None else image_size,
+        num_extra=num_extra,
+        hidden_read_dim=hidden_read_dim,
         hidden_dims=hidden_dims,
         dropout=dropout,
         out_dim=task.out_dim,

@@ -96,7 +96,8 @@ class StyleEditing(Task):
         raise NNGraphsError(
             f"make a model with outputs for {self.name}",
             found="what is put out are networks.",
-            do="Choose an encoder with a vector per weight: NGGNN, NGT, ProductGNN, DWSNet or NFN.",
+            do="Choose an encoder with a vector per weight: NGGNN, NGT, ProductGNN, ScaleGMN, "
+            "DWSNet or NFN.",
         )
 
     def make_model(
@@ -110,10 +111,11 @@ class StyleEditing(Task):
         """The encoder with a head that reads new parameters from vectors of neurons and edges.
 
         Args:
-            encoder: of neural graphs.
+            encoder: of neural graphs; its `parameter_head` is taken, where it has one of its own.
             pooling, pooled_layer, hidden_dims: of heads of other tasks; they have no use here.
         """
-        head = ParameterHead(encoder.node_dim, encoder.edge_dim, **self._head_options())
+        make_head = getattr(encoder, "parameter_head", ParameterHead)
+        head = make_head(encoder.node_dim, encoder.edge_dim, **self._head_options())
         return Editor(encoder, head, num_values_read=self._num_values_read())
 
     def make_weight_space_model(

@@ -274,7 +274,7 @@ def split_graphs(graphs: Graphs, sizes: list[int]) -> list[Graphs]:
 def _prepare_to_compile(graphs: Graphs) -> None:
     """Has a template make what it remembers, which is no part of what is compiled."""
     if isinstance(graphs, NeuralGraphStack) and graphs.template.has_regular_blocks:
-        _ = graphs.topology
+        _ = graphs.topology, graphs.factor_id, graphs.template.factors
 
 
 def _equal_sizes(total: int, size: int) -> list[int]:

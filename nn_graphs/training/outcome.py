@@ -26,6 +26,8 @@ class Outcome:
         num_params: trainable parameters of the model.
         minutes: of training, all parts of an interrupted run together.
         device: what it ran on.
+        costs: per network, the fields of `nn_graphs.training.network_costs.NetworkCosts`; None
+            where they are not known.
     """
 
     val: dict[str, float]
@@ -34,6 +36,7 @@ class Outcome:
     num_params: int
     minutes: float
     device: str
+    costs: dict[str, float | str] | None = None
 
 
 def read_outcome(folder: Path) -> Outcome | None:

@@ -22,6 +22,7 @@ from nn_graphs.tasks.task import Task
 from nn_graphs.training.checkpoint import read_checkpoint
 from nn_graphs.training.loading import make_loader
 from nn_graphs.training.module import TaskModule
+from nn_graphs.training.network_costs import network_costs
 from nn_graphs.training.outcome import OUTCOME, TEST_OUTPUTS, Outcome, read_outcome, write_outcome
 from nn_graphs.training.settings import TrainingSettings
 from nn_graphs.training.trainer import device_name, make_trainer, without_advice
@@ -73,6 +74,7 @@ def train_and_test(
         best = read_checkpoint(Path(trainer.checkpoint_callback.best_model_path))
         module.load_state_dict(best["state_dict"])
         trainer.test(module, make_loader(task.open_test(), settings), verbose=False)
+    costs = network_costs(module.model, task)
     outcome = Outcome(
         val=best["val_metrics"],
         test=module.split_metrics["test"],
@@ -80,6 +82,7 @@ def train_and_test(
         num_params=_num_params(model),
         minutes=module.minutes,
         device=device_name(trainer),
+        costs=dataclasses.asdict(costs),
     )
     if trainer.is_global_zero:
         _write_encoder(module.judged, folder)

@@ -14,6 +14,7 @@ from nn_graphs.encoders.heads import GraphHead, GraphModel, ParameterHead
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.product_gnn import ProductGNN
 from nn_graphs.encoders.relational_transformer import NGT
+from nn_graphs.encoders.scalegmn import ScaleGMN
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.encoders.vgae.encoder import StructureEncoder
 from nn_graphs.graphs.builder import template_from_spec
@@ -93,6 +94,11 @@ def _product(**options) -> EncoderMaker:
     return lambda templates, statistics: ProductGNN(templates, statistics, **sizes | options)
 
 
+def _scalegmn(**options) -> EncoderMaker:
+    sizes = {"dim": 8, "num_layers": 3}
+    return lambda templates, statistics: ScaleGMN(templates, statistics, **sizes | options)
+
+
 def _ngt(**options) -> EncoderMaker:
     return lambda templates, statistics: NGT(templates, statistics, **SMALL_NGT | options)
 
@@ -130,7 +136,18 @@ ENCODERS: dict[str, EncoderMaker] = {
         inputs=InputSettings(is_normalised=False, has_positions=False, num_frequencies=5),
     ),
     "product": _product(),
-    "product_probes_activations": _product(num_probes=5, has_activation_embedding=True),
+    "product_probes_activations": _product(
+        num_probes=5, probes="deep_linear", has_activation_embedding=True
+    ),
+    "scalegmn": _scalegmn(),
+    "scalegmn_forward": _scalegmn(is_bidirectional=False, scale_form="published"),
+    "scalegmn_nets": _scalegmn(messages="nets"),
+    "scalegmn_nets_forward": _scalegmn(
+        messages="nets", is_bidirectional=False, scale_form="published"
+    ),
+    "scalegmn_probes_activations": _scalegmn(
+        num_probes=5, probes="deep_linear", has_activation_embedding=True
+    ),
     "structure": _structure(encoding=ReturnProbabilities(4)),
     "structure_laplacian": _structure(
         encoding=LaplacianEncoding(3, is_weighted=True, is_equivariant=True)

@@ -14,6 +14,7 @@ from nn_graphs.encoders.heads import ParameterHead
 from nn_graphs.encoders.nfn import NFN
 from nn_graphs.encoders.product_gnn import ProductGNN
 from nn_graphs.encoders.relational_transformer import NGT
+from nn_graphs.encoders.scalegmn import ScaleGMN
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.graph_template import GraphTemplate
@@ -28,6 +29,7 @@ ENCODERS = {
     "ngt": lambda template, found: NGT([template], found, **NGT_OPTIONS),
     "ngt_edges": lambda template, found: NGT([template], found, attention="edges", **NGT_OPTIONS),
     "product": lambda template, found: ProductGNN([template], found, dim=8, num_layers=2),
+    "scalegmn": lambda template, found: ScaleGMN([template], found, dim=8, num_layers=2),
     "dws": lambda template, found: DWSNet(template, found, dim=6, num_layers=2),
     "nfn_np": lambda template, found: NFN(template, found, variant="np", dims=(8, 6)),
     "nfn_hnp": lambda template, found: NFN(template, found, variant="hnp", dims=(8, 6)),
@@ -52,7 +54,8 @@ def make_editor(name: str, template: GraphTemplate, **options) -> Editor:
     if hasattr(encoder, "spaces"):
         head = EquivariantHead(encoder.spaces, dim=encoder.node_dim, **options)
     else:
-        head = ParameterHead(encoder.node_dim, encoder.edge_dim, **options)
+        make_head = getattr(encoder, "parameter_head", ParameterHead)
+        head = make_head(encoder.node_dim, encoder.edge_dim, **options)
     editor = Editor(encoder, head).double().eval()
     randomise(editor)
     return editor

@@ -19,6 +19,7 @@ from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.heads import GraphModel, ParameterHead
 from nn_graphs.encoders.nfn import NFN
 from nn_graphs.encoders.relational_transformer import NGT
+from nn_graphs.encoders.scalegmn import ScaleGMN
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from tests.encoders.cases import inr
 
@@ -28,6 +29,7 @@ ENCODERS = {
     "gnn": lambda statistics: NGGNN(
         [TEMPLATE], statistics, dim=24, num_layers=2, dropout=0.0, fourier_sigma=None
     ),
+    "scalegmn": lambda statistics: ScaleGMN([TEMPLATE], statistics, dim=24, num_layers=2),
     "ngt": lambda statistics: NGT(
         [TEMPLATE],
         statistics,
@@ -51,7 +53,8 @@ def test_learns_the_identity(name):
     torch.manual_seed(0)
     statistics = WeightStatistics.measure(DIMS, [(TEMPLATE, random_params(1000))])
     encoder = ENCODERS[name](statistics)
-    head = ParameterHead(
+    make_head = getattr(encoder, "parameter_head", ParameterHead)
+    head = make_head(
         encoder.node_dim, encoder.edge_dim, dims=DIMS, statistics=statistics, is_residual=False
     )
     model = GraphModel(encoder, head)

@@ -31,12 +31,14 @@ TINY = {
         "bench_extraction.py": "--tiny",
         "bench_fitting.py": "--num-plain 1 --num-ours 3 --num-steps 2",
         "bench_masked_layers.py": "--tiny --repeats 1",
+        "bench_probe_gen.py": "--batch-size 2 --num-probes 3 --num-steps 1",
         "bench_pruning.py": "--widths 64 40 40 10 --num-steps 5 --batch-size 4 --repeats 1",
         "bench_relational_graphs.py": "--num-graphs 3 --plain-every 2",
         "bench_tracing.py": "--tiny",
         "bench_relational_training.py": "--num-graphs 2 --num-seeds 2 --num-plain 2 --num-epochs 1",
         "bench_scaling.py": "--curves transformer_edges transformer_all_pairs --batch-sizes 1 2 "
         "--widths 4 8 --fixed-width 4 --fixed-batch-size 1 --num-steps 1 --in-one-process",
+        "bench_scalegmn.py": "--layer-layout 2-4-4-1 --batch-size 2 --dim 4 --num-steps 1",
         "bench_step_floors.py": "--layer-layout 2-4-4-1 --batch-size 2",
         "bench_style_editing.py": "--layer-layout 2-4-4-1 --side 4 --batch-size 3 --num-copies 2 "
         "--num-steps 1 --num-rounds 1 --in-one-process",

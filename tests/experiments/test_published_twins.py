@@ -4,6 +4,7 @@ import pytest
 import torch
 from benchmarks.published_features import as_tensors
 from benchmarks.published_gnn import PublishedGNN
+from benchmarks.published_scalegmn import PublishedScaleGMN
 from benchmarks.published_transformer import PublishedTransformer
 from benchmarks.training_steps import OURS, PLAIN, make_published_model, make_task
 from torch_geometric.nn.aggr import Aggregation
@@ -123,3 +124,14 @@ def test_networks_do_not_see_each_other(variant):
         together = twin(*as_tensors(template.stack(params)))
         alone = twin(*as_tensors(template.stack(params[1:2])))
     torch.testing.assert_close(together[1:2], alone, rtol=1e-9, atol=1e-12)
+
+
+def test_scalegmn_over_edge_lists_is_ours():
+    task = make_task(LAYOUT, num_train=4)
+    model = make_published_model(task, ("scalegmn", "scalegmn_small"), dim=6).double().eval()
+    randomise(model)
+    twin = PublishedScaleGMN(LAYOUT, dim=6).double()
+    twin.load_ours(model.state_dict())
+    template = inr(*LAYOUT)
+    stack = template.stack(networks(template, 5))
+    torch.testing.assert_close(twin(*as_tensors(stack)), model(stack), rtol=1e-9, atol=1e-9)

@@ -12,6 +12,7 @@ from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.heads import GraphHead, GraphModel
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.relational_transformer import NGT
+from nn_graphs.encoders.scalegmn import ScaleGMN
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.training import accumulate_gradients, supervised
@@ -29,6 +30,8 @@ ENCODERS = {
     "gnn": lambda templates: NGGNN(templates, dim=8, num_layers=2, dropout=0.0),
     "running": lambda templates: NGGNN(templates, dim=8, num_layers=3, dropout=0.0, norm="running"),
     "all_pairs": lambda templates: NGT(templates, attention="all_pairs", **TRANSFORMER),
+    "scalegmn": lambda templates: ScaleGMN(templates, dim=8, num_layers=2),
+    "scalegmn_nets": lambda templates: ScaleGMN(templates, dim=8, num_layers=2, messages="nets"),
     "edges": lambda templates: NGT(templates, attention="edges", **TRANSFORMER),
 }
 

@@ -91,6 +91,8 @@ class NeuronRules:
 
     Attributes:
         allowed_kinds: for every permutation, what its neurons may do together.
+        allows_sign: `[num_nodes]`, whether a neuron's sign may change.
+        allows_scale: `[num_nodes]`, whether a neuron may be made larger or smaller.
         allows_turns: `[num_nodes]`, whether a neuron's phase may move.
         allows_odd_turns: `[num_nodes]`, whether it may move by an odd number of half periods.
         omega_0: `[num_nodes]`, 1 where the activation has no period.
@@ -109,6 +111,10 @@ class NeuronRules:
         for kinds, axis in zip(allowed, symmetries.axes, strict=True):
             for permutation in _permutations(axis):
                 self.allowed_kinds[permutation] &= kinds
+        self.allows_sign, self.allows_scale = (
+            torch.tensor([kind in kinds for axis in symmetries.axes for kinds in self._kinds(axis)])
+            for kind in ("sign", "scale")
+        )
         shared = {slot for slot, shown in places.items() if len(shown) > 1}
         odd_turns = [
             group.offset == 0
@@ -122,6 +128,15 @@ class NeuronRules:
         self.allows_turns = _per_node(groups, [_allows_turns(group, shared) for group in groups])
         self.allows_odd_turns = _per_node(groups, odd_turns)
         self.omega_0 = _per_node(groups, periods)
+
+    def _kinds(self, axis: Sequence[Segment]) -> list[set[SymmetryKind]]:
+        """What each neuron on an axis may do, by the innermost permutation that moves it."""
+        found: list[set[SymmetryKind]] = []
+        for segment in axis:
+            own = set() if segment.permutation is None else self.allowed_kinds[segment.permutation]
+            item = self._kinds(segment.inner) if segment.inner else [own] * segment.repeat
+            found += item * segment.length
+        return found
 
 
 def _permutations(axis: Sequence[Segment]) -> list[int]:

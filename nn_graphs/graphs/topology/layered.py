@@ -203,7 +203,7 @@ class LayeredTopology(Topology):
             parts = [sums[number] for number in arriving if number in numbers]
             reduced = group_sum(parts, [None] * len(parts), group.width) if parts else None
             rows.append(_no_messages(sums, group) if reduced is None else reduced)
-        return self._where_any(torch.cat(rows, dim=1))
+        return torch.cat(rows, dim=1)  # sums of nothing are zeros
 
     def _where_any(self, nodes: NodeValues) -> NodeValues:
         return torch.where(self.in_degree > 0, nodes, 0.0)
