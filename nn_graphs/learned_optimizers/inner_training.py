@@ -1,8 +1,8 @@
 """Inner trainings: networks of one task moved by one update, as meta-gradients see them.
 
 A network whose loss is not a number, or beyond a limit, counts as diverged from then on; it stays
-finite: its loss is that limit, its gradient zero, and parameters that would not be finite stay as
-they were.
+finite: its loss is that limit, and it is not moved by that step, of which the update is told zeros.
+Parameters that would not be finite stay as they were.
 """
 
 from dataclasses import dataclass
@@ -60,10 +60,11 @@ class InnerTraining:
     ) -> tuple[Float[Tensor, "R"], State]:
         params, diverged, *remembered = state
         losses, gradients, is_bad = self._losses_and_gradients(params, keys, steps)
+        told = torch.where(is_bad.unsqueeze(1), 0.0, params)
         moved, remembered = self.update.step(
-            weights, self.optimizee, params, gradients, tuple(remembered), steps
+            weights, self.optimizee, told, gradients, tuple(remembered), steps
         )
-        moved = torch.where(moved.isfinite(), moved, params)
+        moved = torch.where(is_bad.unsqueeze(1) | ~moved.isfinite(), params, moved)
         return losses, (moved, diverged | is_bad, *remembered)
 
     def losses(
