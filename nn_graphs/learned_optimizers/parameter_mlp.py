@@ -16,6 +16,8 @@ from nn_graphs.networks.initializers import torch_initial_params
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.networks.stacked import stacked_forward
 
+BLOCK = 1 << 14  # parameters whose hidden values stay in the cache
+
 
 @dataclass(frozen=True)
 class ParameterMLP(UpdateModel):
@@ -50,4 +52,7 @@ class StackedMLP(UpdateFunction):
         features: Float[Tensor, "S P features"],
     ) -> Float[Tensor, "S P outputs"]:
         rows = features.reshape(len(weights), -1, features.shape[2])
-        return stacked_forward(self.spec, weights, rows).reshape(*features.shape[:2], -1)
+        is_large = rows.shape[1] > BLOCK and not torch.is_grad_enabled()
+        parts = rows.split(BLOCK, 1) if is_large else [rows]
+        outputs = [stacked_forward(self.spec, weights, part) for part in parts]
+        return torch.cat(outputs, 1).reshape(*features.shape[:2], -1)
