@@ -75,7 +75,7 @@ def train_networks(
                 val_losses.append(training.val_losses(state, keys))
         scores = (torch.full_like(before, torch.nan),) * 2
         if has_test:
-            scores = training.task.test_scores(state[0], keys)
+            scores = training.task.test_scores(training.judged_params(state), keys)
     return InnerCurves(
         torch.stack(losses, 1), val_steps, torch.stack(val_losses, 1), *scores, state[1], seconds
     )

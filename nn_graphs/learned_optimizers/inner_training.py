@@ -77,9 +77,14 @@ class InnerTraining:
         """How many of these runs have diverged."""
         return int(state[1].sum())
 
+    def judged_params(self, state: State) -> Float[Tensor, "R num_params"]:
+        """By which the networks are evaluated."""
+        params, _, *remembered = state
+        return self.update.judged(self.optimizee, params, tuple(remembered))
+
     def val_losses(self, state: State, keys: Int32[Tensor, "R"]) -> Float[Tensor, "R"]:
         """On all inputs for validation, with the limit of all losses."""
-        return self._limited(self.task.val_losses(state[0], keys))[0]
+        return self._limited(self.task.val_losses(self.judged_params(state), keys))[0]
 
     @property
     def loss_limit(self) -> float:

@@ -54,6 +54,12 @@ class Update(Protocol):
         """
         ...
 
+    def judged(
+        self, optimizee: Optimizee, params: Float[Tensor, "S P"], state: State
+    ) -> Float[Tensor, "S P"]:
+        """The parameters by which networks are evaluated: mostly those that they have."""
+        ...
+
 
 @dataclass(frozen=True)
 class LearnedUpdate:
@@ -133,3 +139,8 @@ class LearnedUpdate:
             changes.append(change)
             after_all += [*features, *after]
         return params - torch.cat(changes, 1), tuple(after_all)
+
+    def judged(
+        self, optimizee: Optimizee, params: Float[Tensor, "S P"], state: State
+    ) -> Float[Tensor, "S P"]:
+        return params
