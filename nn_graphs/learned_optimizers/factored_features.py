@@ -8,6 +8,7 @@ axis is the larger one.
 The published decays are learned along; here they stay where learning begins.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,10 +36,13 @@ class FactoredFeatures:
         square_decay: of the average of squares.
     """
 
-    decays: tuple[float, ...] = (0.9, 0.99, 0.999)
+    decays: Sequence[float] = (0.9, 0.99, 0.999)
     square_decay: float = 0.999
 
     num_states = 4  # averages of gradients and squares, rows, columns
+
+    def __post_init__(self):
+        object.__setattr__(self, "decays", tuple(self.decays))  # configs give lists
 
     @property
     def num_features(self) -> int:

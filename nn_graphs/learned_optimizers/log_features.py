@@ -6,6 +6,7 @@ and nothing tells the step.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,9 +26,12 @@ class LogFeatures:
         decays: of the sums of gradients.
     """
 
-    decays: tuple[float, ...] = (0.5, 0.9, 0.99, 0.999, 0.9999)
+    decays: Sequence[float] = (0.5, 0.9, 0.99, 0.999, 0.9999)
 
     num_states = 1
+
+    def __post_init__(self):
+        object.__setattr__(self, "decays", tuple(self.decays))  # configs give lists
 
     @property
     def num_features(self) -> int:

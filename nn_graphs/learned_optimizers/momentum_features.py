@@ -4,6 +4,7 @@ Each is divided by its root mean square over the tensor; behind them are eleven 
 step.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,9 +29,12 @@ class MomentumFeatures:
         decays: of the averages of gradients.
     """
 
-    decays: tuple[float, ...] = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+    decays: Sequence[float] = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
     num_states = 1
+
+    def __post_init__(self):
+        object.__setattr__(self, "decays", tuple(self.decays))  # configs give lists
 
     @property
     def num_features(self) -> int:

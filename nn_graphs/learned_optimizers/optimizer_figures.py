@@ -1,6 +1,7 @@
 """Figures of learned optimizers: curves with bands, meta-training, what generalizes to what."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +14,7 @@ from nn_graphs.plotting import draw_table, new_figure
 COLUMNS = 3  # of tasks
 WIDE, THIN = 2.2, 1.0
 QUALITY = "test/quality"
+NAME_WIDTH = 50  # letters in a line
 
 
 def plot_inner_curves(
@@ -82,11 +84,12 @@ def plot_generalization(matrix: pd.DataFrame) -> Figure:
     low, high = np.nanmin(values, 0), np.nanmax(values, 0)
     shades = np.nan_to_num((values - low) / np.where(high > low, high - low, 1.0))
     texts = [[None if np.isnan(v) else f"{v:.3f}" for v in row] for row in values]
-    width, height = 1.3 * len(matrix.columns) + 3, 0.35 * len(matrix) + 1.6
-    with new_figure(width, height, has_grid=False, layout="constrained") as figure:
+    width, height = 1.3 * len(matrix.columns) + 1, 0.45 * len(matrix) + 1
+    with new_figure(width, height, has_grid=False) as figure:
         axes = figure.subplots()
         draw_table(axes, shades, texts, cmap="Greens", limits=(0, 1), white_beyond=0.6)
-        axes.set_yticks(range(len(matrix)), matrix.index)
+        names = [textwrap.fill(name, NAME_WIDTH) for name in matrix.index]
+        axes.set_yticks(range(len(matrix)), names, fontsize=7)
         labels = [name.replace(", ", "\n") for name in matrix.columns]
         axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=7)
         axes.set_aspect("auto")

@@ -4,6 +4,7 @@ That of Metz et al. (2022), with two hidden layers of 32, and that of Kofinas et
 with two of 64, differ in their features and outputs (see `nn_graphs.learned_optimizers.registry`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,9 +28,12 @@ class ParameterMLP(UpdateModel):
         hidden: widths of the hidden layers.
     """
 
-    hidden: tuple[int, ...] = (32, 32)
+    hidden: Sequence[int] = (32, 32)
 
     is_local = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "hidden", tuple(self.hidden))  # configs give lists
 
     def make(self, num_features: int, num_outputs: int) -> UpdateFunction:
         layout = (num_features, *self.hidden, num_outputs)

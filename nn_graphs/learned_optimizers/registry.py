@@ -85,9 +85,8 @@ def update_from_description(description: Mapping[str, Mapping[str, Any]]) -> Lea
         settings = dict(description.get(name, {}))
         kind = settings.pop("kind", None)
         check_known(str(kind), PARTS, asked=f"make the {name} of a learned update")
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
         try:
-            parts[name] = PARTS[kind](**values)
+            parts[name] = PARTS[kind](**settings)
         except TypeError as error:
             raise NNGraphsError(
                 f"make the {name} of a learned update",

@@ -6,6 +6,7 @@ of one architecture, so that tasks take turns, an outer step each.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -42,11 +43,11 @@ class TaskFamily:
 
     images: LabelledImages
     kind: Kind = "mlp"
-    widths: tuple[int, ...] = (32,)
-    depths: tuple[int, ...] = (1,)
-    activations: tuple[str, ...] = ("relu",)
-    batch_sizes: tuple[int, ...] = (64,)
-    scale_range: tuple[float, float] = (1.0, 1.0)
+    widths: Sequence[int] = (32,)
+    depths: Sequence[int] = (1,)
+    activations: Sequence[str] = ("relu",)
+    batch_sizes: Sequence[int] = (64,)
+    scale_range: Sequence[float] = (1.0, 1.0)
     num_val: int = 256
     num_tasks: int = 1
     seed: int = 0
@@ -95,7 +96,7 @@ class TaskFamily:
             read,
             batch_size=batch_size,
             num_val=self.num_val,
-            scale_range=self.scale_range,
+            scale_range=(self.scale_range[0], self.scale_range[1]),
             is_autoencoder=self.kind == "autoencoder",
         )
 

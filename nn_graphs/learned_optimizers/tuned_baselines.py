@@ -25,9 +25,9 @@ class TuningBudget:
         num_seeds: networks of each setting and task.
     """
 
-    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
-    decays: tuple[float, ...] = (0.0,)
-    schedules: tuple[RateSchedule, ...] = ("constant", "cosine")
+    rates: Sequence[float] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+    decays: Sequence[float] = (0.0,)
+    schedules: Sequence[RateSchedule] = ("constant", "cosine")
     num_seeds: int = 2
 
 

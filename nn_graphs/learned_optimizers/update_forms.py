@@ -1,6 +1,7 @@
 """From a model's outputs to the change of every parameter."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -97,11 +98,14 @@ class AdamWithCorrection:
 
     rate: float = 1e-3
     share: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Sequence[float] = (0.9, 0.999)
     eps: float = 1e-8
     magnitude_scale: float = 1e-3
 
     num_outputs = num_weights = num_states = 2
+
+    def __post_init__(self):
+        object.__setattr__(self, "betas", tuple(self.betas))  # configs give lists
 
     def initial_weights(self) -> Float[Tensor, "weights"]:
         return torch.tensor([math.log(self.rate), math.log(self.share)]) / LOG_GAIN
