@@ -85,7 +85,8 @@ def tune(
     rows = torch.tensor(settings).repeat_interleave(len(keys), 0)
     found = []
     for schedule in budget.schedules:
-        update, losses = hand_designed(name, schedule=schedule, horizon=num_steps), 0.0
+        update = hand_designed(name, schedule=schedule, horizon=num_steps)
+        losses = torch.zeros(len(settings))
         for task in tasks:
             curves = train_networks(
                 InnerTraining(task, update),
