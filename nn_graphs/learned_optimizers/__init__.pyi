@@ -1,4 +1,3 @@
-from .hand_designed import hand_designed as hand_designed
 from .inner_curves import train_networks as train_networks
 from .inner_tasks import InnerTask as InnerTask
 from .inner_training import InnerTraining as InnerTraining
@@ -8,6 +7,7 @@ from .meta_settings import MetaSettings as MetaSettings
 from .meta_training import meta_train as meta_train
 from .persistent_evolution import PersistentEvolution as PersistentEvolution
 from .registry import make_update as make_update
+from .stacked_baselines import hand_designed as hand_designed
 from .task_families import TaskFamily as TaskFamily
 from .tuned_baselines import TuningBudget as TuningBudget
 from .tuned_baselines import tune as tune

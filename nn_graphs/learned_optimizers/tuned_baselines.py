@@ -8,10 +8,10 @@ from jaxtyping import Float, Int32
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.learned_optimizers.hand_designed import HandDesigned, RateSchedule, hand_designed
 from nn_graphs.learned_optimizers.inner_curves import train_networks
 from nn_graphs.learned_optimizers.inner_tasks import InnerTask
 from nn_graphs.learned_optimizers.inner_training import InnerTraining
+from nn_graphs.learned_optimizers.stacked_baselines import HandDesigned, RateSchedule, hand_designed
 
 
 @dataclass(frozen=True)

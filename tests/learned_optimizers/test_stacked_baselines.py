@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from nn_graphs.datasets import load_images
-from nn_graphs.learned_optimizers.hand_designed import RULES, hand_designed, settings_row
 from nn_graphs.learned_optimizers.inner_curves import train_networks
 from nn_graphs.learned_optimizers.inner_tasks import InnerTask
 from nn_graphs.learned_optimizers.inner_training import InnerTraining
 from nn_graphs.learned_optimizers.optimizee import Optimizee
+from nn_graphs.learned_optimizers.stacked_baselines import RULES, hand_designed, settings_row
 from nn_graphs.learned_optimizers.tuned_baselines import TuningBudget, tune
 from nn_graphs.learned_optimizers.update_rules import Muon, ScheduleFree, orthogonal
 from nn_graphs.networks.classifiers.data import LabelledData
