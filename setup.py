@@ -15,7 +15,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["nn_graphs", "nn_graphs.*"]),
-    package_data={"": ["*.pyi"]},
+    package_data={"": ["*.pyi"], "nn_graphs.learned_optimizers": ["shipped/*.safetensors"]},
     install_requires=[
         "torch>=2.6",
         "torch-geometric>=2.6,<2.9",  # the versions that graphs/geometric_batch.py was tried with

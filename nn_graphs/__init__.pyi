@@ -7,6 +7,8 @@ from .graphs.graph_template import GraphTemplate as GraphTemplate
 from .graphs.graph_template import NeuralGraphStack as NeuralGraphStack
 from .graphs.neural_graph import NeuralGraph as NeuralGraph
 from .graphs.tracing import trace as trace
+from .learned_optimizers.learned_optimizer import LearnedOptimizer as LearnedOptimizer
+from .learned_optimizers.update_files import shipped_update as shipped_update
 from .networks.spec import ConvSpec as ConvSpec
 from .networks.spec import LayerSpec as LayerSpec
 from .networks.spec import NetworkSpec as NetworkSpec

@@ -54,6 +54,34 @@ def error_table(folder: Path) -> str:
     return score_table(folder, metrics, digits=4)
 
 
+def optimizer_table(folder: Path) -> str:
+    """A row per task and optimizer: test quality, losses, and how soon it is where Adam gets."""
+    summary = summarize(read_results(folder / "results.csv"))
+    metrics = {
+        "test quality": ("test/quality", 3),
+        "test loss": ("test/loss", 3),
+        "val loss": ("val/loss", 4),
+        "speed-up": ("speedup", 2),
+        "diverged": ("diverged", 2),
+        "ms a step": ("milliseconds", 2),
+    }
+    values = summary.pivot(index=STRUCTURE_INDEX, columns="metric", values=["mean", "std", "count"])
+    rows = [
+        [
+            zoo,
+            model,
+            options,
+            f"{max(row['count'].dropna()):.0f}",
+            *(
+                _mean_and_deviation(row, metric, digits=digits) if ("mean", metric) in row else ""
+                for metric, digits in metrics.values()
+            ),
+        ]
+        for (zoo, model, options), row in values.iterrows()
+    ]
+    return _markdown(["tested on", "optimizer", "options", "seeds", *metrics], rows)
+
+
 def score_table(folder: Path, metrics: dict[str, str], *, digits: int) -> str:
     """A row per zoo, model and options; metrics, by the names of their columns, over seeds."""
     summary = summarize(read_results(folder / "results.csv"))
@@ -216,6 +244,7 @@ def _markdown(columns: list[str], rows: list[list[str]]) -> str:
 TABLES = {
     "benchmarks": speed_table,
     "cnn_generalization": tau_table,
+    "learning_to_optimize": optimizer_table,
     "relational_graphs": relational_tables,
     "structure_performance": structure_tables,
     "style_editing": error_table,

@@ -32,6 +32,7 @@ TINY = {
         "bench_fitting.py": "--num-plain 1 --num-ours 3 --num-steps 2",
         "bench_masked_layers.py": "--tiny --repeats 1",
         "bench_probe_gen.py": "--batch-size 2 --num-probes 3 --num-steps 1",
+        "bench_meta_training.py": "--num-networks 2 --num-steps 2 --repeats 1",
         "bench_pruning.py": "--widths 64 40 40 10 --num-steps 5 --batch-size 4 --repeats 1",
         "bench_relational_graphs.py": "--num-graphs 3 --plain-every 2",
         "bench_tracing.py": "--tiny",
@@ -133,6 +134,12 @@ def test_style_editing_is_measured_on_one_error(outputs):
     for remark in table["remark"]:
         plain, ours = (float(found) for found in re.findall(r"(\d+\.\d+)", remark))
         assert plain == pytest.approx(ours, rel=1e-4)
+
+
+def test_meta_training_gives_the_meta_gradients_of_the_plain_way(outputs):
+    _, table = outputs["bench_meta_training.py"]
+    (error,) = re.findall(r"differ by (\S+)\.$", table["remark"][0])
+    assert float(error) < 1e-4
 
 
 def test_zoo_reading_names_its_size(outputs):

@@ -60,3 +60,38 @@ def test_training_never_sees_validation_inputs():
 def test_impossible_tasks_are_refused(change):
     with pytest.raises(NNGraphsError, match="make the inner task 'mlp'"):
         replace(MLP, **change)
+
+
+def test_scores_are_those_of_the_modules():
+    params = CNN.initial_params(KEYS)
+    losses, accuracies = CNN.test_scores(params, KEYS)
+    inputs = DATA.take(torch.arange(DATA.num_train, DATA.num_all))
+    labels = DATA.labels[DATA.num_train :]
+    for row in range(3):
+        module = CNN.spec.make_module().double()
+        module.load_state_dict(CNN.spec.parameters.unflatten(params[row]))
+        outputs = module(inputs).detach()
+        loss = torch.nn.functional.cross_entropy(outputs, labels)
+        torch.testing.assert_close(losses[row], loss, rtol=0, atol=1e-10)
+        accuracy = (outputs.argmax(1) == labels).double().mean()
+        torch.testing.assert_close(accuracies[row], accuracy, rtol=0, atol=1e-10)
+    assert CNN.guessing_loss == pytest.approx(2.302585)
+
+
+def test_autoencoders_are_compared_with_their_inputs():
+    spec = NetworkSpec.mlp([64, 8, 64], activation="relu")
+    task = InnerTask("autoencoder", spec, MLP.data, batch_size=16, is_autoencoder=True)
+    params = task.initial_params(KEYS)
+    losses, gradients = task.losses_and_gradients(params, KEYS, STEPS)
+    assert losses.shape == (3,)
+    assert (gradients.abs().sum(1) > 0).all()
+    places = torch.arange(DATA.num_train, DATA.num_all)
+    inputs = MLP.data.take(places)
+    module = spec.make_module().double()
+    module.load_state_dict(spec.parameters.unflatten(params[0]))
+    expected = (module(inputs) - inputs).square().mean().detach()
+    found, quality = task.test_scores(params, KEYS)
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-10)
+    spread = inputs.var(0, correction=0).mean()
+    torch.testing.assert_close(quality[0], 1 - expected / spread, rtol=0, atol=1e-10)
+    assert task.guessing_loss == 1

@@ -1,68 +1,58 @@
-"""The MLP per parameter: equivariant, each network by weights of its own, and meta-trainable."""
+"""The MLP per parameter: each network by weights of its own, and meta-trainable by a file."""
 
 import torch
 
 from nn_graphs.datasets import load_images
 from nn_graphs.learned_optimizers.inner_tasks import InnerTask
-from nn_graphs.learned_optimizers.parameter_mlp import ParameterMLP, TrainedByMLP
+from nn_graphs.learned_optimizers.inner_training import InnerTraining
+from nn_graphs.learned_optimizers.learned_update import LearnedUpdate
+from nn_graphs.learned_optimizers.momentum_features import MomentumFeatures
+from nn_graphs.learned_optimizers.parameter_mlp import ParameterMLP
 from nn_graphs.learned_optimizers.persistent_evolution import Pairs, PersistentEvolution
+from nn_graphs.learned_optimizers.registry import make_update
+from nn_graphs.learned_optimizers.update_forms import DirectionTimesExponent
 from nn_graphs.networks.classifiers.data import LabelledData
-from nn_graphs.networks.initializers import torch_initial_params
 from nn_graphs.networks.spec import NetworkSpec
 
 DATA = LabelledData.from_dataset(load_images("digits"), dtype=torch.float64).flattened()
 TASK = InnerTask("mlp", NetworkSpec.mlp([64, 6, 10], activation="relu"), DATA, batch_size=16)
-OPTIMIZER = ParameterMLP((8,))
-RUNS = TrainedByMLP(TASK, OPTIMIZER)
+UPDATE = LearnedUpdate(MomentumFeatures(), ParameterMLP((8,)), DirectionTimesExponent())
+RUNS = InnerTraining(TASK, UPDATE)
 KEYS = torch.tensor([3, 7], dtype=torch.int32)
-THETA = torch_initial_params(OPTIMIZER.spec, KEYS).double()
+THETA = torch.stack([UPDATE.initial_weights(seed) for seed in (3, 7)]).double()
 
 
-def run(task, theta, keys, params, num_steps=5):
-    state = params, OPTIMIZER.start(params)
+def run(theta, keys, params, num_steps=5):
+    state = (params, *RUNS.start(keys)[1:])
     for step in range(num_steps):
-        steps = torch.full_like(keys, step)
-        _, state = TrainedByMLP(task, OPTIMIZER).step(theta, state, keys, steps)
+        _, state = RUNS.step(theta, state, keys, torch.full_like(keys, step))
     return state[0]
 
 
-def permuted(params, order):
-    tensors = TASK.spec.parameters.unflatten(params)
-    parts = [
-        tensors["layers.0.weight"][:, order],
-        tensors["layers.0.bias"][:, order],
-        tensors["layers.1.weight"][:, :, order],
-        tensors["layers.1.bias"],
-    ]
-    return torch.cat([part.flatten(1) for part in parts], 1)
-
-
-def test_published_size():
-    assert ParameterMLP().spec.num_params == 1762
-
-
-def test_permuted_neurons_have_permuted_trajectories():
-    params, order = TASK.initial_params(KEYS), torch.tensor([2, 0, 1, 5, 4, 3])
-    moved = run(TASK, THETA, KEYS, params)
-    assert (moved - params).abs().max() > 1e-4
-    found = run(TASK, THETA, KEYS, permuted(params, order))
-    torch.testing.assert_close(found, permuted(moved, order), rtol=0, atol=1e-9)
+def test_published_sizes():
+    assert make_update("mlp").num_weights == 1762
+    assert make_update("factored_mlp").num_weights == 190
+    wide = LearnedUpdate(
+        make_update("factored_mlp").features, ParameterMLP(), DirectionTimesExponent()
+    )
+    assert wide.num_weights == 2402
+    assert make_update("published_ff").num_weights == 15 * 64 + 65 * 64 + 65 * 2
 
 
 def test_each_network_goes_by_its_own_weights_whoever_is_beside_it():
     params = TASK.initial_params(KEYS)
-    together = run(TASK, THETA, KEYS, params)
+    together = run(THETA, KEYS, params)
     for row in (slice(0, 1), slice(1, 2)):
-        alone = run(TASK, THETA[row], KEYS[row], params[row])
+        alone = run(THETA[row], KEYS[row], params[row])
         torch.testing.assert_close(together[row], alone, rtol=0, atol=1e-12)
-    exchanged = run(TASK, THETA.flip(0), KEYS, params)
+    exchanged = run(THETA.flip(0), KEYS, params)
     assert not torch.allclose(together, exchanged, atol=1e-6)
 
 
 def test_runs_of_one_key_and_equal_weights_stay_bit_equal():
     keys = KEYS.repeat_interleave(2)
-    (params, _) = RUNS.start(keys)
-    moved = run(TASK, THETA.repeat_interleave(2, 0), keys, params)
+    params = RUNS.start(keys)[0]
+    moved = run(THETA.repeat_interleave(2, 0), keys, params)
     assert torch.equal(moved[::2], moved[1::2])
     assert not torch.equal(moved[0], moved[2])
 
