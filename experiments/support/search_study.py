@@ -36,7 +36,7 @@ from nn_graphs.workers import work_off
 logger = logging.getLogger(__name__)
 SEARCHES = "searches.csv"
 NAME = "structure_search"
-FINAL_SEED = 1000  # the first; seeds of searches are others
+CHOOSING_SEED, FINAL_SEED = 10_000, 20_000  # the first ones; seeds of searches are others
 
 Part = tuple[str, int]  # method and seed
 
@@ -79,8 +79,11 @@ class StructureSearch:
         num_nodes, max_weights: of the search space, see `SearchSpace`.
         num_evaluations, population, tournament: see `search_structures`.
         num_val: training images kept back, by which structures are chosen.
-        num_final_seeds: networks of the chosen structure that are trained anew, and scored on the
-            test images once.
+        num_finalists: structures, the best ones, that are trained anew, for the luck of one
+            training is part of what they were found by; the best mean on images kept back is
+            chosen.
+        num_final_seeds: networks of each of these; as many again, of the structure that is chosen,
+            are scored on the test images, once.
         seeds: of the searches.
         recipe, plan: of every training; the seed is replaced.
 
@@ -95,6 +98,7 @@ class StructureSearch:
     population: int
     tournament: int
     num_val: int
+    num_finalists: int
     num_final_seeds: int
     seeds: Sequence[int]
     recipe: Recipe
@@ -106,10 +110,11 @@ class StructureSearch:
         check_search(self.num_evaluations, self.population, self.tournament)
         fits = {
             "num_val": (self.num_val, self.num_val >= 1),
+            "num_finalists": (self.num_finalists, self.num_finalists >= 1),
             "num_final_seeds": (self.num_final_seeds, self.num_final_seeds >= 1),
             "seeds": (list(self.seeds), 0 < len(set(self.seeds)) == len(self.seeds)),
         }
-        do = "Give one image and one final seed at least, and different seeds of searches."
+        do = "Give one image, finalist and final seed at least, and different seeds of searches."
         check_numbers("search structures with these settings", fits, do)
 
     def perform(self, run: Run, data: LabelledData) -> None:
@@ -177,11 +182,13 @@ def _search(
     start = time.perf_counter()
     training = StructureTraining.of_data(choosing, study.recipe, study.plan)
 
+    generations: list[list[Candidate]] = []
+
     def evaluate(structures: Sequence[LayeredGraph]) -> np.ndarray:
-        jobs = [StructureJob(number, one, seed) for number, one in enumerate(structures)]
+        first = 1 + sum(map(len, generations))  # no structure inherits initial values
+        jobs = [StructureJob(n, one, seed, first + n) for n, one in enumerate(structures)]
         return score_structures(training, jobs, choosing, chunk_size=len(jobs))
 
-    generations = []
     for generation in search_structures(
         method,
         space,
@@ -195,22 +202,46 @@ def _search(
         best = best_so_far(generations)[-1]
         progress.advance(len(generation), {"best": f"{100 * best:.1f}"})
     tried = [one for generation in generations for one in generation]
-    chosen = max(tried, key=lambda one: one.fitness)
-    final = [
-        StructureJob(0, chosen.structure, FINAL_SEED + n) for n in range(study.num_final_seeds)
-    ]
-    scores = 100 * score_structures(training, final, testing)
+    chosen, val_accuracy = _chosen(study, training, choosing, tried)
+    scores = 100 * _anew(study, training, testing, [chosen], FINAL_SEED)[0]
     rows = [_row(part, number, one, space) for number, one in enumerate(tried)]
     metrics = {
-        "val/accuracy": 100 * chosen.fitness,
+        "first/accuracy": 100 * np.mean([one.fitness for one in generations[0]]),
+        "best/accuracy": 100 * best_so_far(generations)[-1],
+        "val/accuracy": 100 * val_accuracy,
         "test/accuracy": scores.mean(),
         "test/deviation": scores.std(),
-        "first/accuracy": 100 * np.mean([one.fitness for one in generations[0]]),
-        "num_layers": chosen.structure.num_layers,
+        "num_layers": chosen.num_layers,
     }
-    weights = space.num_weights(chosen.structure)
+    weights = space.num_weights(chosen)
     minutes = (time.perf_counter() - start) / 60
     return Finding(rows, {k: float(v) for k, v in metrics.items()}, weights, minutes)
+
+
+def _chosen(
+    study: StructureSearch,
+    training: StructureTraining,
+    choosing: LabelledData,
+    tried: Sequence[Candidate],
+) -> tuple[LayeredGraph, float]:
+    """The best of the finalists, and its mean accuracy: of many, the first one is lucky."""
+    best = sorted(tried, key=lambda one: one.fitness, reverse=True)[: study.num_finalists]
+    finalists = [one.structure for one in best]
+    means = _anew(study, training, choosing, finalists, CHOOSING_SEED).mean(1)
+    return finalists[int(means.argmax())], float(means.max())
+
+
+def _anew(
+    study: StructureSearch,
+    training: StructureTraining,
+    data: LabelledData,
+    structures: Sequence[LayeredGraph],
+    first_seed: int,
+) -> np.ndarray:
+    """Accuracies of new networks, `[structures, seeds]`."""
+    seeds = range(first_seed, first_seed + study.num_final_seeds)
+    jobs = [StructureJob(n, one, seed) for n, one in enumerate(structures) for seed in seeds]
+    return score_structures(training, jobs, data).reshape(len(structures), len(seeds))
 
 
 def _row(part: Part, number: int, one: Candidate, space: SearchSpace) -> EvaluationRow:

@@ -251,8 +251,9 @@ def search_table(summary: pd.DataFrame) -> str:
     """What was found by each way of searching."""
     metrics = {
         "first generation, val": "first/accuracy",
-        "best, val": "val/accuracy",
-        "its test accuracy": "test/accuracy",
+        "best network, val": "best/accuracy",
+        "chosen structure, val": "val/accuracy",
+        "chosen structure, test": "test/accuracy",
         "layers": "num_layers",
     }
     values = summary.pivot(index=SPARSE_INDEX, columns="metric", values=["mean", "std", "count"])

@@ -26,12 +26,14 @@ class StructureJob:
     Attributes:
         number: of the structure; what results are known by, with the seed.
         structure: of its hidden neurons.
-        seed: of initial values and order of the data.
+        seed: of the order of the data, and of initial values.
+        draw: makes initial values others, with the same order of the data.
     """
 
     number: int
     structure: LayeredGraph
     seed: int
+    draw: int = 0
 
     @property
     def key(self) -> tuple[int, int]:
@@ -68,7 +70,7 @@ class StructureTraining:
             in_features=self.in_features,
             out_features=self.out_features,
             activation=self.activation,
-            generator=torch.Generator().manual_seed(job.seed),
+            generator=torch.Generator().manual_seed(_mixed(job.seed, job.draw)),
         )
 
     def stack(self, jobs: Sequence[StructureJob]) -> DAGFamily:
@@ -83,6 +85,11 @@ class StructureTraining:
         family = self.stack(groups[number])
         recipes = self.recipes(groups[number])
         return Chunk(family.model, family.params, family.buffers, recipes, family.trainable)
+
+
+def _mixed(seed: int, draw: int) -> int:
+    """One seed out of two; the first where the second is 0."""
+    return seed if draw == 0 else int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
 
 
 def train_structures(

@@ -41,6 +41,7 @@ TINY = {
         "study.population=6",
         "study.tournament=3",
         "study.num_val=64",
+        "study.num_finalists=2",
         "study.num_final_seeds=2",
         "study.seeds=[1]",
         "study.plan.num_epochs=1",
@@ -132,7 +133,8 @@ def test_structure_search(run_main, tmp_path):
     for method, own in rows.groupby("model"):
         metrics = own.set_index("metric")["value"]
         best = tried[tried["method"] == method]["val_accuracy"].max()
-        assert metrics["val/accuracy"] == pytest.approx(100 * best, abs=1e-3)
+        assert metrics["best/accuracy"] == pytest.approx(100 * best, abs=1e-3)
+        assert 0 <= metrics["val/accuracy"] <= 100
         assert 0 <= metrics["test/accuracy"] <= 100
         assert own["params"].max() <= 500
     assert is_figure(folder / "searches.png")
@@ -160,6 +162,7 @@ def test_structure_search(run_main, tmp_path):
         ("structure_search", "study.population=20", "the population is 20"),
         ("structure_search", "study.max_weights=20", "a path of the nodes has 81"),
         ("structure_search", "study.num_val=0", "num_val is 0"),
+        ("structure_search", "study.num_finalists=0", "num_finalists is 0"),
         ("structure_search", "study.num_val=256", "there are 256 for training"),
         ("structure_search", "study.num_nodes=many", "'many' is not int"),
     ],

@@ -68,6 +68,15 @@ def test_accuracies_are_those_of_networks_alone(training, jobs, data):
     assert np.ptp(found) > 0
 
 
+def test_a_draw_gives_other_initial_values_and_the_same_order(training, jobs):
+    job = jobs[0]
+    other = StructureJob(job.number, job.structure, job.seed, 3)
+    weights = [training.make_network(one).layers[0].weight for one in (job, other, other)]
+    assert not torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[1], weights[2])
+    assert training.recipes([job]) == training.recipes([other])
+
+
 def test_only_what_is_missing_is_trained(training, jobs, data, tmp_path):
     seen = []
     options = {"folder": tmp_path, "chunk_size": 3, "num_workers": 1}
