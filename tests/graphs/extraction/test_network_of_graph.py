@@ -67,10 +67,10 @@ def _conv_edges() -> int:
     return int(inside.sum()) * 6
 
 
-def test_sums_without_activation_between_others_are_told(raises_saying):
-    graph = extract_graph(Images(has_skip=True), torch.zeros(1, 2, 4, 4))
-    with raises_saying(asked="network", found="hidden layers are relu, none", do="run_graph"):
-        to_dag_network(graph)
+def test_skips_around_a_map_become_edges():
+    module, images = Images(has_skip=True).double(), torch.randn(4, 2, 4, 4, dtype=torch.float64)
+    network = to_dag_network(extract_graph(module, images))
+    torch.testing.assert_close(network(images), module(images), rtol=0, atol=1e-12)
 
 
 def test_what_pruning_has_left_becomes_a_network():
