@@ -21,7 +21,7 @@ REPORT = """
 import json
 print(json.dumps({
     "is_same": is_same, "num_edges": graph.num_edges, "num_weights": network.num_connections,
-    "extracted": (extracted.num_connections == network.framed_structure.num_connections).all().item(),
+    "extracted": bool((extracted.layer_sizes == network.framed_structure.layer_sizes).all()),
     "change": change,
     "differences": [float(value) for value in differences.values()],
     "accuracies": accuracies, "num_left": sum(tickets[-1].report.num_left.values()),
