@@ -22,7 +22,7 @@ FLOORS = (
     {"encoders"},
     {"metrics", "plotting", "tasks", "graph_drawings", "learned_optimizers"},
     {"training", "results", "testing", "relational_results"}
-    | {"boosted_trees", "best_statistic", "structure_performance"},
+    | {"boosted_trees", "best_statistic", "structure_performance", "sparse_structure"},
     {"__init__"},
 )
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}

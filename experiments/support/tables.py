@@ -208,6 +208,96 @@ def correlation_table(summary: pd.DataFrame, side: str) -> str:
     return _markdown([*STRUCTURE_INDEX, "seeds", "published", *metrics], rows)
 
 
+SPARSE_INDEX = ["zoo", "options", "model"]
+TICKET_MEASURES = {
+    "test_accuracy": ("Test accuracy in percent", 1),
+    "live_neurons": (
+        "Share of the hidden neurons that lie on a path from an input to an output",
+        2,
+    ),
+    "useful_edges": ("Share of the weights left that lie on such a path", 2),
+    "joined_pairs": ("Share of the pairs of an input and an output with a path between them", 2),
+    "top_neurons": ("Share of the weights of the tenth of the hidden neurons with most", 2),
+    "log10_paths": ("Logarithm (base 10) of the number of paths from inputs to outputs", 1),
+}
+
+
+def sparse_structure_tables(folder: Path) -> str:
+    """What each study of sparse structures has found, as far as there are rows of it."""
+    summary = summarize(read_results(folder / "results.csv"))
+    tables = {
+        "accuracy_from_structure": ("Accuracy from structure", structure_prediction_table),
+        "lottery_tickets": ("Lottery tickets", ticket_tables),
+        "structure_search": ("Search for structures", search_table),
+    }
+    parts = dict(list(summary.groupby("task")))
+    return "".join(
+        f"\n### {title}\n{table(parts[task])}"
+        for task, (title, table) in tables.items()
+        if task in parts
+    )
+
+
+def structure_prediction_table(summary: pd.DataFrame) -> str:
+    """How well accuracies are predicted, and the R2 that training seeds leave to be explained."""
+    values = summary.pivot(index=SPARSE_INDEX, columns="metric", values="mean")
+    metrics = ["fit/r2", "val/r2", "val/spearman", "val/kendall"]
+    rows = []
+    for (zoo, options, model), row in values.iterrows():
+        if model != "networks":
+            networks = values.loc[(zoo, options, "networks")]
+            own = [row[metric] for metric in metrics] + [networks.get("ceiling/r2", float("nan"))]
+            rows.append([zoo, options, model, *(f"{value:.3f}" for value in own)])
+    columns = ["data", "options", "predictor", "R2 fitted", "R2", "Spearman", "Kendall"]
+    return _markdown([*columns, "R2 ceiling"], rows)
+
+
+def ticket_tables(summary: pd.DataFrame) -> str:
+    """A table for each measure, with a row for each way of pruning and a column a density."""
+    names = summary["metric"].str.split("/", n=1, expand=True)
+    shares = names[0].str.removesuffix("%").astype(float)
+    table = summary.assign(measure=names[1], share=shares)
+    parts = []
+    for measure, (title, digits) in TICKET_MEASURES.items():
+        own = table[table["measure"] == measure]
+        values = own.pivot(index=SPARSE_INDEX, columns="share", values=["mean", "std", "count"])
+        densities = sorted(own["share"].unique(), reverse=True)
+        rows = [
+            [
+                *index,
+                f"{row['count'].max():.0f}",
+                *(_mean_of(row["mean", d], row["std", d], digits=digits) for d in densities),
+            ]
+            for index, row in values.iterrows()
+        ]
+        columns = ["data", "options", "method", "seeds", *(f"{d:g} %" for d in densities)]
+        parts.append(f"\n{title}:\n{_markdown(columns, rows)}")
+    return "".join(parts)
+
+
+def search_table(summary: pd.DataFrame) -> str:
+    """What was found by each way of searching."""
+    metrics = {
+        "first generation, val": "first/accuracy",
+        "best network, val": "best/accuracy",
+        "chosen structure, val": "val/accuracy",
+        "chosen structure, test": "test/accuracy",
+        "layers": "num_layers",
+    }
+    values = summary.pivot(index=SPARSE_INDEX, columns="metric", values=["mean", "std", "count"])
+    params = summary.groupby(SPARSE_INDEX)["params"].first()
+    rows = [
+        [
+            *index,
+            f"{row['count'].max():.0f}",
+            *(_mean_of(row["mean", m], row["std", m], digits=1) for m in metrics.values()),
+            f"{params[index]:.0f}",
+        ]
+        for index, row in values.iterrows()
+    ]
+    return _markdown(["data", "options", "search", "seeds", *metrics, "weights"], rows)
+
+
 def _by_model(summary: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """A row per zoo, model and options; of each metric mean, deviation and number of seeds."""
     chosen = summary[summary["metric"].isin(metrics)]
@@ -232,7 +322,13 @@ def _mean_and_variance(row: pd.Series, metric: str) -> str:
 
 
 def _mean_and_deviation(row: pd.Series, metric: str, *, digits: int) -> str:
-    mean, std = row["mean", metric], row["std", metric]
+    return _mean_of(row["mean", metric], row["std", metric], digits=digits)
+
+
+def _mean_of(mean: float, std: float, *, digits: int) -> str:
+    """Of one seed without a deviation; nothing where there is none."""
+    if pd.isna(mean):
+        return ""
     return f"{mean:.{digits}f}" if pd.isna(std) else f"{mean:.{digits}f} ± {std:.{digits}f}"
 
 
@@ -246,6 +342,7 @@ TABLES = {
     "cnn_generalization": tau_table,
     "learning_to_optimize": optimizer_table,
     "relational_graphs": relational_tables,
+    "sparse_structure": sparse_structure_tables,
     "structure_performance": structure_tables,
     "style_editing": error_table,
 }

@@ -35,7 +35,9 @@ from .initializers import keras_initial_params as keras_initial_params
 from .initializers import torch_initial_params as torch_initial_params
 from .inr import INRPreset as INRPreset
 from .inr import inr_preset as inr_preset
+from .masked import MaskedConv1d as MaskedConv1d
 from .masked import MaskedConv2d as MaskedConv2d
+from .masked import MaskedConv3d as MaskedConv3d
 from .masked import MaskedLinear as MaskedLinear
 from .optimizers import Optimizer as Optimizer
 from .parameters import ParameterLayout as ParameterLayout

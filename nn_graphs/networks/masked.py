@@ -1,7 +1,7 @@
 """Linear and convolutional layers some of whose weights do not exist.
 
 A mask `[out, in]` says which pairs of channels are connected; for a convolution it may also tell
-the positions of a kernel apart, `[out, in, height, width]`. It is a boolean buffer: it is in state
+the positions of a kernel apart, `[out, in, *kernel]`. It is a boolean buffer: it is in state
 dicts, follows `.to()`, and is no parameter. Masked weights are zero and stay zero: they are set to
 zero whenever a mask or a state dict comes in, get a zero gradient, and weight decay keeps a zero.
 
@@ -203,7 +203,88 @@ class MaskedLinear(MaskedLayer, nn.Linear):
         return outputs if self.bias is None else outputs + self.bias
 
 
-class MaskedConv2d(MaskedLayer, nn.Conv2d):
+class MaskedConv(MaskedLayer):
+    """What masked convolutions of 1, 2 and 3 axes share; of one group."""
+
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    def forward(self, inputs: Float[Tensor, "*B_in_places"]) -> Float[Tensor, "*B_out_places"]:
+        if not self._takes_blocks(inputs):
+            return self._conv_forward(inputs, self.masked_weight(), self.bias)
+        is_batch = inputs.dim() == len(self.kernel_size) + 2
+        batch = inputs if is_batch else inputs.unsqueeze(0)
+        sizes = self._out_sizes(batch)
+        outputs = block_product(self.weight.flatten(2), self._columns(batch), self.row_blocks())
+        outputs = outputs.view(-1, len(batch), *sizes).transpose(0, 1).contiguous()
+        if self.bias is not None:
+            outputs = outputs + self.bias.view(-1, *[1] * len(sizes))
+        return outputs if is_batch else outputs.squeeze(0)
+
+    def _columns(
+        self, batch: Float[Tensor, "B in *places"]
+    ) -> Float[Tensor, "in kernel positions"]:
+        """Inputs as the kernel sees them."""
+        kernel = self.weight[0, 0].numel()
+        if kernel == 1 and set(self.stride) == {1} and set(self.padding) == {0}:
+            return batch.transpose(0, 1).reshape(self.in_channels, 1, -1)
+        seen = self._windows(batch)
+        return seen.transpose(0, 1).reshape(self.in_channels, kernel, -1)
+
+    def _windows(self, batch: Float[Tensor, "B in *places"]) -> Tensor:
+        """`[B, in * kernel, positions]`, or with axes of their own for these."""
+        ends = [size for size in reversed(self.padding) for _ in range(2)]
+        seen, first = F.pad(batch, ends), 2
+        for axis, (size, step, apart) in enumerate(
+            zip(self.kernel_size, self.stride, self.dilation, strict=True), first
+        ):
+            seen = seen.unfold(axis, (size - 1) * apart + 1, step)[..., ::apart]
+        places = range(first, first + len(self.kernel_size))
+        kernel = range(first + len(self.kernel_size), seen.dim())
+        seen = seen.permute(0, 1, *kernel, *places)
+        return seen.reshape(len(batch), self.in_channels * self.weight[0, 0].numel(), -1)
+
+    def _out_sizes(self, batch: Tensor) -> list[int]:
+        sizes = zip(
+            batch.shape[2:],
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            strict=True,
+        )
+        return [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes]
+
+
+class MaskedConv1d(MaskedConv, nn.Conv1d):
+    """`nn.Conv1d` of one group with a mask, as `MaskedConv2d`; masks are `[out, in]` or `[out, in,
+    length]`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int],
+        stride: int | tuple[int] = 1,
+        padding: int | tuple[int] = 0,
+        dilation: int | tuple[int] = 1,
+        bias: bool = True,
+        *,
+        mask: Tensor | None = None,
+        execution: str = "auto",
+    ):
+        nn.Conv1d.__init__(
+            self, in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias
+        )
+        self._init_mask(mask, execution)
+
+
+class MaskedConv2d(MaskedConv, nn.Conv2d):
     """`nn.Conv2d` of one group with a mask.
 
     Args:
@@ -234,32 +315,29 @@ class MaskedConv2d(MaskedLayer, nn.Conv2d):
         )
         self._init_mask(mask, execution)
 
-    def forward(self, inputs: Float[Tensor, "*B in h w"]) -> Float[Tensor, "*B out new_h new_w"]:
-        if not self._takes_blocks(inputs):
-            return self._conv_forward(inputs, self.masked_weight(), self.bias)
-        batch = inputs if inputs.dim() == 4 else inputs.unsqueeze(0)
-        height, width = self._out_size(batch)
-        outputs = block_product(self.weight.flatten(2), self._columns(batch), self.row_blocks())
-        outputs = outputs.view(-1, len(batch), height, width).transpose(0, 1).contiguous()
-        if self.bias is not None:
-            outputs = outputs + self.bias[:, None, None]
-        return outputs if inputs.dim() == 4 else outputs.squeeze(0)
+    def _windows(self, batch: Float[Tensor, "B in *places"]) -> Tensor:
+        return F.unfold(batch, self.kernel_size, self.dilation, self.padding, self.stride)
 
-    def _columns(self, batch: Float[Tensor, "B in h w"]) -> Float[Tensor, "in kernel positions"]:
-        """Inputs as the kernel sees them."""
-        kernel = self.weight[0, 0].numel()
-        if kernel == 1 and self.stride == (1, 1) and self.padding == (0, 0):
-            return batch.transpose(0, 1).reshape(self.in_channels, 1, -1)
-        seen = F.unfold(batch, self.kernel_size, self.dilation, self.padding, self.stride)
-        return seen.transpose(0, 1).reshape(self.in_channels, kernel, -1)
 
-    def _out_size(self, batch: Tensor) -> list[int]:
-        sizes = zip(
-            batch.shape[2:],
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            strict=True,
+class MaskedConv3d(MaskedConv, nn.Conv3d):
+    """`nn.Conv3d` of one group with a mask, as `MaskedConv2d`; masks are `[out, in]` or `[out, in,
+    depth, height, width]`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int, int],
+        stride: int | tuple[int, int, int] = 1,
+        padding: int | tuple[int, int, int] = 0,
+        dilation: int | tuple[int, int, int] = 1,
+        bias: bool = True,
+        *,
+        mask: Tensor | None = None,
+        execution: str = "auto",
+    ):
+        nn.Conv3d.__init__(
+            self, in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias
         )
-        return [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes]
+        self._init_mask(mask, execution)

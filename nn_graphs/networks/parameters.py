@@ -6,7 +6,7 @@ Floating-point buffers come behind the parameters; integer buffers hold no weigh
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +57,10 @@ class ParameterLayout:
 
     @classmethod
     def from_module(cls, module: nn.Module) -> "ParameterLayout":
-        """Slots of `module`: parameters first, then floating-point buffers, aliases folded."""
+        """Slots of `module`: parameters first, then floating-point buffers, aliases folded.
+
+        Masks of `torch.nn.utils.prune` are left out: they are constants, as boolean ones are.
+        """
         names: dict[int, list[str]] = {}
         tensors: dict[int, Tensor] = {}
         stored = module.state_dict(keep_vars=True)
@@ -66,7 +69,7 @@ class ParameterLayout:
             *module.named_buffers(remove_duplicate=False),
         ]
         for name, tensor in candidates:
-            if name in stored and tensor.is_floating_point():
+            if name in stored and tensor.is_floating_point() and not _is_mask(name, stored):
                 names.setdefault(id(tensor), []).append(name)
                 tensors[id(tensor)] = tensor
         slots, offset = [], 0
@@ -140,7 +143,10 @@ class ParameterLayout:
         faults += [
             f"{name}: not in the architecture"
             for name, value in state.items()
-            if name not in known and isinstance(value, Tensor) and value.is_floating_point()
+            if name not in known
+            and isinstance(value, Tensor)
+            and value.is_floating_point()
+            and not _is_mask(name, state)
         ]
         if faults:
             raise NNGraphsError(
@@ -158,3 +164,8 @@ def _find(state: Mapping[str, Tensor], slot: ParameterSlot) -> Tensor | None:
     names = (name for name in (slot.name, *slot.aliases) if name in state)
     name = next(names, None)
     return None if name is None else state[name]
+
+
+def _is_mask(name: str, names: Collection[str]) -> bool:
+    """Whether a buffer is a mask of `torch.nn.utils.prune`."""
+    return name.endswith("_mask") and f"{name.removesuffix('_mask')}_orig" in names

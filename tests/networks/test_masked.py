@@ -7,7 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nn_graphs.networks.masked import MaskedConv2d, MaskedLayer, MaskedLinear
+from nn_graphs.networks.masked import (
+    MaskedConv1d,
+    MaskedConv2d,
+    MaskedConv3d,
+    MaskedLayer,
+    MaskedLinear,
+)
 from nn_graphs.networks.parameters import ParameterLayout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -23,11 +29,17 @@ def make_layer(kind: str, **options) -> MaskedLayer:
         return MaskedLinear(NUM_IN, NUM_OUT, **options)
     if kind == "conv1":
         return MaskedConv2d(NUM_IN, NUM_OUT, 1, **options)
+    if kind == "sequence":
+        return MaskedConv1d(NUM_IN, NUM_OUT, 3, stride=2, padding=2, dilation=2, **options)
+    if kind == "volume":
+        sizes = {"stride": (1, 2, 1), "padding": (1, 0, 2), "dilation": (1, 1, 2)}
+        return MaskedConv3d(NUM_IN, NUM_OUT, (2, 3, 2), **sizes, **options)
     return MaskedConv2d(NUM_IN, NUM_OUT, (3, 2), stride=(2, 1), padding=(1, 2), **options)
 
 
 def make_inputs(kind: str, *batch: int) -> torch.Tensor:
-    shape = (NUM_IN,) if kind == "linear" else (NUM_IN, 6, 5)
+    places = {"linear": (), "sequence": (9,), "volume": (3, 6, 5)}
+    shape = (NUM_IN, *places.get(kind, (6, 5)))
     return torch.randn(*batch, *shape, dtype=torch.float64)
 
 
@@ -35,11 +47,19 @@ def plain(layer: MaskedLayer, inputs: torch.Tensor) -> torch.Tensor:
     mask = MASK.to(inputs)
     if isinstance(layer, MaskedLinear):
         return F.linear(inputs, layer.weight * mask, layer.bias)
-    weight = layer.weight * mask[..., None, None]
-    return F.conv2d(inputs, weight, layer.bias, stride=layer.stride, padding=layer.padding)
+    convolve = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[layer.weight.dim()]
+    weight = layer.weight * mask[(..., *[None] * (layer.weight.dim() - 2))]
+    return convolve(
+        inputs,
+        weight,
+        layer.bias,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+    )
 
 
-KINDS = ("linear", "conv1", "conv")
+KINDS = ("linear", "conv1", "conv", "sequence", "volume")
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -82,7 +102,7 @@ def test_masked_weights_are_exactly_zero_through_training(kind, execution, make_
     before = layer.weight.detach().clone()
     for _ in range(20):
         optimizer.zero_grad()
-        layer(inputs).square().sum().backward()
+        (layer(inputs).square().sum() / inputs.shape[2:].numel()).backward()
         optimizer.step()
     assert not layer.weight[~MASK].any()
     assert (layer.weight[MASK] != before[MASK]).all()

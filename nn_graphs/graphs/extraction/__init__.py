@@ -16,7 +16,8 @@ Where things are, from the bottom up:
   `module_level`: for each call of a submodule.
 - `module_stand_in`: what is traced in a module's place, so that the module stays as it is.
 - `traced_network`: the way in; `network_graph`: what comes out.
-- `graph_formats` and `edge_files` bring it elsewhere, `unit_execution` runs it.
+- `graph_formats` and `edge_files` bring it elsewhere, `unit_execution` runs it, and
+  `network_of_graph` makes a network of it again.
 """
 
 from nn_graphs.graphs.extraction.edge_files import EdgeFile, stream_edges
@@ -29,6 +30,7 @@ from nn_graphs.graphs.extraction.graph_formats import (
 )
 from nn_graphs.graphs.extraction.graph_plan import GraphSize
 from nn_graphs.graphs.extraction.network_graph import NetworkGraph
+from nn_graphs.graphs.extraction.network_of_graph import to_dag_network
 from nn_graphs.graphs.extraction.traced_network import LEVELS, TracedNetwork, extract_graph
 from nn_graphs.graphs.extraction.unit_execution import node_values, run_graph
 
@@ -42,6 +44,7 @@ __all__ = [
     "node_values",
     "run_graph",
     "stream_edges",
+    "to_dag_network",
     "to_edge_index",
     "to_geometric",
     "to_networkx",

@@ -13,9 +13,20 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 
-from nn_graphs.networks.masked import MaskedConv2d, MaskedLayer, MaskedLinear
+from nn_graphs.networks.masked import (
+    MaskedConv1d,
+    MaskedConv2d,
+    MaskedConv3d,
+    MaskedLayer,
+    MaskedLinear,
+)
 
-PLAIN = {MaskedLinear: nn.Linear, MaskedConv2d: nn.Conv2d}
+PLAIN = {
+    MaskedLinear: nn.Linear,
+    MaskedConv1d: nn.Conv1d,
+    MaskedConv2d: nn.Conv2d,
+    MaskedConv3d: nn.Conv3d,
+}
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 

@@ -225,14 +225,39 @@ def element_by_element(tracer: Tracer, node: Node) -> int | None:
 
 
 def _masked_parameter(tracer: Tracer, node: Node) -> ArrangedParameter | None:
-    """A parameter times a mask of zeros and ones, that which lets some of its values exist."""
+    """A parameter times a mask of zeros and ones, that which lets some of its values exist.
+
+    Masks are booleans, or numbers as those of `torch.nn.utils.prune`.
+    """
     if node.target is not aten.mul.Tensor:
         return None
     for value, other in (node.args[:2], node.args[1::-1]):
-        mask = tracer.known(other)
-        if isinstance(mask, Tensor) and mask.dtype == torch.bool:
+        mask = _as_mask(tracer.known(other))
+        if mask is not None:
             return tracer.masked(value, mask, node)
     return None
+
+
+def _as_mask(constant: object) -> Tensor | None:
+    """A constant of more than one zero or one as booleans; None where it is something else."""
+    if not isinstance(constant, Tensor):
+        return None
+    if constant.dtype == torch.bool:
+        return constant
+    is_one = constant == 1
+    is_mask = constant.numel() > 1 and bool((is_one | (constant == 0)).all())
+    return is_one if is_mask else None
+
+
+def _chosen_parameter(tracer: Tracer, node: Node) -> ArrangedParameter | None:
+    """`where(mask, parameter, 0)`: the same, as our own masks of pruning write it."""
+    mask, value, other = node.args
+    known = tracer.known(mask)
+    if not isinstance(known, Tensor) or tracer.is_node_value(value):
+        return None
+    zero = tracer.known(other) if isinstance(other, Node) else other
+    is_zero = zero is not None and bool(torch.as_tensor(zero == 0).all())
+    return tracer.masked(value, known, node) if is_zero else None
 
 
 def _with_tensor(tracer: Tracer, node: Node, value: Node, other: Node) -> int | None:
@@ -279,6 +304,8 @@ def chosen(tracer: Tracer, node: Node) -> int | None:
     mask, *sides = node.args
     if tracer.is_node_value(mask):
         return _alternatives(tracer, node, mask, *sides)
+    if (parameter := _chosen_parameter(tracer, node)) is not None:
+        return tracer.put(node, parameter)
     values = [side for side in sides if tracer.is_node_value(side)]
     if len(values) != 1:
         raise tracer.unknown(node, "it chooses between values by a mask.")

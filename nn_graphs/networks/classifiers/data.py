@@ -87,6 +87,37 @@ class LabelledData:
         mean, std = (value.expand(shape).flatten() for value in (self.mean, self.std))
         return replace(self, inputs=self.inputs.flatten(1), mean=mean, std=std)
 
+    def split_validation(self, num_val: int) -> "tuple[LabelledData, LabelledData]":
+        """Twice the same with fewer training inputs, the last of which are for choosing.
+
+        Args:
+            num_val: how many.
+
+        Returns:
+            One whose test inputs are these, and one whose test inputs are the true ones. Both have
+            one normalisation, that of all training inputs.
+
+        Raises:
+            NNGraphsError: there are not so many.
+        """
+        left = self.num_train - num_val
+        if num_val < 1 or left < 1:
+            raise NNGraphsError(
+                f"choose by {num_val} inputs",
+                found=f"there are {self.num_train} for training.",
+                do="Give a number of them for choosing, so that some are left.",
+            )
+        every = torch.arange(self.num_all, device=self.device)
+        for_choosing, for_test = (
+            every[: self.num_train],
+            every[(every < left) | (every >= self.num_train)],
+        )
+        return self._of(for_choosing, left), self._of(for_test, left)
+
+    def _of(self, places: Int[Tensor, " k"], num_train: int) -> "LabelledData":
+        inputs, labels = self.inputs[places], self.labels[places]
+        return replace(self, inputs=inputs, labels=labels, num_train=num_train)
+
     @property
     def num_test(self) -> int:
         return len(self.labels) - self.num_train

@@ -5,9 +5,18 @@ import copy
 import torch
 from torch import nn
 
-from nn_graphs.networks.masked import MaskedConv2d, MaskedLayer, MaskedLinear
+from nn_graphs.networks.masked import (
+    MaskedConv,
+    MaskedConv1d,
+    MaskedConv2d,
+    MaskedConv3d,
+    MaskedLayer,
+    MaskedLinear,
+)
 from nn_graphs.networks.pruning.attached_masks import detach_mask, weight_places
 from nn_graphs.networks.pruning.torch_masks import forget_graphs, take_over
+
+CONVOLUTIONS = {MaskedConv1d: nn.Conv1d, MaskedConv2d: nn.Conv2d, MaskedConv3d: nn.Conv3d}
 
 
 def remove_masks(module: nn.Module) -> None:
@@ -46,8 +55,9 @@ def _plain(layer: MaskedLayer) -> nn.Module:
         layer.apply_mask()
     if isinstance(layer, MaskedLinear):
         plain = nn.Linear(layer.in_features, layer.out_features, device="meta")
-    elif isinstance(layer, MaskedConv2d):
-        plain = nn.Conv2d(
+    elif isinstance(layer, MaskedConv):
+        kind = next(plain for masked, plain in CONVOLUTIONS.items() if isinstance(layer, masked))
+        plain = kind(
             layer.in_channels,
             layer.out_channels,
             layer.kernel_size,

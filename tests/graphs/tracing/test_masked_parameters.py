@@ -4,10 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune as torch_prune
 
 from nn_graphs.graphs.builder import without_fixed_neurons
 from nn_graphs.graphs.tracing import trace
-from nn_graphs.networks.masked import MaskedConv2d, MaskedLinear
+from nn_graphs.networks.masked import MaskedConv1d, MaskedConv2d, MaskedConv3d, MaskedLinear
+from nn_graphs.networks.pruning import Density, prunable_names, prune, pruning_masks
+from nn_graphs.networks.pruning.attached_masks import original_weights
 from tests.graphs.tracing.faithful import Written, assert_faithful
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -57,6 +60,14 @@ def test_convolutions_with_masks_of_channels_and_of_kernels():
     assert template.symmetries.sizes == (3, 3, 2, 2)
 
 
+@pytest.mark.parametrize(("kind", "places"), [(MaskedConv1d, (7,)), (MaskedConv3d, (4, 4, 4))])
+def test_convolutions_of_other_axes(kind, places):
+    mask = blocks([0, 0, 0, 1, 1, 1], [0, 1])
+    module = nn.Sequential(kind(2, 6, 3, padding=1, mask=mask), nn.Tanh(), kind(6, 2, 1))
+    template = assert_faithful(module, torch.randn(2, 2, *places))
+    assert template.symmetries.sizes == (3, 3)
+
+
 def test_masks_behind_flattened_places_and_joined_layers():
     torch.manual_seed(0)
     mask = torch.ones(5, 3 * 4).bool()
@@ -91,6 +102,54 @@ def test_masks_that_others_write_by_hand():
         module.one.weight[0, 0] = 0
     template = trace(module, torch.zeros(1, 3))
     assert template.symmetries.sizes == (1, 3)
+
+
+def pruned_by_torch() -> nn.Sequential:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+    for layer in (module[0], module[3]):
+        torch_prune.random_unstructured(layer, "weight", amount=0.4)
+        with torch.no_grad():
+            layer.weight_orig.mul_(layer.weight_mask)
+    return module
+
+
+def test_masks_of_numbers_as_torch_prunes():
+    template = assert_faithful(pruned_by_torch(), torch.randn(2, 1, 4, 4))
+    names = {slot.name: mask for slot, mask in template.masks.items()}
+    assert set(names) == {"0.weight_orig", "3.weight_orig"}
+    assert {name: int(mask.sum()) for name, mask in names.items()} == {
+        "0.weight_orig": 36 - 14,
+        "3.weight_orig": 32 - 13,
+    }
+
+
+def test_masks_of_our_pruning():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+    prune(module, Density(0.5))
+    with torch.no_grad():
+        for name, weight in original_weights(module, prunable_names(module)).items():
+            weight.mul_(pruning_masks(module)[name])
+    template = assert_faithful(module, torch.randn(2, 4))
+    assert sum(int(mask.sum()) for mask in template.masks.values()) == 18
+
+
+def test_hidden_values_of_torch_are_told(raises_saying):
+    module = pruned_by_torch()
+    with torch.no_grad():
+        module[0].weight_orig.fill_(1)
+    with raises_saying(asked="neural graph", found="hides are not zero: set them to zero", do=""):
+        trace(module, torch.zeros(1, 1, 4, 4))
+
+
+def test_factors_that_are_no_mask_are_told(raises_saying):
+    def forward(self, x):
+        return F.linear(x, self.one.weight * self.factors)
+
+    module = Written(forward, one=nn.Linear(2, 2), factors=torch.tensor([[0.0, 1.0], [1.0, 2.0]]))
+    with raises_saying(asked="neural graph", found="", do=""):
+        trace(module, torch.zeros(1, 2))
 
 
 def test_hidden_values_that_are_not_zero(raises_saying):

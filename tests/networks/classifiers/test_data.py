@@ -121,3 +121,18 @@ def test_images_as_vectors():
 def colours() -> ImageDataset:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 4, 5, 3), dtype=np.uint8)
     return ImageDataset("noise", pixels, np.arange(8) % 2, 6, 255, ("a", "b"))
+
+
+def test_training_inputs_are_kept_back_for_choosing(raises_saying):
+    inputs = torch.arange(10.0)[:, None]
+    data = LabelledData(inputs, torch.arange(10), 7, torch.tensor(1.0), torch.tensor(2.0))
+    choosing, testing = data.split_validation(2)
+    assert (choosing.num_train, choosing.num_test) == (5, 2)
+    assert (testing.num_train, testing.num_test) == (5, 3)
+    assert choosing.labels.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert testing.labels.tolist() == [0, 1, 2, 3, 4, 7, 8, 9]
+    for part in (choosing, testing):
+        assert torch.equal(part.take(torch.arange(5)), data.take(torch.arange(5)))
+    for wrong in (0, 7):
+        with raises_saying(asked=f"by {wrong} inputs", found="7 for training", do="some are left"):
+            data.split_validation(wrong)
