@@ -24,6 +24,16 @@ def test_classes_are_the_names_in_order():
     assert labels.tolist() == [2, 0, 1, 2]
 
 
+def test_numbers_in_names_count_as_numbers():
+    zoo = mixed_zoo()
+    names = np.array(["net10", "net9", "b"], dtype=object)[np.arange(len(zoo)) % 3]
+    task = ColumnClassification(
+        Zoo(zoo.specs, zoo.params, zoo.table.assign(algo=names)), column="algo"
+    )
+    assert task.class_names == ("b", "net9", "net10")
+    assert task.labels()[:3].tolist() == [2, 1, 0]
+
+
 def test_metrics():
     task = ColumnClassification(named_zoo(), column="algo")
     outputs = torch.eye(3)[[0, 0, 0, 2]] * 5
