@@ -137,6 +137,7 @@ class ProbeFeatures(nn.Module):
 
     def __init__(self, dims: GraphDims, *, num_probes: int, out_dim: int):
         super().__init__()
+        dims.check_probes()
         self.dims = dims
         self.probes = nn.Parameter(torch.empty(num_probes, dims.num_inputs).uniform_(-1, 1))
         self.projections = nn.ModuleList(

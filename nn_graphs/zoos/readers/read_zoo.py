@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.graphs.architecture_specs import AnySpec
 from nn_graphs.progress import progress_bar
 from nn_graphs.records import as_json_data
 from nn_graphs.zoos.duplicates import count_duplicates, warn_of_duplicates
@@ -31,6 +31,7 @@ from nn_graphs.zoos.readers.given_architectures import (
 from nn_graphs.zoos.readers.labelled_folder import Folder
 from nn_graphs.zoos.readers.layer_order import Shapes
 from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
+from nn_graphs.zoos.readers.module_choice import ModuleChoice
 from nn_graphs.zoos.readers.network_collection import Collection
 from nn_graphs.zoos.readers.nfn_sirens import NFNSirens
 from nn_graphs.zoos.readers.read_report import (
@@ -159,8 +160,8 @@ def open_or_read_zoo(
     chosen = _choose_architecture(source, architecture)
     zoo = open_zoo_made_by(_recipe(source, chosen), path)
     _check_contents(zoo, source, path)
-    if isinstance(chosen, ModuleArchitecture):
-        _check_module(zoo, chosen, path)
+    if isinstance(chosen, ModuleArchitecture | ModuleChoice):
+        _check_modules(zoo, chosen, path)
     warn_of_duplicates(zoo.metadata.get("duplicates", {}), name=str(path))
     logger.info("%s: %s", path, summary(zoo.metadata["report"]))
     return zoo
@@ -191,20 +192,22 @@ def _check_contents(zoo: Zoo, source: ZooSource, path: Path) -> None:
         )
 
 
-def _check_module(zoo: Zoo, architecture: ModuleArchitecture, path: Path) -> None:
-    """Makes sure that a module, if it can still be made, is what the zoo was read by.
+def _check_modules(zoo: Zoo, architecture: ModuleArchitecture | ModuleChoice, path: Path) -> None:
+    """Makes sure that modules, if they can still be made, are what the zoo was read by.
 
     Raises:
-        NNGraphsError: it has changed since.
+        NNGraphsError: one has changed since.
     """
+    is_choice = isinstance(architecture, ModuleChoice)
+    modules = architecture.modules if is_choice else (architecture,)
     try:
-        spec, _ = architecture.make_spec()
+        specs = [module.make_spec()[0] for module in modules]
     except NNGraphsError as error:
         logger.warning("%s is not compared with its module: %s", path, error)
         return
-    if spec not in zoo.specs:
+    if not set(zoo.specs) <= set(specs):
         raise NNGraphsError(
-            f"use {path} for networks like {architecture.target}",
+            f"use {path} for networks like {', '.join(module.target for module in modules)}",
             found="the module has another architecture than when it was read.",
             do="Delete it to read the files again, or give another path.",
         )
@@ -379,7 +382,9 @@ def _flatteners(
             return flatten
 
         return find_known
-    known: dict[NetworkSpec, StateFlattener] = {}
+    if isinstance(architecture, ModuleChoice):
+        return architecture.flattener
+    known: dict[AnySpec, StateFlattener] = {}
 
     def find(checkpoint: Checkpoint, row: Row) -> StateFlattener:
         spec = architecture.make_spec(checkpoint, row)
