@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,7 @@ from nn_graphs.zoos.readers.source_contents import (
     find_change,
     record_contents,
 )
-from nn_graphs.zoos.readers.source_files import AnyPath, read_ahead, read_bytes
+from nn_graphs.zoos.readers.source_files import read_ahead, read_bytes
 from nn_graphs.zoos.readers.sources import FileSource, Listing, RowSource, ZooSource
 from nn_graphs.zoos.readers.weight_names import check_one_network, may_be_transposed
 from nn_graphs.zoos.readers.wild_park import WildPark
@@ -280,9 +280,12 @@ def read_files(
     reading = _Reading(listing, find_flattener, scratch)
     fingerprints = []
     with progress_bar(len(listing.paths), unit="files", description="reading networks") as bar:
+        last: bytes | OSError | None = None
         for number, content in enumerate(read_ahead(listing.paths, num_workers)):
-            fingerprints.append(content_fingerprint(content))
-            skip = reading.take(number, partial(_parse, source, listing.paths[number], content))
+            is_again = content is last  # another network of the same file
+            fingerprints.append(fingerprints[-1] if is_again else content_fingerprint(content))
+            last = content
+            skip = reading.take(number, partial(_parse, source, listing, number, content))
             if skip is not None:
                 check_skips(asked, [skip], is_fatal=strict)
             bar.advance(1)
@@ -393,19 +396,26 @@ def _flatteners(
     return find
 
 
-def _parse(source: FileSource, path: AnyPath, content: bytes | OSError) -> Checkpoint:
+def _parse(
+    source: FileSource, listing: Listing, number: int, content: bytes | OSError
+) -> Checkpoint:
+    """What file `number` of a listing holds."""
     if isinstance(content, OSError):
         raise Skipped(Reason.DAMAGED, f"it cannot be read ({content.strerror or content}).")
-    return source.parse(content, path.suffix)
+    if "prefix" not in listing.table:
+        return source.parse(content, listing.paths[number].suffix)
+    row = listing.table.iloc[number].to_dict()
+    return source.parse(content, listing.paths[number].suffix, row)
 
 
 def _common_shapes(asked: str, source: FileSource, listing: Listing) -> Shapes:
     """The shapes of the tensors of a file, the most common among a few files."""
     found: Counter[tuple[tuple[str, tuple[int, ...]], ...]] = Counter()
     skips = []
-    for path in _spread(listing.paths):
+    for number in _spread(len(listing.paths)):
+        path = listing.paths[number]
         try:
-            checkpoint = _parse(source, path, read_bytes(path))
+            checkpoint = _parse(source, listing, number, read_bytes(path))
             if not checkpoint.is_chosen:
                 check_one_network(checkpoint.shapes())
             found[tuple(checkpoint.shapes().items())] += 1
@@ -417,10 +427,10 @@ def _common_shapes(asked: str, source: FileSource, listing: Listing) -> Shapes:
     return dict(found.most_common(1)[0][0])
 
 
-def _spread(paths: Sequence[AnyPath]) -> Iterable[AnyPath]:
-    """All paths, such that the first few lie far from each other."""
-    step = -(-len(paths) // NUM_PROBED)
-    return (paths[place] for start in range(step) for place in range(start, len(paths), step))
+def _spread(count: int) -> Iterable[int]:
+    """All numbers below `count`, such that the first few lie far from each other."""
+    step = -(-count // NUM_PROBED)
+    return (place for start in range(step) for place in range(start, count, step))
 
 
 def _describe_bad(params: Float[Tensor, "num_params"], flatten: StateFlattener) -> str:
