@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.tasks.classification import ColumnClassification
 from nn_graphs.zoos.zoo import Zoo
-from tests.toy_zoos import mixed_zoo
+from tests.toy_zoos import SMALL, mixed_zoo, separable_zoo
 
 
 def named_zoo() -> Zoo:
@@ -81,3 +82,22 @@ def test_fingerprints_tell_columns():
         ColumnClassification(zoo, column=name).fingerprints() for name in ("algo", "kind")
     )
     assert {key for key in one if one[key] != other[key]} == {"settings of the task"}
+
+
+def test_flat_parameters_of_stacks_and_of_mixes(raises_saying):
+    """The same rows, whatever form a batch has; of networks of different sizes there are none."""
+    zoo = separable_zoo()
+    task = ColumnClassification(zoo, column="label")
+    graphs, _ = task.dataset("train").batch([3, 1])
+    assert torch.equal(task.flat_params(graphs), zoo.params[0][[3, 1]])
+    relu = NetworkSpec.mlp(SMALL.layer_layout, activation="relu")
+    is_second = np.arange(len(zoo)) % 2
+    table = zoo.table.assign(spec=is_second, row=np.arange(len(zoo)))
+    mix = Zoo((SMALL, relu), (zoo.params[0],) * 2, table)
+    task = ColumnClassification(mix, column="label")
+    graphs, _ = task.dataset("train").batch([3, 0, 1])
+    assert torch.equal(task.flat_params(graphs), zoo.params[0][[3, 0, 1]])
+    other = ColumnClassification(mixed_zoo(), column="label")
+    graphs, _ = other.dataset("train").batch([*range(8)])
+    with raises_saying(asked="flat parameters of 8", found="13 to 25 each", do="encoder of graphs"):
+        other.flat_params(graphs)
