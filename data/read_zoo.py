@@ -5,6 +5,8 @@
     python data/read_zoo.py --format small_cnn_zoo --folder small_cnn_zoo_cifar10/cifar10 ...
     python data/read_zoo.py --format wild_park --folder cnn_wild_park.zip --output ...
     python data/read_zoo.py --format folder --folder mine --module my_nets:make --output ...
+    python data/read_zoo.py --format folder --folder mine --module nets:Small nets:ResNet \\
+        --input-shape 3 32 32 --output ...
 
 No code in the files is ever run. What cannot be used is skipped and reported.
 """
@@ -18,6 +20,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.parts.node_groups import shown_layout
 from nn_graphs.networks.inr import PRESETS
 from nn_graphs.zoos.readers.given_architectures import (
     Architecture,
@@ -26,6 +29,7 @@ from nn_graphs.zoos.readers.given_architectures import (
     read_spec,
 )
 from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
+from nn_graphs.zoos.readers.module_choice import ModuleChoice
 from nn_graphs.zoos.readers.read_report import summary
 from nn_graphs.zoos.readers.read_zoo import FORMATS, open_or_read_zoo
 from nn_graphs.zoos.readers.sources import ZooSource
@@ -75,9 +79,17 @@ def make_parser() -> argparse.ArgumentParser:
     kinds.add_argument("--preset", choices=list(PRESETS), help="INRs of this convention")
     kinds.add_argument("--spec", type=Path, help="JSON file, as by NetworkSpec.to_json")
     kinds.add_argument("--chains", metavar="ACTIVATION", help="MLPs of any widths, as files say")
-    kinds.add_argument("--module", help="your torch module, package.module:factory; it is called")
+    kinds.add_argument(
+        "--module",
+        nargs="+",
+        help="your torch module, package.module:factory; it is called. Of several, a column module "
+        "or the names of tensors tell which one a file is of",
+    )
     network.add_argument("--layer-layout", type=int, nargs="+", help="of --preset, as 2 32 32 1")
     network.add_argument("--in-width", type=int, help="inputs of --module (default: as it says)")
+    network.add_argument(
+        "--input-shape", type=int, nargs="+", help="of one input of --module, as 3 32 32"
+    )
     network.add_argument("--arguments", nargs="+", default=[], help="of --module, as hidden_dim=32")
     return parser
 
@@ -100,8 +112,10 @@ def make_architecture(
     """The architecture that the options describe; None: as published."""
     if options.layer_layout and not options.preset:
         parser.error("--layer-layout needs --preset")
-    if (options.arguments or options.in_width) and not options.module:
-        parser.error("--arguments and --in-width need --module")
+    if (options.arguments or options.in_width or options.input_shape) and not options.module:
+        parser.error("--arguments, --in-width and --input-shape need --module")
+    if len(options.module or ()) > 1 and (options.arguments or options.in_width):
+        parser.error("--arguments and --in-width are for one --module")
     if options.preset:
         return INRArchitecture(options.preset, options.layer_layout)
     if options.chains:
@@ -110,8 +124,12 @@ def make_architecture(
         return read_spec(options.spec)
     if options.module:
         sys.path.append(os.getcwd())  # where the user's own modules are
+        if len(options.module) > 1:
+            return ModuleChoice(options.module, options.input_shape)
         arguments = dict(read_argument(text, parser) for text in options.arguments)
-        return ModuleArchitecture(options.module, arguments, options.in_width)
+        return ModuleArchitecture(
+            options.module[0], arguments, options.in_width, options.input_shape
+        )
     return None
 
 
@@ -130,7 +148,7 @@ def describe(zoo: Zoo) -> str:
     """The architecture of a zoo, or how many it has."""
     if len(zoo.specs) > 1:
         return f"{len(zoo.specs)} architectures"
-    return "architecture " + "-".join(map(str, zoo.spec.layer_layout))
+    return f"architecture {shown_layout(zoo.spec.layer_layout)}"
 
 
 def main() -> None:

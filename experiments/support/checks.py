@@ -22,8 +22,15 @@ def check_config(config: DictConfig) -> int:
         The number of targets that were checked.
 
     Raises:
-        NNGraphsError: with all faults together.
+        NNGraphsError: with all faults together, or all values that must be given and are not.
     """
+    missing = sorted(_missing(OmegaConf.to_container(config), ""))
+    if missing:
+        raise NNGraphsError(
+            "use this configuration",
+            found=f"{', '.join(missing)} must be given.",
+            do=f"Add {' '.join(f'{key}=...' for key in missing)}.",
+        )
     content = OmegaConf.to_container(config, resolve=True)
     targets = list(_targets(content, ""))
     faults = [fault for path, node in targets for fault in _faults(path, node)]
@@ -34,6 +41,15 @@ def check_config(config: DictConfig) -> int:
             do="Correct them; `python main.py --cfg job` prints the whole configuration.",
         )
     return len(targets)
+
+
+def _missing(node: Any, path: str) -> Iterator[str]:
+    """Values that a config leaves to the user (`???`)."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _missing(value, f"{path}.{key}".lstrip("."))
+    elif node == "???":
+        yield path
 
 
 def _targets(node, path: str) -> Iterator[tuple[str, dict]]:

@@ -24,6 +24,7 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.results import ResultRow, append_rows, commit, now, versions
 from nn_graphs.tasks.task import Task
 from nn_graphs.training import Outcome, forget_run
+from nn_graphs.training.run import RECORD
 
 NO_SETTINGS = ("restart", "results", "figures", "data_root")  # what no outcome depends on
 NO_OPTIONS = (
@@ -34,6 +35,7 @@ NO_OPTIONS = (
     "seed",
     "sweep",
 )  # or what has a column of its own
+NO_RESULTS = ("config.yaml", ".hydra", "tensorboard")  # of a run's folder
 OF_ENCODER = ("encoder", "trainer", "augmentation", "target")  # what others than it don't depend on
 
 
@@ -163,6 +165,15 @@ def _given_folders() -> list[str]:
     return [source.path for source in sources if source.provider == "command-line"]
 
 
+def _has_begun(folder: Path) -> bool:
+    """Whether a run got further than to its first step: else it has left logs and records alone."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return any(
+        file.parts[0] not in NO_RESULTS and file.suffix != ".log" and file.name != RECORD
+        for file in files
+    )
+
+
 def _open_run(config: DictConfig) -> Run:
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
@@ -173,7 +184,7 @@ def _open_run(config: DictConfig) -> Run:
             file.unlink(missing_ok=True)
     content = OmegaConf.to_container(config, resolve=True)
     settled = OmegaConf.to_yaml({k: v for k, v in content.items() if k not in NO_SETTINGS})
-    if record.exists() and record.read_text() != settled:
+    if record.exists() and record.read_text() != settled and _has_begun(folder):
         raise NNGraphsError(
             f"go on with the run in {folder}",
             found="it was begun with other settings.",

@@ -10,7 +10,7 @@ from nn_graphs.zoos.zoo import Zoo
 
 
 def open_zoo(run: Run) -> Zoo:
-    """The zoo at `zoo.path`, made from its recipe or read from published files where it is missing.
+    """The zoo at `zoo.path`, made from its recipe or read from files where it is missing.
 
     Of it, the checkpoints `zoo.steps`, the first `num_train` networks of the split train, and
     canonical copies of all of them (`canonical`).
@@ -27,6 +27,8 @@ def _open_whole(run: Run) -> Zoo:
     config = run.config.zoo
     if "recipe" in config:
         return open_or_make_zoo(run.build(config.recipe), config.path, data_root=run.data_root)
+    if "source" not in config:
+        return Zoo.open(config.path)
     architecture = run.build(config.architecture) if "architecture" in config else None
     return open_or_read_zoo(run.build(config.source), config.path, architecture=architecture)
 

@@ -151,6 +151,7 @@ class ProbeFeatures(nn.Module):
 
     def __init__(self, dims: GraphDims, *, num_probes: int, out_dim: int, form: ProbeForm = "free"):
         super().__init__()
+        dims.check_probes()
         self.dims = dims
         if form == "free":
             self.probes = nn.Parameter(torch.empty(num_probes, dims.num_inputs).uniform_(-1, 1))

@@ -32,7 +32,8 @@ class ProbeOnly(nn.Module):
         out_dim: number of outputs.
 
     Raises:
-        NNGraphsError: the architectures differ in their numbers of inputs or outputs.
+        NNGraphsError: the architectures differ in their numbers of inputs or outputs, or cannot be
+            run at points.
     """
 
     reads_weights = False
@@ -49,6 +50,7 @@ class ProbeOnly(nn.Module):
         super().__init__()
         check_shared_probes(templates)
         dims = GraphDims.of(templates)
+        dims.check_probes()
         self.probes = nn.Parameter(torch.empty(num_probes, dims.num_inputs).uniform_(-1, 1))
         self.mlp = make_mlp([num_probes * dims.num_outputs, *hidden_dims, out_dim], dropout=dropout)
 

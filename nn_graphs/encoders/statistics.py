@@ -32,6 +32,8 @@ class GraphDims:
         num_outputs: output neurons.
         kernel_size: the smallest size that every kernel fits in; of linear maps alone `()`.
         num_activations: so many of the known activations, from the first one, hold all of theirs.
+        is_plain: whether all networks are linear maps, activations and skips alone, which run at
+            points by their graphs.
     """
 
     num_inputs: int
@@ -39,6 +41,7 @@ class GraphDims:
     num_outputs: int
     kernel_size: tuple[int, ...] = ()
     num_activations: int = 1
+    is_plain: bool = True
 
     @classmethod
     def of(cls, templates: "Sequence[GraphTemplate] | GraphDims") -> "GraphDims":
@@ -51,7 +54,22 @@ class GraphDims:
             num_outputs=max(t.num_neurons(NeuronKind.OUTPUT) for t in templates),
             kernel_size=common_kernel_size([template.kernel_size for template in templates]),
             num_activations=max(map(_num_activations, templates)),
+            is_plain=all(template.is_plain for template in templates),
         )
+
+    def check_probes(self) -> None:
+        """Makes sure that the networks can be run at points.
+
+        Raises:
+            NNGraphsError: some have more than linear maps, activations and skips.
+        """
+        if not self.is_plain:
+            raise NNGraphsError(
+                "probe the networks, that is, run them at learned inputs",
+                found="some have kernels, norms or gates, or read parts of a layer: of such "
+                "networks the zoo has the graphs, and not what runs them at points.",
+                do="Choose an encoder without probes (num_probes=0), which reads the graphs alone.",
+            )
 
     @property
     def num_edge_values(self) -> int:

@@ -1,3 +1,5 @@
+from .architecture_specs import TracedSpec as TracedSpec
+from .architecture_specs import template_of_spec as template_of_spec
 from .augmentations import Augmentation as Augmentation
 from .augmentations import Compose as Compose
 from .augmentations import OfMixes as OfMixes

@@ -11,6 +11,7 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.metrics import accuracy, balanced_accuracy
 from nn_graphs.plotting import plot_confusion
 from nn_graphs.tasks.task import Task
+from nn_graphs.zoos.readers.layer_order import natural_key
 from nn_graphs.zoos.zoo import Zoo
 
 Classes = tuple[tuple[str, ...], Int[np.ndarray, "N"]]
@@ -21,7 +22,8 @@ class ColumnClassification(Task):
 
     Attributes:
         column: with the classes, numbers or names.
-        class_names: the distinct values of the column, sorted; labels are their places.
+        class_names: the distinct values of the column, sorted: numbers by size, names by the
+            alphabet, numbers in them by size ("cat", "net 2", "net 10"); labels are their places.
     """
 
     name = "column_classification"
@@ -86,5 +88,15 @@ class ColumnClassification(Task):
 
     def _classes(self, values: np.ndarray) -> Classes:
         """Names of the classes, and the number of each network's."""
+        return named_classes(values)
+
+
+def named_classes(values: np.ndarray) -> Classes:
+    """The distinct values as names, in the order of `ColumnClassification.class_names`."""
+    if values.dtype.kind in "biuf":
         names, numbers = np.unique(values, return_inverse=True)
         return tuple(map(str, names)), numbers
+    called = list(map(str, values))
+    names = sorted(set(called), key=natural_key)
+    place = {name: number for number, name in enumerate(names)}
+    return tuple(names), np.array([place[name] for name in called])

@@ -14,6 +14,7 @@ from nn_graphs.encoders.statnn import StatNN
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.mixed_templates import AsStack, are_alike
 from nn_graphs.tasks.task import Task
+from nn_graphs.zoos.batches import are_stacked
 
 
 def make_classifier(
@@ -133,6 +134,6 @@ def _check_alike(task: Task, asked: str) -> None:
 
 def _of_stacks(model: nn.Module, task: Task) -> nn.Module:
     """The model, fed with stacks where networks of several activations come as batches."""
-    if len(task.templates) == 1:
+    if are_stacked(task.templates):
         return model
     return nn.Sequential(AsStack(task.templates[0]), model)

@@ -21,6 +21,7 @@ from nn_graphs.encoders.pooling import Pooling, PoolingMethod
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.fingerprint import fingerprint, settings_of
+from nn_graphs.graphs.graph_template import NeuralGraphStack
 from nn_graphs.zoos.batches import GraphDataset, check_finite, make_templates
 from nn_graphs.zoos.zoo import SPLITS, Zoo
 
@@ -33,6 +34,11 @@ class Task(ABC):
 
     A task of your own says `labels`, `loss` and `metrics`. One whose models are trained for more
     than a loss of their outputs overrides `objective`, or what is computed of a model, `outputs`.
+
+    A model is made for a task (`model(task)` in a config) and is called with batches of graphs: a
+    `NeuralGraphStack` where the zoo has one architecture, a torch-geometric batch where it has
+    several. `templates`, `dims` and `statistics()` tell an encoder how large these are,
+    `flat_params` turns them into vectors.
 
     Models are chosen by `metric` on the split val. The split test is handed out once in the life of
     a task, by `open_test`.
@@ -187,6 +193,26 @@ class Task(ABC):
             if (kinds == kind).any()
         ]
         return WeightStatistics.measure(self.dims, populations)
+
+    def flat_params(self, graphs: Graphs) -> Float[Tensor, "B num_params"]:
+        """The flat parameters of the networks of a batch, whether they came as a stack or as a mix.
+
+        For models that read parameters and no graphs; differentiable.
+
+        Raises:
+            NNGraphsError: the networks have different numbers of parameters.
+        """
+        if isinstance(graphs, NeuralGraphStack):
+            return graphs.params
+        params = self._dataset("train").mixed.params_of(graphs)
+        lengths = sorted({len(values) for values in params})
+        if len(lengths) > 1:
+            raise NNGraphsError(
+                f"stack the flat parameters of {len(params)} networks",
+                found=f"they have {lengths[0]} to {lengths[-1]} each.",
+                do="Choose an encoder of graphs, or networks of one shape (Zoo.select).",
+            )
+        return torch.stack(params)
 
     def fingerprints(self) -> dict[str, str]:
         """What tells this task from others of its name: its settings, and contents of each split.

@@ -17,6 +17,7 @@ from nn_graphs.tasks.task import Task
 from nn_graphs.threads import num_cores, one_thread
 from nn_graphs.training.checkpoint import random_states, restore_random_states
 from nn_graphs.training.chunks import accumulate_gradients, forward_in_chunks
+from nn_graphs.training.finite_checks import check_loss, check_outputs
 from nn_graphs.training.loading import in_split_order
 from nn_graphs.training.settings import TrainingSettings
 from nn_graphs.zoos.batches import LabelledGraphs
@@ -69,6 +70,7 @@ class TaskModule(L.LightningModule):
                 backward=self.manual_backward,
                 num_workers=cores,
             )
+            self._check_loss(loss)
             if self.settings.gradient_clip:
                 self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
             optimizer.step()
@@ -148,6 +150,10 @@ class TaskModule(L.LightningModule):
         """The model that is validated and tested: with averaged weights, where they are."""
         return self.model if self.averaged is None else self.averaged.module
 
+    def _check_loss(self, loss: Tensor) -> None:
+        place = {"epoch": self.current_epoch + 1, "step": self.global_step + 1}
+        check_loss(loss, **place, settings=self.settings)
+
     def _collect(self, batch: LabelledGraphs, batch_number: int) -> None:
         graphs, labels = batch
         cores = num_cores()
@@ -172,6 +178,8 @@ class TaskModule(L.LightningModule):
                 in_split_order(self.all_gather(values), num_networks=len(loader.dataset))
                 for values in (outputs, labels)
             )
+        asked = f"score {self.task.name} on the split {split}"
+        check_outputs(outputs, self.task.zoo.indices(split), asked=asked)
         found = self.task.metrics(outputs, labels)
         metrics = {name: float(value) for name, value in found.items()}  # not numpy's, for files
         self.split_metrics[split] = metrics

@@ -55,9 +55,13 @@ def train_and_test(
     see `nn_graphs.load_encoder`. Training batches, and no others, go through the `augmentation`,
     see `nn_graphs.graphs.augmentations`.
 
+    A run that failed before its first checkpoint has left nothing to go on with, so that its folder
+    is free for another one.
+
     Raises:
         NNGraphsError: the folder belongs to another run (other settings, networks, labels,
-            augmentation, model or initial values), or a checkpoint in it cannot be read.
+            augmentation, model or initial values), or a checkpoint in it cannot be read; the loss
+            of a step, or an output for a network of val or test, is NaN or infinite.
         KeyboardInterrupt: the user interrupted the training.
     """
     folder = Path(folder)
@@ -88,6 +92,12 @@ def train_and_test(
         _write_encoder(module.judged, folder)
         write_outcome(folder, outcome, **module.test_arrays)
     return outcome
+
+
+def has_begun(folder: str | Path) -> bool:
+    """Whether the run of a folder has left what another must not go on with, or replace."""
+    folder = Path(folder)
+    return (folder / OUTCOME).exists() or any((folder / "checkpoints").glob("*"))
 
 
 def forget_run(folder: str | Path) -> None:
@@ -163,21 +173,25 @@ def _check_folder(folder: Path, run: dict[str, object]) -> None:
     """
     path = folder / RECORD
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_record(path, run)
+        _write_record(folder, run)
         return
     try:
         before = dict(json.loads(path.read_text()))
+        found = differences(before, as_json_data(run))
+        found = found and f"it is another one's ({found})."
     except (ValueError, TypeError) as error:
-        raise _refused(folder, f"{path} cannot be read ({error}).") from error
-    changes = differences(before, as_json_data(run))
-    if changes:
-        raise _refused(folder, f"it is another one's ({changes}).")
+        found = f"{path} cannot be read ({error})."
+    if found and has_begun(folder):
+        raise NNGraphsError(
+            f"use {folder} for this run",
+            found=found,
+            do="Give a folder of its own, or empty this one with nn_graphs.training.forget_run.",
+        )
+    if found:
+        forget_run(folder)
+        _write_record(folder, run)
 
 
-def _refused(folder: Path, found: str) -> NNGraphsError:
-    return NNGraphsError(
-        f"use {folder} for this run",
-        found=found,
-        do="Give a folder of its own, or empty this one with nn_graphs.training.forget_run.",
-    )
+def _write_record(folder: Path, run: dict[str, object]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_record(folder / RECORD, run)

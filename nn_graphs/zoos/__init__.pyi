@@ -23,6 +23,7 @@ from .readers.given_architectures import INRArchitecture as INRArchitecture
 from .readers.given_architectures import read_spec as read_spec
 from .readers.labelled_folder import Folder as Folder
 from .readers.module_architecture import ModuleArchitecture as ModuleArchitecture
+from .readers.module_choice import ModuleChoice as ModuleChoice
 from .readers.nfn_sirens import NFNSirens as NFNSirens
 from .readers.read_report import ReadReport as ReadReport
 from .readers.read_zoo import FORMATS as FORMATS

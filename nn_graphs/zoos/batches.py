@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.graphs.builder import template_from_spec
+from nn_graphs.graphs.architecture_specs import template_of_spec
 from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
 from nn_graphs.graphs.mixed_templates import MixedTemplates
 from nn_graphs.graphs.neural_graph import NeuralGraph
@@ -24,8 +24,8 @@ class GraphDataset(Dataset):
 
     `dataset[place]` is a neural graph and its label, of which any `DataLoader`, torch's or
     torch-geometric's, makes batches. `dataset.batch(places)` is what our encoders read fastest: of
-    one architecture a stack; of a zoo with several a torch-geometric batch, with all kernels in the
-    middle of the zoo's largest.
+    one architecture a stack; of a zoo with several, or with one over whose blocks of edges no
+    messages can be passed, a torch-geometric batch, with all kernels in the middle of the largest.
 
     Args:
         zoo: the networks.
@@ -34,7 +34,7 @@ class GraphDataset(Dataset):
         templates: the templates of the zoo's architectures, see `make_templates`.
 
     Attributes:
-        mixed: what makes the batches of a zoo with several architectures; None of one.
+        mixed: what makes torch-geometric batches; None where batches are stacks.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class GraphDataset(Dataset):
         self.zoo, self.indices, self.labels = zoo, indices, labels
         self.templates = tuple(templates)
         self._kinds, self._rows = zoo.table["spec"].to_numpy(), zoo.table["row"].to_numpy()
-        self.mixed = _mix(self.templates) if len(self.templates) > 1 else None
+        self.mixed = None if are_stacked(self.templates) else _mix(self.templates)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -94,7 +94,12 @@ class GraphDataset(Dataset):
 
 def make_templates(zoo: Zoo) -> Sequence[GraphTemplate]:
     """The graph templates of a zoo's architectures."""
-    return tuple(template_from_spec(spec) for spec in zoo.specs)
+    return tuple(template_of_spec(spec) for spec in zoo.specs)
+
+
+def are_stacked(templates: Sequence[GraphTemplate]) -> bool:
+    """Whether batches of these architectures' networks are stacks."""
+    return len(templates) == 1 and templates[0].has_regular_blocks
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.fingerprint import fingerprint
-from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.graphs.architecture_specs import AnySpec
 from nn_graphs.zoos.zoo import SPLITS, Zoo
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def _keys(zoo: Zoo, *, is_sorted: bool) -> pd.Series:
 
 
 def _row_keys(
-    spec: NetworkSpec, params: Float[Tensor, "N num_params"], *, is_sorted: bool
+    spec: AnySpec, params: Float[Tensor, "N num_params"], *, is_sorted: bool
 ) -> Iterator[str]:
     for block in params.split(max(1, BLOCK_VALUES // max(1, spec.num_params))):
         values = _sorted_values(spec, block) if is_sorted else block
@@ -75,7 +75,7 @@ def _row_keys(
 
 
 def _sorted_values(
-    spec: NetworkSpec, params: Float[Tensor, "N num_params"]
+    spec: AnySpec, params: Float[Tensor, "N num_params"]
 ) -> Float[Tensor, "N num_params"]:
     """The values of each tensor in order of size; -0 becomes 0."""
     slots = spec.parameters.slots

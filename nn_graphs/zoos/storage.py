@@ -1,17 +1,18 @@
 """The file of a zoo.
 
-Layout of the HDF5 file (format version 2):
+Layout of the HDF5 file (format versions 2 and 3):
 
     /                  attributes: format = "nn_graphs.zoo", version
     /params            float32, contiguous and uncompressed, so that it maps into memory at its
                        offset: the networks `[N_k, num_params_k]` of architecture 0, 1, ..., one
                        architecture behind the other
     /counts            N_k for every architecture k
-    /specs             the NetworkSpecs, a JSON array in UTF-8
+    /specs             the NetworkSpecs and TracedSpecs, a JSON array in UTF-8
     /metadata          JSON in UTF-8
     /table/<column>    one value per network; the column `spec` says which k, and `row` which row
                        of its architecture's networks, the network is
 
+A file with TracedSpecs is of version 3; else nothing differs from version 2, which others are of.
 Version 1 had a group `/specs/<k>` with its own `params` for every architecture; it can be read.
 A zoo of thousands of architectures opens as fast as one: the file is mapped once.
 
@@ -32,21 +33,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.architecture_specs import AnySpec, TracedSpec
 from nn_graphs.networks.spec import NetworkSpec
 
-FORMAT, VERSION = "nn_graphs.zoo", 2
+FORMAT, VERSION = "nn_graphs.zoo", 3
+VERSION_OF_CHAINS = 2  # of files without traced architectures
 
 
 class ZooContents(NamedTuple):
     """What a zoo file holds; see `zoos.zoo.Zoo`."""
 
-    specs: tuple[NetworkSpec, ...]
+    specs: tuple[AnySpec, ...]
     params: tuple[Float[Tensor, "_ _"], ...]
     table: pd.DataFrame
     metadata: Mapping
 
 
-_Networks = tuple[tuple[NetworkSpec, ...], tuple[Tensor, ...], dict]  # specs, params, metadata
+_Networks = tuple[tuple[AnySpec, ...], tuple[Tensor, ...], dict]  # specs, params, metadata
 
 
 def write_zoo_file(path: str | Path, contents: ZooContents) -> None:
@@ -96,7 +99,8 @@ def _check_columns(table: pd.DataFrame) -> None:
 
 
 def _write(file: h5py.File, contents: ZooContents) -> None:
-    file.attrs.update(format=FORMAT, version=VERSION)
+    is_traced = any(isinstance(spec, TracedSpec) for spec in contents.specs)
+    file.attrs.update(format=FORMAT, version=VERSION if is_traced else VERSION_OF_CHAINS)
     _write_text(file, "metadata", json.dumps(dict(contents.metadata)))
     _write_text(file, "specs", f"[{','.join(spec.to_json() for spec in contents.specs)}]")
     counts = np.array([len(params) for params in contents.params], dtype=np.int64)
@@ -136,10 +140,11 @@ def read_zoo_file(path: str | Path) -> ZooContents:
 
 def _read(file: h5py.File, path: Path) -> ZooContents:
     found = (file.attrs.get("format"), file.attrs.get("version"))
-    if found not in ((FORMAT, 1), (FORMAT, VERSION)):
+    if found not in [(FORMAT, version) for version in range(1, VERSION + 1)]:
         raise _cannot_open(
             path,
-            f"its format is {found[0]}, version {found[1]}; not {FORMAT}, version {VERSION}.",
+            f"its format is {found[0]}, version {found[1]}; not {FORMAT}, version {VERSION} or "
+            "before.",
             "Open a file written by Zoo.save; for a newer version, upgrade nn_graphs.",
         )
     specs, params, metadata = (_read_version_1 if found[1] == 1 else _read_contents)(file, path)
@@ -149,9 +154,7 @@ def _read(file: h5py.File, path: Path) -> ZooContents:
 
 
 def _read_contents(file: h5py.File, path: Path) -> _Networks:
-    specs = tuple(
-        NetworkSpec.from_json(json.dumps(spec)) for spec in json.loads(_read_text(file, "specs"))
-    )
+    specs = tuple(map(_read_spec, json.loads(_read_text(file, "specs"))))
     counts = file["counts"][()].tolist()
     sizes = [count * spec.num_params for count, spec in zip(counts, specs, strict=True)]
     parts = _map_params(file["params"], path).split(sizes)
@@ -160,6 +163,12 @@ def _read_contents(file: h5py.File, path: Path) -> _Networks:
         for part, count, spec in zip(parts, counts, specs, strict=True)
     )
     return specs, params, json.loads(_read_text(file, "metadata"))
+
+
+def _read_spec(data: dict) -> AnySpec:
+    if "template" in data:
+        return TracedSpec.from_data(data)
+    return NetworkSpec.from_json(json.dumps(data))
 
 
 def _read_version_1(file: h5py.File, path: Path) -> _Networks:

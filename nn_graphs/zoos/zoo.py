@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.graphs.architecture_specs import AnySpec, template_of_spec
+from nn_graphs.graphs.parts.node_groups import shown_layout
 from nn_graphs.zoos.storage import ZooContents, read_zoo_file, write_zoo_file
 
 SPLITS = ("train", "val", "test")
@@ -24,7 +25,8 @@ class Zoo:
     """A population of trained networks.
 
     Attributes:
-        specs: the distinct architectures.
+        specs: the distinct architectures: a `NetworkSpec` of a chain of layers, a `TracedSpec` of
+            any other module.
         params: per architecture `[N_k, num_params_k]` float32, mapped from the file; writing to it
             does not change the file.
         table: one row per network. Columns `spec` and `row` say where its parameters are; others
@@ -33,7 +35,7 @@ class Zoo:
         metadata: how the zoo was made, as JSON data.
     """
 
-    specs: tuple[NetworkSpec, ...]
+    specs: tuple[AnySpec, ...]
     params: tuple[Float[Tensor, "_ _"], ...]  # [N_k, num_params_k], each of its own shape
     table: pd.DataFrame
     metadata: Mapping = field(default_factory=dict)
@@ -80,16 +82,15 @@ class Zoo:
     def _templates(self) -> Any:
         """The `MixedTemplates` of all architectures."""
         # Slow to import, and not needed in processes that fit networks.
-        from nn_graphs.graphs.builder import template_from_spec
         from nn_graphs.graphs.mixed_templates import MixedTemplates
 
-        return MixedTemplates([template_from_spec(spec) for spec in self.specs])
+        return MixedTemplates([template_of_spec(spec) for spec in self.specs])
 
     def __repr__(self) -> str:
         """How many networks of what: `Zoo(64 networks of 1 architecture (2-8-8-1), train 64)`."""
         kinds = f"{len(self.specs)} architecture{'s' if len(self.specs) != 1 else ''}"
         if len(self.specs) == 1:
-            kinds += f" ({'-'.join(map(str, self.spec.layer_layout))})"
+            kinds += f" ({shown_layout(self.spec.layer_layout)})"
         line = f"{len(self):,} network{'s' if len(self) != 1 else ''} of {kinds}"
         counts = self.table["split"].value_counts() if "split" in self.table else {}
         splits = " / ".join(f"{split} {counts[split]:,}" for split in SPLITS if split in counts)
@@ -98,7 +99,7 @@ class Zoo:
     @classmethod
     def single(
         cls,
-        spec: NetworkSpec,
+        spec: AnySpec,
         params: Float[Tensor, "N num_params"],
         table: pd.DataFrame,
         metadata: Mapping | None = None,
@@ -118,7 +119,7 @@ class Zoo:
         return cls((spec,), (params,), located, metadata or {})
 
     @property
-    def spec(self) -> NetworkSpec:
+    def spec(self) -> AnySpec:
         """The architecture of a zoo that has only one.
 
         Raises:

@@ -42,6 +42,12 @@ CHOICES = [
 ]
 
 
+GIVEN = {  # what a user has to give
+    "zoo/file": ["zoo.path=mine.h5"],
+    "zoo/folder": ["zoo.source.folder=mine", "zoo.architecture.modules=[nets:Small]"],
+}
+
+
 @pytest.fixture(autouse=True)
 def configs():
     with hydra.initialize_config_dir(str(CONFIGS), version_base=None):
@@ -65,7 +71,13 @@ def files_of(task: str, *overrides: str) -> set[str]:
 
 @pytest.mark.parametrize(("task", "option"), CHOICES)
 def test_every_option_binds(task, option):
-    assert check_config(compose(task, choice(option))) >= 3
+    assert check_config(compose(task, choice(option), *GIVEN.get(option, ()))) >= 3
+
+
+def test_values_that_must_be_given_are_named(raises_saying):
+    missing = "zoo.architecture.modules, zoo.source.folder must be given"
+    with raises_saying(asked="this configuration", found=missing, do="zoo.source.folder=..."):
+        check_config(compose("inr_classification", "zoo=folder"))
 
 
 def recorded_options() -> list[tuple[str, tuple[str, ...]]]:

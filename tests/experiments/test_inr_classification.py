@@ -244,6 +244,17 @@ def test_other_settings_in_the_same_folder(run_here, first_output):
     assert_message(said, "it was begun with other settings. Pass restart=true to begin again.")
 
 
+def test_a_mistake_that_is_corrected_needs_no_restart(run_here, commands):
+    """What failed before its first step has not begun: other settings take its folder."""
+    for option, said in {
+        "trainer.accelerator=abacus": "Cannot train with accelerator=abacus",
+        "trainer.batch_size=0": "batch_size is 0",
+        "num_train=9999": "Cannot keep 9999 networks",
+    }.items():
+        assert_message(run_here("corrected", "encoder=flat_mlp", option), said)
+    assert (commands.folder / "corrected" / "config.yaml").exists()
+
+
 def test_results_of_other_columns(run_here, commands, first_output, tmp_path):
     """The run is kept, and recorded when the same command finds a file that fits."""
     other = tmp_path / "results.csv"

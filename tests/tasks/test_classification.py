@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.tasks.classification import ColumnClassification
 from nn_graphs.zoos.zoo import Zoo
-from tests.toy_zoos import mixed_zoo
+from tests.toy_zoos import SMALL, mixed_zoo, separable_zoo
 
 
 def named_zoo() -> Zoo:
@@ -22,6 +23,16 @@ def test_classes_are_the_names_in_order():
     graphs, labels = task.dataset("train").batch([0, 1, 2, 3])
     assert graphs.num_graphs == 4
     assert labels.tolist() == [2, 0, 1, 2]
+
+
+def test_numbers_in_names_count_as_numbers():
+    zoo = mixed_zoo()
+    names = np.array(["net10", "net9", "b"], dtype=object)[np.arange(len(zoo)) % 3]
+    task = ColumnClassification(
+        Zoo(zoo.specs, zoo.params, zoo.table.assign(algo=names)), column="algo"
+    )
+    assert task.class_names == ("b", "net9", "net10")
+    assert task.labels()[:3].tolist() == [2, 1, 0]
 
 
 def test_metrics():
@@ -71,3 +82,22 @@ def test_fingerprints_tell_columns():
         ColumnClassification(zoo, column=name).fingerprints() for name in ("algo", "kind")
     )
     assert {key for key in one if one[key] != other[key]} == {"settings of the task"}
+
+
+def test_flat_parameters_of_stacks_and_of_mixes(raises_saying):
+    """The same rows, whatever form a batch has; of networks of different sizes there are none."""
+    zoo = separable_zoo()
+    task = ColumnClassification(zoo, column="label")
+    graphs, _ = task.dataset("train").batch([3, 1])
+    assert torch.equal(task.flat_params(graphs), zoo.params[0][[3, 1]])
+    relu = NetworkSpec.mlp(SMALL.layer_layout, activation="relu")
+    is_second = np.arange(len(zoo)) % 2
+    table = zoo.table.assign(spec=is_second, row=np.arange(len(zoo)))
+    mix = Zoo((SMALL, relu), (zoo.params[0],) * 2, table)
+    task = ColumnClassification(mix, column="label")
+    graphs, _ = task.dataset("train").batch([3, 0, 1])
+    assert torch.equal(task.flat_params(graphs), zoo.params[0][[3, 0, 1]])
+    other = ColumnClassification(mixed_zoo(), column="label")
+    graphs, _ = other.dataset("train").batch([*range(8)])
+    with raises_saying(asked="flat parameters of 8", found="13 to 25 each", do="encoder of graphs"):
+        other.flat_params(graphs)

@@ -36,6 +36,35 @@ def test_datasets_hold_their_split_with_the_labels_of_the_images(tiny_zoo, split
     assert labels.dtype == torch.int64
 
 
+def test_labels_that_are_names_are_classes_in_the_order_of_names():
+    """Numbers in names count as numbers, and only those classes are there that occur."""
+    zoo = separable_zoo()
+    names = np.array(["cat", "net 10", "7", "net 2"], dtype=object)[np.arange(len(zoo)) % 4]
+    task = INRClassification(with_column(zoo, label=names))
+    assert task.class_names == ("7", "cat", "net 2", "net 10")
+    assert task.labels()[:4].tolist() == [1, 3, 0, 2]
+    assert (task.labels().dtype, task.out_dim) == (torch.int64, 4)
+    numbers = np.where(zoo.table["label"], "12", "3").astype(object)
+    assert INRClassification(with_column(zoo, label=numbers)).class_names == ("3", "12")
+
+
+def test_figures_call_classes_by_the_names_of_the_labels(tiny_zoo):
+    names = np.where(tiny_zoo.table["label"] > 4, "large", "small").astype(object)
+    task = INRClassification(with_column(tiny_zoo, label=names))
+    labels = task.labels()[tiny_zoo.indices("test")]
+    figure = task.figures(F.one_hot(labels, 2).float(), labels, title="it")["confusion"]
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["large", "small"]
+
+
+def test_a_label_that_would_make_a_billion_classes(raises_saying):
+    zoo = separable_zoo()
+    labels = zoo.table["label"].to_numpy(copy=True)
+    labels[3] = 1_000_000_000
+    with raises_saying(asked="numbers of their", found="holds 1000000000", do="that occur"):
+        INRClassification(with_column(zoo, label=labels))
+
+
 def test_test_split_is_opened_once(raises_saying, tiny_zoo):
     task = INRClassification(tiny_zoo)
     assert len(task.open_test()) == 8

@@ -1,5 +1,6 @@
 """Training: it learns, chooses by val, stops when told, and keeps its folder to itself."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -226,6 +227,16 @@ def test_another_run_is_refused(raises_saying, uninterrupted):
     elsewhere = replace(SHORT, chunk_size=3)
     found = train_and_test(make_model(task), task, elsewhere, uninterrupted)
     assert found == outcome_of(uninterrupted)
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_has_not_begun(tmp_path):
+    """A mistake that is corrected needs no other folder, and leaves no traces in the new run."""
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path, task=Interrupted(2, fail, noise=2.0))
+    corrected = change(num_epochs=1, learning_rate=0.02)
+    outcome = train(tmp_path, corrected)
+    assert without_time(outcome) == without_time(train(tmp_path / "own", corrected))
+    assert json.loads((tmp_path / "run.json").read_text())["learning_rate"] == 0.02
 
 
 def other_task(*, params: int | None = None, label: int | None = None) -> INRClassification:

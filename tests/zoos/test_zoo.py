@@ -341,7 +341,7 @@ def test_file_that_is_no_hdf5(tmp_path, raises_saying):
     ("attributes", "found"),
     [
         ({"format": "others.zoo", "version": 2}, "format is others.zoo, version 2"),
-        ({"format": "nn_graphs.zoo", "version": 3}, "format is nn_graphs.zoo, version 3"),
+        ({"format": "nn_graphs.zoo", "version": 4}, "format is nn_graphs.zoo, version 4"),
         ({}, "format is None"),
     ],
     ids=["another format", "newer version", "any HDF5 file"],

@@ -47,7 +47,12 @@ class NodeGroup:
 
 def shown_widths(groups: Sequence[NodeGroup]) -> str:
     """The widths of all groups, as `2-32-32-1`; of many, the first and the last."""
-    widths = [str(group.width) for group in groups]
+    return shown_layout([group.width for group in groups])
+
+
+def shown_layout(layer_layout: Sequence[int]) -> str:
+    """Widths of layers, as `2-32-32-1`; of many, the first and the last."""
+    widths = list(map(str, layer_layout))
     if len(widths) > SHOWN_GROUPS:
         widths = [*widths[: SHOWN_GROUPS - 2], "...", *widths[-2:]]
     return "-".join(widths)

@@ -14,7 +14,7 @@ tensors of integers, and of eight or fewer bits, are left out: no weights are am
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pickle import UnpicklingError
 from typing import Any
@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from nn_graphs.zoos.readers.layer_order import natural_key
+from nn_graphs.zoos.readers.plain_pickles import is_plain_pickle, load_plain_pickle
 from nn_graphs.zoos.readers.read_report import Reason, Skipped
 from nn_graphs.zoos.readers.weight_names import (
     listed,
@@ -35,7 +36,7 @@ from nn_graphs.zoos.readers.weight_names import (
     without_wrappers,
 )
 
-SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".pth.tar", ".npz")
+SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".pth.tar", ".npz", ".pkl", ".pickle")
 FLAT = "(all parameters)"  # what a vector of all of them is called in a state
 HARMLESS = re.compile(
     r"argparse\.Namespace|types\.SimpleNamespace|pathlib(\._local)?\.\w+"
@@ -45,6 +46,7 @@ HARMLESS = re.compile(
 NUMBER = re.compile(r"[fiub]\d+")  # of numpy: its kind and its bytes
 STATE_NAMES = ("state_dict", "model_state_dict", "model", "network", "net", "params")
 MAX_DEPTH = 3
+TORCH_MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")  # of files that are no archives
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # of safetensors
 COMPLEX = (torch.complex64, torch.complex128)  # which are no weights here, and are named
 
@@ -73,15 +75,42 @@ class Checkpoint:
 def load_weights(content: bytes) -> Any:
     """What the bytes of a file hold, by torch's restricted unpickler alone.
 
-    Objects of `HARMLESS` classes become `Fields`, numbers of numpy become Python's.
+    Plain pickles are read by `plain_pickles`. Objects of `HARMLESS` classes become `Fields`,
+    numbers of numpy become Python's.
     """
     try:
         return _load_knowing((), content)
-    except UnpicklingError as error:
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        if is_plain_pickle(content) and not _is_of_torch(content):
+            return load_plain_pickle(content, harmless=_harmless)
+        if not isinstance(error, UnpicklingError):
+            raise
         names = _unknown_names(content)
         if not names or not all(map(HARMLESS.fullmatch, names)):
             raise error
         return _load_knowing(names, content)
+
+
+class RememberingLoad:
+    """A function of bytes that remembers its last result: for several networks in one file."""
+
+    def __init__(self, load: Callable[[bytes], Any]):
+        self._load, self._last = load, (None, None)
+
+    def __call__(self, content: bytes) -> Any:
+        if self._last[0] is not content:
+            self._last = content, self._load(content)
+        return self._last[1]
+
+
+def _harmless(name: str) -> type | None:
+    """What stands for a class of this name in a plain pickle, made anew so that none changes it."""
+    return type("Fields", (Fields,), {}) if HARMLESS.fullmatch(name) else None
+
+
+def _is_of_torch(content: bytes) -> bool:
+    """Whether a pickle begins with the number by which `torch.save` marked its files."""
+    return TORCH_MAGIC in content[:32]
 
 
 def load_arrays(content: bytes) -> dict[str, Tensor]:
@@ -121,7 +150,8 @@ def parse_checkpoint(
         content: of the file.
         is_safetensors: else it is one of `torch.save`.
         prefix: of the network that is wanted, where a file holds several: what its tensors' names
-            begin with, or the name of its state dict. "" means all of them as one network.
+            begin with, or the name of its state dict, or its number in a list of them (from 0).
+            "" means all of them as one network.
         load: what reads a file of `torch.save`.
 
     Of several state dicts, the one with the first of the usual names is taken (`state_dict`,
@@ -183,9 +213,12 @@ def with_weights_transposed(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _entry(content: Any, path: str) -> Mapping[str, Any] | None:
-    """The state dict at a path of names with dots between them, if there is one."""
+    """The state dict at a path of names, or numbers in lists, with dots between them."""
     for name in path.rstrip(".").split("."):
-        content = content.get(name) if isinstance(content, Mapping) else None
+        if isinstance(content, Sequence) and name.isdigit() and int(name) < len(content):
+            content = content[int(name)]
+        else:
+            content = content.get(name) if isinstance(content, Mapping) else None
     return content if _has_weights(content) else None
 
 
@@ -214,8 +247,6 @@ def _wanted_code(content: bytes, error: Exception) -> str | None:
         return None
     if name:
         return f"{name[1]} would have to be called"
-    if content[:1] == b"\x80" and content[1] > 2:  # torch.save writes protocol 2
-        return f"a plain pickle (protocol {content[1]}) would have to be run"
     if re.search(r"Trying to|Can only", said):
         return "code that it brings along would have to be run"
     return None
@@ -224,6 +255,8 @@ def _wanted_code(content: bytes, error: Exception) -> str | None:
 def _is_cut_off(content: bytes, name: str) -> bool:
     """Whether a pickle ends within this name, which may then be the half of a harmless one."""
     module, _, attribute = name.rpartition(".")
+    if content[:1] == b"\x80" and content[1] > 3:  # names with their lengths before them
+        return False
     return content[:2] != b"PK" and f"{module}\n{attribute}\n".encode() not in content
 
 
@@ -297,6 +330,10 @@ def _outline(content: Any) -> str:
     if isinstance(content, Mapping):
         names = ", ".join(map(str, list(content)[:5]))
         return f"the entries {names}" if names else "an empty dictionary"
+    if isinstance(content, list | tuple):
+        networks = sum(map(_has_weights, content))
+        several = f", {networks} of them state dicts; choose one by its number as prefix"
+        return f"a list of {len(content)}{several if networks else ''}"
     return f"a {type(content).__name__}"
 
 

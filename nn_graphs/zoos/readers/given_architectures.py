@@ -18,8 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.architecture_specs import AnySpec, TracedSpec
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.inr import inr_preset
+from nn_graphs.networks.parameters import ParameterSlot
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.zoos.readers.checkpoints import FLAT, Checkpoint
 from nn_graphs.zoos.readers.layer_order import (
@@ -165,7 +167,8 @@ def describe(architecture: Architecture) -> dict:
         return json.loads(architecture.to_json())
     if isinstance(architecture, ListedArchitecture):
         return {"column": architecture.column}  # what it says is in the zoo
-    return json.loads(json.dumps(dataclasses.asdict(architecture)))
+    fields = dataclasses.asdict(architecture).items()
+    return json.loads(json.dumps({key: value for key, value in fields if key[0] != "_"}))
 
 
 def infer_chain(shapes: Shapes, *, keeps_order: bool = True) -> tuple[tuple[int, ...], bool]:
@@ -216,13 +219,13 @@ class StateFlattener:
     """State dicts of one architecture as flat vectors.
 
     Attributes:
-        spec: the architecture.
+        spec: the architecture. Of a traced one, files must name their tensors as its module does.
         names: what the torch module that the architecture was given as calls its parameters, in
             the order of `spec.parameters`.
         stored: the same names in the module's own order, that of flat vectors.
     """
 
-    spec: NetworkSpec
+    spec: AnySpec
     names: tuple[str, ...] | None = None
     stored: tuple[str, ...] | None = None
 
@@ -240,7 +243,10 @@ class StateFlattener:
         if isinstance(architecture, NetworkSpec):
             return cls(architecture)
         if isinstance(architecture, ModuleArchitecture):
-            return cls(*architecture.make_spec(), architecture.parameter_names())
+            spec, names = architecture.make_spec()
+            if isinstance(spec, TracedSpec):
+                return cls(spec, names)
+            return cls(spec, names, architecture.parameter_names())
         return cls(architecture.make_spec(read_shapes))
 
     def __call__(
@@ -256,6 +262,8 @@ class StateFlattener:
             return self._vector(state[FLAT])
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         own = self._own_names(state)
+        if own is None and isinstance(self.spec, TracedSpec):
+            raise Skipped(Reason.SHAPE, self._describe_other_names(state))
         found = own or self._in_order(shapes, keeps_order=keeps_order)
         for slot, name in zip(self.spec.parameters.slots, found, strict=True):
             shape = None if name is None else shapes[name]
@@ -266,7 +274,7 @@ class StateFlattener:
                     f"{is_there} where {slot.name} {list(slot.shape)} is expected."
                     f"{_hint_of_transposed(shape, slot.shape)}",
                 )
-        left = [name for name in state if name not in found]
+        left = [name for name in state if name not in self._known_names(found)]
         if left:
             raise Skipped(Reason.SHAPE, _describe_left(left, shapes))
         if own is None:
@@ -289,18 +297,52 @@ class StateFlattener:
         own = dict(zip(self.stored, parts, strict=True))
         return torch.cat([own[name] for name in self.names])
 
+    def fits(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether a file has the architecture's tensors, by their names and shapes, and no more."""
+        found = self._own_names(state)
+        if found is None:
+            return False
+        pairs = zip(self.spec.parameters.slots, found, strict=True)
+        is_whole = state.keys() <= self._known_names(found)
+        return is_whole and all(tuple(state[name].shape) == slot.shape for slot, name in pairs)
+
     def knows_names_of(self, state: Mapping[str, Tensor]) -> bool:
         """Whether a file calls its tensors as the architecture does."""
         return self._own_names(state) is not None
 
     def _own_names(self, state: Mapping[str, Tensor]) -> list[str] | None:
         """What the file calls the tensors that it names as the architecture does."""
-        slots = tuple(slot.name for slot in self.spec.parameters.slots)
-        for names in (self.names, slots):
+        slots = tuple(self._called(slot, state) for slot in self.spec.parameters.slots)
+        for names in (slots if isinstance(self.spec, TracedSpec) else self.names, slots):
             found = None if names is None else match_names(names, state)
             if found is not None:
                 return found
         return None
+
+    @staticmethod
+    def _called(slot: ParameterSlot, state: Mapping[str, Tensor]) -> str:
+        """The first of the names of a tied parameter that a file has."""
+        for name in (slot.name, *slot.aliases) if slot.aliases else ():
+            if any(own == name or own.endswith(f".{name}") for own in state):
+                return name
+        return slot.name
+
+    def _known_names(self, found: Sequence[str]) -> set[str]:
+        """The names of a file's tensors, and the other names of those that are tied."""
+        known = set(found)
+        for slot, name in zip(self.spec.parameters.slots, found, strict=True):
+            own = next((own for own in (slot.name, *slot.aliases) if name.endswith(own)), "")
+            start = name.removesuffix(own)
+            known |= {start + other for other in (slot.name, *slot.aliases) if slot.aliases}
+        return known
+
+    def _describe_other_names(self, state: Mapping[str, Tensor]) -> str:
+        names = [slot.name for slot in self.spec.parameters.slots]
+        missing = [name for name in names if not any(own.endswith(name) for own in state)]
+        return (
+            f"it has no {listed(missing or names)}, as the module calls its parameters, but "
+            f"{listed(state)}."
+        )
 
     def _in_order(self, shapes: Shapes, *, keeps_order: bool) -> list[str | None]:
         """The name of each slot's tensor; None where there is none."""

@@ -2,14 +2,17 @@
 
 The CSV has a column `path`, relative to the folder; all others go into the zoo's table as they are.
 By convention: `label`, `split` (train, val or test), `run` (which training run), `view`, `step`,
-`source_id` (what it was trained on), `activation` (of a chain's hidden layers).
+`source_id` (what it was trained on), `activation` (of a chain's hidden layers), `module` (which of
+several modules), `prefix` (which of several networks in one file, see `Folder.prefix`; then a file
+has a row for each).
 """
 
 import posixpath
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +20,7 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.readers.checkpoints import (
     SUFFIXES,
     Checkpoint,
+    RememberingLoad,
     load_arrays,
     load_weights,
     parse_checkpoint,
@@ -51,7 +55,9 @@ class Folder(FileSource):
         val_share, test_share: of the runs, where the CSV has no column `split`; None: then there is
             no split.
         seed: of the split.
-        prefix: of the network that is wanted, where files hold several; "" means all as one.
+        prefix: of the network that is wanted, where files hold several: the name of its state dict,
+            its number in a list, what its tensors' names begin with; "" means all as one. A column
+            `prefix` of the CSV file goes before it.
         transposed: whether files store weights of linear layers as `[in, out]`; None: as torch
             does, with a warning where neither shapes nor names tell.
         is_flat: files hold one vector each, all parameters in the order of the architecture (that
@@ -70,6 +76,15 @@ class Folder(FileSource):
     prefix: str | None = None
     transposed: bool | None = None
     is_flat: bool = False
+    _loads: dict[str, RememberingLoad] = field(
+        default_factory=lambda: {
+            "arrays": RememberingLoad(load_arrays),
+            "weights": RememberingLoad(load_weights),
+        },
+        init=False,
+        repr=False,
+        compare=False,
+    )
 
     format = "folder"
     image_size = None
@@ -109,14 +124,17 @@ class Folder(FileSource):
         there = tuple(path for path in (root / name for name in specs) if path.is_file())
         return replace(listing, architectures=there)
 
-    def parse(self, content: bytes, suffix: str) -> Checkpoint:
+    def parse(
+        self, content: bytes, suffix: str, row: Mapping[str, Any] | None = None
+    ) -> Checkpoint:
         suffix = suffix.lower()
-        load = load_arrays if suffix in (".npz", ".npy") else load_weights
+        load = self._loads["arrays" if suffix in (".npz", ".npy") else "weights"]
+        own = str((row or {}).get("prefix", ""))
         is_safetensors = suffix == ".safetensors"
         if self.is_flat:
             return parse_vector(content, is_safetensors=is_safetensors, load=load)
         checkpoint = parse_checkpoint(
-            content, is_safetensors=is_safetensors, prefix=self.prefix, load=load
+            content, is_safetensors=is_safetensors, prefix=own or self.prefix, load=load
         )
         return with_weights_transposed(checkpoint) if self.transposed else checkpoint
 
@@ -182,7 +200,9 @@ class Folder(FileSource):
 def _read_labels(path: AnyPath, root: AnyPath, *, path_column: str) -> pd.DataFrame:
     try:
         with path.open("rb") as file:
-            table = pd.read_csv(file, dtype={path_column: str}, skipinitialspace=True)
+            table = pd.read_csv(
+                file, dtype={path_column: str, "prefix": str}, skipinitialspace=True
+            )
             table = table.rename(columns=str.strip).rename(columns={path_column: "path"})
     except FileNotFoundError as error:
         raise _bad_labels(path, "there is no such file.") from error

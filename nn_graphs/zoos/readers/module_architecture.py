@@ -1,10 +1,10 @@
-"""An architecture given as a torch module by its dotted path, found to be one of our chains.
+"""An architecture given as a torch module by its dotted path: a chain of layers, or a traced one.
 
 The module is the user's own code: it is imported and called. Checkpoint files never are.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +12,15 @@ import torch
 from torch import nn
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.architecture_specs import AnySpec, TracedSpec
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.graphs.tracing import trace
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
 
-ONLY = (
-    "Only networks of linear layers, activations and additive skips can be read into a zoo by "
-    "their module; nn_graphs.trace(module, inputs) makes graphs of others."
+ADVICE = (
+    "Read networks whose module can be traced into a zoo: see nn_graphs.graphs.trace, and give the "
+    "shape of one input (input_shape) where it is not that of the first weights."
 )
 
 
@@ -31,28 +32,41 @@ class ModuleArchitecture:
         target: what makes the module, `package.module:factory` or `package.module.Class`.
         arguments: by name, for that call.
         in_width: number of input neurons; None: as the module's first weight matrix says.
+        input_shape: of one input without the batch, e.g. `(3, 32, 32)`, where it is no vector.
     """
 
     target: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     in_width: int | None = None
+    input_shape: Sequence[int] | None = None
 
-    def make_spec(self) -> tuple[NetworkSpec, tuple[str, ...]]:
+    def __post_init__(self):
+        if self.input_shape is not None:
+            object.__setattr__(self, "input_shape", tuple(self.input_shape))
+
+    def make_spec(self) -> tuple[AnySpec, tuple[str, ...]]:
         """The architecture, and what the module calls its parameters, in the spec's order.
 
+        That is a `NetworkSpec` of a chain of linear layers, activations and additive skips, a
+        `TracedSpec` of anything else.
+
         Raises:
-            NNGraphsError: the module cannot be made, or computes what no `NetworkSpec` describes.
+            NNGraphsError: the module cannot be made or traced.
         """
         module = self._make_module()
-        example = torch.zeros(1, self._find_in_width(module))
+        example = torch.zeros(1, *self._find_input_shape(module))
         try:
-            return spec_of_template(trace(module, example))
+            template = trace(module, example)
         except NNGraphsError as error:
             raise NNGraphsError(
                 f"read a zoo of networks like {self.target}",
                 found=error.found,
-                do=ONLY,
+                do=ADVICE,
             ) from error
+        try:
+            return spec_of_template(template)
+        except NNGraphsError:
+            return TracedSpec.of(template), tuple(slot.name for slot in template.parameters.slots)
 
     def parameter_names(self) -> tuple[str, ...]:
         """What the module calls its parameters, in its own order, which need not be the spec's."""
@@ -91,18 +105,21 @@ class ModuleArchitecture:
             "its arguments.",
         )
 
-    def _find_in_width(self, module: nn.Module) -> int:
+    def _find_input_shape(self, module: nn.Module) -> Sequence[int]:
+        if self.input_shape is not None:
+            return self.input_shape
         if self.in_width is not None:
-            return self.in_width
+            return (self.in_width,)
         shapes = [tuple(tensor.shape) for tensor in module.parameters() if tensor.ndim > 1]
         if not shapes or len(shapes[0]) != 2:
             found = f"its first weights are {list(shapes[0])}" if shapes else "it has no weights"
             raise NNGraphsError(
                 f"read a zoo of networks like {self.target}",
                 found=f"{found}, not those of a linear layer.",
-                do=f"{ONLY} Give in_width where the input layer is not registered first.",
+                do="Give the shape of one input without the batch, as input_shape 3 32 32 (or "
+                "in_width, of vectors).",
             )
-        return shapes[0][1]
+        return (shapes[0][1],)
 
 
 def spec_of_template(template: GraphTemplate) -> tuple[NetworkSpec, tuple[str, ...]]:
@@ -138,6 +155,8 @@ def _layer(template: GraphTemplate, number: int) -> tuple[LayerSpec, str]:
         widths[number - 1],
     ):
         raise _no_spec(f"its layer {number} is no linear map of the layer before")
+    if not dense[0].is_regular or dense[0].kernel or not group.rule.is_linear:
+        raise _no_spec(f"its layer {number} is a convolution, a norm or a map of places")
     for skip in skips:
         if skip.constant != 1 or skip.num_sources != min(group.width, widths[skip.source]):
             raise _no_spec(f"a skip to its layer {number} is scaled or cut")

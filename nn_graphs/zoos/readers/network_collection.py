@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.graphs.architecture_specs import AnySpec
 
 BUFFER_BYTES = 1 << 22
 
@@ -30,24 +30,24 @@ class Collection:
     def __init__(self, scratch: str | Path | None = None):
         self._file = tempfile.TemporaryFile(dir=scratch, buffering=BUFFER_BYTES)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
-        self._numbers: dict[NetworkSpec, int] = {}
+        self._numbers: dict[AnySpec, int] = {}
         self._spec: list[int] = []  # of each network, the number of its architecture
 
     def __len__(self) -> int:
         return len(self._spec)
 
-    def add(self, spec: NetworkSpec, params: Float[Tensor, "num_params"]) -> None:
+    def add(self, spec: AnySpec, params: Float[Tensor, "num_params"]) -> None:
         """Adds one network, whose weights become float32."""
         self.add_many(spec, params.unsqueeze(0))
 
-    def add_many(self, spec: NetworkSpec, params: Float[Tensor, "B num_params"]) -> None:
+    def add_many(self, spec: AnySpec, params: Float[Tensor, "B num_params"]) -> None:
         """Adds networks of one architecture."""
         number = self._numbers.setdefault(spec, len(self._numbers))
         self._spec += [number] * len(params)
         self._file.write(params.detach().float().contiguous().numpy())
 
     @property
-    def specs(self) -> tuple[NetworkSpec, ...]:
+    def specs(self) -> tuple[AnySpec, ...]:
         """The distinct architectures, in the order in which they came."""
         return tuple(self._numbers)
 

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.graphs.architecture_specs import AnySpec
 from nn_graphs.progress import progress_bar
 from nn_graphs.records import as_json_data
 from nn_graphs.zoos.duplicates import count_duplicates, warn_of_duplicates
@@ -31,6 +31,7 @@ from nn_graphs.zoos.readers.given_architectures import (
 from nn_graphs.zoos.readers.labelled_folder import Folder
 from nn_graphs.zoos.readers.layer_order import Shapes
 from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
+from nn_graphs.zoos.readers.module_choice import ModuleChoice
 from nn_graphs.zoos.readers.network_collection import Collection
 from nn_graphs.zoos.readers.nfn_sirens import NFNSirens
 from nn_graphs.zoos.readers.read_report import (
@@ -48,7 +49,7 @@ from nn_graphs.zoos.readers.source_contents import (
     find_change,
     record_contents,
 )
-from nn_graphs.zoos.readers.source_files import AnyPath, read_ahead, read_bytes
+from nn_graphs.zoos.readers.source_files import read_ahead, read_bytes
 from nn_graphs.zoos.readers.sources import FileSource, Listing, RowSource, ZooSource
 from nn_graphs.zoos.readers.weight_names import check_one_network, may_be_transposed
 from nn_graphs.zoos.readers.wild_park import WildPark
@@ -159,8 +160,8 @@ def open_or_read_zoo(
     chosen = _choose_architecture(source, architecture)
     zoo = open_zoo_made_by(_recipe(source, chosen), path)
     _check_contents(zoo, source, path)
-    if isinstance(chosen, ModuleArchitecture):
-        _check_module(zoo, chosen, path)
+    if isinstance(chosen, ModuleArchitecture | ModuleChoice):
+        _check_modules(zoo, chosen, path)
     warn_of_duplicates(zoo.metadata.get("duplicates", {}), name=str(path))
     logger.info("%s: %s", path, summary(zoo.metadata["report"]))
     return zoo
@@ -191,20 +192,22 @@ def _check_contents(zoo: Zoo, source: ZooSource, path: Path) -> None:
         )
 
 
-def _check_module(zoo: Zoo, architecture: ModuleArchitecture, path: Path) -> None:
-    """Makes sure that a module, if it can still be made, is what the zoo was read by.
+def _check_modules(zoo: Zoo, architecture: ModuleArchitecture | ModuleChoice, path: Path) -> None:
+    """Makes sure that modules, if they can still be made, are what the zoo was read by.
 
     Raises:
-        NNGraphsError: it has changed since.
+        NNGraphsError: one has changed since.
     """
+    is_choice = isinstance(architecture, ModuleChoice)
+    modules = architecture.modules if is_choice else (architecture,)
     try:
-        spec, _ = architecture.make_spec()
+        specs = [module.make_spec()[0] for module in modules]
     except NNGraphsError as error:
         logger.warning("%s is not compared with its module: %s", path, error)
         return
-    if spec not in zoo.specs:
+    if not set(zoo.specs) <= set(specs):
         raise NNGraphsError(
-            f"use {path} for networks like {architecture.target}",
+            f"use {path} for networks like {', '.join(module.target for module in modules)}",
             found="the module has another architecture than when it was read.",
             do="Delete it to read the files again, or give another path.",
         )
@@ -277,9 +280,12 @@ def read_files(
     reading = _Reading(listing, find_flattener, scratch)
     fingerprints = []
     with progress_bar(len(listing.paths), unit="files", description="reading networks") as bar:
+        last: bytes | OSError | None = None
         for number, content in enumerate(read_ahead(listing.paths, num_workers)):
-            fingerprints.append(content_fingerprint(content))
-            skip = reading.take(number, partial(_parse, source, listing.paths[number], content))
+            is_again = content is last  # another network of the same file
+            fingerprints.append(fingerprints[-1] if is_again else content_fingerprint(content))
+            last = content
+            skip = reading.take(number, partial(_parse, source, listing, number, content))
             if skip is not None:
                 check_skips(asked, [skip], is_fatal=strict)
             bar.advance(1)
@@ -379,7 +385,9 @@ def _flatteners(
             return flatten
 
         return find_known
-    known: dict[NetworkSpec, StateFlattener] = {}
+    if isinstance(architecture, ModuleChoice):
+        return architecture.flattener
+    known: dict[AnySpec, StateFlattener] = {}
 
     def find(checkpoint: Checkpoint, row: Row) -> StateFlattener:
         spec = architecture.make_spec(checkpoint, row)
@@ -388,19 +396,26 @@ def _flatteners(
     return find
 
 
-def _parse(source: FileSource, path: AnyPath, content: bytes | OSError) -> Checkpoint:
+def _parse(
+    source: FileSource, listing: Listing, number: int, content: bytes | OSError
+) -> Checkpoint:
+    """What file `number` of a listing holds."""
     if isinstance(content, OSError):
         raise Skipped(Reason.DAMAGED, f"it cannot be read ({content.strerror or content}).")
-    return source.parse(content, path.suffix)
+    if "prefix" not in listing.table:
+        return source.parse(content, listing.paths[number].suffix)
+    row = listing.table.iloc[number].to_dict()
+    return source.parse(content, listing.paths[number].suffix, row)
 
 
 def _common_shapes(asked: str, source: FileSource, listing: Listing) -> Shapes:
     """The shapes of the tensors of a file, the most common among a few files."""
     found: Counter[tuple[tuple[str, tuple[int, ...]], ...]] = Counter()
     skips = []
-    for path in _spread(listing.paths):
+    for number in _spread(len(listing.paths)):
+        path = listing.paths[number]
         try:
-            checkpoint = _parse(source, path, read_bytes(path))
+            checkpoint = _parse(source, listing, number, read_bytes(path))
             if not checkpoint.is_chosen:
                 check_one_network(checkpoint.shapes())
             found[tuple(checkpoint.shapes().items())] += 1
@@ -412,10 +427,10 @@ def _common_shapes(asked: str, source: FileSource, listing: Listing) -> Shapes:
     return dict(found.most_common(1)[0][0])
 
 
-def _spread(paths: Sequence[AnyPath]) -> Iterable[AnyPath]:
-    """All paths, such that the first few lie far from each other."""
-    step = -(-len(paths) // NUM_PROBED)
-    return (paths[place] for start in range(step) for place in range(start, len(paths), step))
+def _spread(count: int) -> Iterable[int]:
+    """All numbers below `count`, such that the first few lie far from each other."""
+    step = -(-count // NUM_PROBED)
+    return (place for start in range(step) for place in range(start, count, step))
 
 
 def _describe_bad(params: Float[Tensor, "num_params"], flatten: StateFlattener) -> str:

@@ -9,7 +9,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import groupby, islice, repeat
 from pathlib import Path
 
 from nn_graphs.errors import NNGraphsError
@@ -94,18 +94,24 @@ def find_root(folder: str | Path, *, asked: str, inside: str, archive: str, chil
 def read_ahead(paths: Sequence[AnyPath], num_workers: int) -> Iterator[bytes | OSError]:
     """The contents of files in order, a block for each thread read ahead.
 
+    A path that comes several times in a row is read once, and its content is the same object.
+
     Threads read the bytes, one thread takes them apart. Torch's restricted unpickler is Python
     code, half a millisecond a file: more threads for it are slower, and processes start in as long
     as 10,000 files take. Reading ahead costs nothing on a warm disk and hides the waits for a cold
     one.
     """
-    blocks = (paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK))
+    runs = [(path, sum(1 for _ in again)) for path, again in groupby(paths)]
+    single = [path for path, _ in runs]
+    blocks = (single[start : start + BLOCK] for start in range(0, len(single), BLOCK))
+    counts = (count for _, count in runs)
     with ThreadPoolExecutor(num_workers) as pool:
         futures = deque(pool.submit(_read_block, block) for block in islice(blocks, num_workers))
         while futures:
             contents = futures.popleft().result()
             futures.extend(pool.submit(_read_block, block) for block in islice(blocks, 1))
-            yield from contents
+            for content in contents:
+                yield from repeat(content, next(counts))
 
 
 def _read_block(paths: Sequence[AnyPath]) -> list[bytes | OSError]:

@@ -70,8 +70,15 @@ class FileSource(ZooSource):
 
     transposed: bool | None = False
 
-    def parse(self, content: bytes, suffix: str) -> Checkpoint:
+    def parse(
+        self, content: bytes, suffix: str, row: Mapping[str, Any] | None = None
+    ) -> Checkpoint:
         """What the bytes of a file hold.
+
+        Args:
+            content: of the file.
+            suffix: of its name.
+            row: of the listing's table, which may say which of several networks is meant.
 
         Raises:
             Skipped: it cannot be used.
@@ -100,7 +107,8 @@ def list_named_files(
     """
     there = set(on_disk)
     paths = named["path"]
-    is_again, is_there = paths.duplicated(), paths.isin(there)
+    is_again = named.duplicated([name for name in ("path", "prefix") if name in named])
+    is_there = paths.isin(there)
     left_out = [
         *skips,
         *(Skip(root / path, Reason.TWICE, "it is listed twice.") for path in paths[is_again]),

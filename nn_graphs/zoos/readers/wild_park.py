@@ -135,7 +135,9 @@ class WildPark(FileSource):
         read_columns = partial(_read_columns, needs_label=splits is None)
         return Listing(listing.paths, listing.table, listing.skips, read_columns)
 
-    def parse(self, content: bytes, suffix: str) -> Checkpoint:
+    def parse(
+        self, content: bytes, suffix: str, row: Mapping[str, Any] | None = None
+    ) -> Checkpoint:
         return parse_checkpoint(content, load=self._objects.load)
 
     def options(self) -> dict:

@@ -3,7 +3,6 @@
 import argparse
 import io
 import os
-import pickle
 import warnings
 from collections import OrderedDict
 from pathlib import Path
@@ -102,7 +101,6 @@ def test_code_is_not_run(tmp_path, is_zip, is_nested):
     [
         (saved(nn.Linear(2, 3)), "torch.nn.modules.linear.Linear would have to be called"),
         (saved({name: value.numpy() for name, value in STATE.items()}), "numpy"),
-        (pickle.dumps(STATE, protocol=4), "a plain pickle (protocol 4)"),
     ],
 )
 def test_what_needs_code(content, detail):

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from nn_graphs.graphs.architecture_specs import TracedSpec
+from nn_graphs.graphs.tracing import trace
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.networks.spec import LayerSpec, NetworkSpec
@@ -19,6 +21,7 @@ from nn_graphs.zoos.readers.given_architectures import (
 )
 from nn_graphs.zoos.readers.module_architecture import ModuleArchitecture
 from nn_graphs.zoos.readers.read_report import Reason, Skipped
+from tests.zoos.readers import user_networks
 from tests.zoos.readers.user_networks import Chain
 
 HERE = "tests.zoos.readers.user_networks"
@@ -181,32 +184,58 @@ def test_module_that_cannot_be_made(raises_saying, target, found):
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "shape"),
     [
-        ("late_convolution", "aten.conv1d.default"),
-        ("Shared", "layers share their weights"),
-        ("Branches", "its layer"),
-        ("ScaledSkip", "a skip to its layer 2 is scaled or cut"),
+        *(("Shared", None), ("Branches", None), ("ScaledSkip", None)),
+        *(("Unused", (2,)), ("TwoOutputs", (2,)), ("convolution", (1, 3, 3))),
     ],
 )
-def test_module_that_no_spec_describes(raises_saying, name, found):
-    do = "Only networks of linear layers"
-    with raises_saying(asked=f"networks like {HERE}:{name}", found=found, do=do):
-        ModuleArchitecture(f"{HERE}:{name}").make_spec()
+def test_modules_that_no_network_spec_describes_are_traced(name, shape):
+    """Their files are read by the names of their tensors, and their graphs are those of `trace`."""
+    flatten = StateFlattener.of(ModuleArchitecture(f"{HERE}:{name}", input_shape=shape), never)
+    assert isinstance(flatten.spec, TracedSpec)
+    module = getattr(user_networks, name)()
+    params = flatten(module.state_dict())
+    example = torch.zeros(1, *(shape or (2,)))
+    expected, found = trace(module, example)(module), flatten.spec.template(params)
+    assert torch.equal(found.edge_attr, expected.edge_attr)
+    assert torch.equal(found.x, expected.x)
+    behind = {f"model.{key}": value for key, value in module.state_dict().items()}
+    assert torch.equal(flatten(behind), params)
 
 
-@pytest.mark.parametrize(
-    ("name", "found"), [("Unused", "spare.bias is not used"), ("TwoOutputs", "its layer")]
-)
-def test_module_with_parts_that_no_spec_has(raises_saying, name, found):
-    with raises_saying(asked=name, found=found, do="Only networks"):
-        ModuleArchitecture(f"{HERE}:{name}", in_width=2).make_spec()
+def test_tensors_of_a_traced_module_under_other_names():
+    """Names decide: no order of a file stands for those of norms and branches."""
+    flatten = StateFlattener.of(ModuleArchitecture(f"{HERE}:Branches"), never)
+    state = user_networks.Branches().state_dict()
+    other = {name.replace("left", "first"): value for name, value in state.items()}
+    with pytest.raises(Skipped, match=r"it has no left\.weight, left\.bias, as the module calls"):
+        flatten(other)
+    with pytest.raises(Skipped, match=r"more \[2\] has no place"):
+        flatten({**state, "more": torch.ones(2)})
+    with pytest.raises(Skipped, match=r"left.weight is \[2, 2\] where left.weight \[3, 2\]"):
+        flatten({**state, "left.weight": torch.ones(2, 2)})
 
 
-def test_input_width_that_is_not_clear(raises_saying):
-    with raises_saying(asked="like", found="weights are [4, 1, 3, 3], not", do="in_width"):
+def test_tied_tensors_of_a_traced_module_under_one_or_both_of_their_names():
+    flatten = StateFlattener.of(ModuleArchitecture(f"{HERE}:Tied"), never)
+    state = user_networks.Tied().state_dict()
+    assert {"first.weight", "second.weight"} < set(state)
+    both = flatten(state)
+    without = {name: value for name, value in state.items() if name != "first.weight"}
+    assert torch.equal(flatten(without), both)
+
+
+def test_module_that_cannot_be_traced(raises_saying):
+    found = "aten.conv1d.default"
+    with raises_saying(asked=f"like {HERE}:late_convolution", found=found, do="can be traced"):
+        ModuleArchitecture(f"{HERE}:late_convolution").make_spec()
+
+
+def test_input_shape_that_is_not_clear(raises_saying):
+    with raises_saying(asked="like", found="weights are [4, 1, 3, 3], not", do="input_shape 3 32"):
         ModuleArchitecture(f"{HERE}:convolution").make_spec()
-    with raises_saying(asked="Chain", found="torch.export says", do="Only networks"):
+    with raises_saying(asked="Chain", found="torch.export says", do="input_shape"):
         ModuleArchitecture(f"{HERE}:Chain").make_spec()  # `out` is registered first
 
 

@@ -344,3 +344,34 @@ def test_objects_in_numpy_files_are_not_loaded(tmp_path, raises_saying):
     (root / "labels.csv").write_text("path,label\na.npy,1\n")
     with raises_saying(asked=str(root), found="a.npy", do=""):
         read_zoo(Folder(root, is_flat=True), architecture=SPEC)
+
+
+def test_a_file_with_a_list_of_state_dicts_has_a_row_for_each(tmp_path, monkeypatch):
+    """`prefix` is the number in the list; the file is loaded once for all its rows."""
+    loads, load = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **k: loads.append(a) or load(*a, **k))
+    save([state_of(0), state_of(1), state_of(2)], tmp_path / "all.pt")
+    save({"inrs": [{"model": state_of(3)}, {"model": state_of(4)}]}, tmp_path / "more.pt")
+    pd.DataFrame(
+        {
+            "path": ["all.pt"] * 3 + ["more.pt"] * 2,
+            "prefix": ["2", "0", "1", "inrs.1.model", "inrs.0.model"],
+        }
+    ).to_csv(tmp_path / "labels.csv", index=False)
+    zoo, report = read_zoo(Folder(tmp_path), architecture=SPEC)
+    assert report.skips == ()
+    assert zoo.params[0][:, 0].tolist() == [2, 0, 1, 4, 3]
+    assert len(loads) == 2
+    chains, _ = read_zoo(Folder(tmp_path), architecture=ChainArchitecture("tanh"))
+    assert torch.equal(chains.params[0], zoo.params[0])
+    again = open_or_read_zoo(Folder(tmp_path), tmp_path / "zoo.h5", architecture=SPEC)
+    assert len(open_or_read_zoo(Folder(tmp_path), tmp_path / "zoo.h5", architecture=SPEC)) == 5
+    assert len(again) == 5
+
+
+def test_a_list_without_a_choice_is_told(tmp_path, raises_saying):
+    save([state_of(0), state_of(1)], tmp_path / "all.pt")
+    pd.DataFrame({"path": ["all.pt"]}).to_csv(tmp_path / "labels.csv", index=False)
+    found = "a list of 2, 2 of them state dicts; choose one by its number as prefix"
+    with raises_saying(asked="as a zoo", found=found, do=""):
+        read_zoo(Folder(tmp_path), architecture=SPEC)

@@ -38,6 +38,34 @@ class Unused(Chain):
         self.spare = nn.Linear(3, 3)
 
 
+class Tied(nn.Module):
+    """Two layers with one weight and biases of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 2)
+        self.second.weight = self.first.weight
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.second(torch.tanh(self.first(values)))
+
+
+class Normed(nn.Module):
+    """Convolutions with batch norms and a skip, max pooling, a layer norm behind a flattening."""
+
+    def __init__(self, width: int = 4):
+        super().__init__()
+        self.stem, self.conv = nn.Conv2d(1, width, 3), nn.Conv2d(width, width, 3, padding=1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(2))
+        self.pool, self.last_norm = nn.MaxPool2d(2), nn.LayerNorm(9 * width)
+        self.out = nn.Linear(9 * width, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = torch.relu(self.norms[0](self.stem(images)))
+        values = self.pool(torch.relu(values + self.norms[1](self.conv(values))))
+        return self.out(self.last_norm(values.flatten(1)))
+
+
 class Branches(nn.Module):
     def __init__(self):
         super().__init__()
@@ -64,6 +92,21 @@ class TwoOutputs(Chain):
 
 def plain(**options) -> nn.Module:
     return nn.Sequential(nn.Linear(2, 3, **options), nn.Tanh(), nn.Linear(3, 1))
+
+
+def wider() -> nn.Module:
+    return Normed(6)
+
+
+def twin() -> nn.Module:
+    return Normed()
+
+
+def other() -> nn.Module:
+    """The same tensors as `Normed`, in other use."""
+    module = Normed()
+    module.pool = nn.AvgPool2d(2)
+    return module
 
 
 def convolution() -> nn.Module:
