@@ -19,7 +19,6 @@ The file is written beside its final place and renamed when it is complete.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +32,7 @@ from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.whole_files import whole_file
 
 FORMAT, VERSION = "nn_graphs.zoo", 2
 
@@ -59,14 +59,8 @@ def write_zoo_file(path: str | Path, contents: ZooContents) -> None:
     path = Path(path)
     _check_columns(contents.table)
     check_place(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with h5py.File(partial, "w") as file:
-            _write(file, contents)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+        _write(file, contents)
 
 
 def check_place(path: str | Path) -> None:
