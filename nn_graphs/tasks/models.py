@@ -11,14 +11,16 @@ from nn_graphs.encoders.probe_only import ProbeOnly
 from nn_graphs.encoders.statnn import StatNN
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.mixed_templates import AsStack, are_alike
+from nn_graphs.ranges import PositiveInt, Probability, in_ranges
 from nn_graphs.tasks.task import Task
 
 
+@in_ranges
 def make_classifier(
     task: Task,
     *,
     encoder: Callable[..., nn.Module],
-    hidden_dims: Sequence[int],
+    hidden_dims: Sequence[PositiveInt],
     pooling: PoolingMethod,
     pooled_layer: Literal["last", "all"] | int,
 ) -> nn.Module:
@@ -35,6 +37,7 @@ def make_classifier(
     )
 
 
+@in_ranges
 def make_flat_mlp(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> nn.Module:
     """The baseline on flattened parameters, for a zoo of one architecture."""
     _check_alike(task, "make an MLP on flattened parameters")
@@ -48,6 +51,7 @@ def make_flat_mlp(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> 
     return _of_stacks(model, task)
 
 
+@in_ranges
 def make_statnn(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> StatNN:
     """Statistics of weight and bias tensors, standardised by the training split, and an MLP."""
     dataset = task.dataset("train")
@@ -58,6 +62,7 @@ def make_statnn(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> St
     )
 
 
+@in_ranges
 def make_probe_only(
     task: Task, *, num_probes: int, hidden_dims: Sequence[int], dropout: float
 ) -> ProbeOnly:
@@ -71,13 +76,14 @@ def make_probe_only(
     )
 
 
+@in_ranges
 def make_weight_space_classifier(
     task: Task,
     *,
     encoder: Callable[..., nn.Module],
     is_normalised: bool,
-    hidden_dims: Sequence[int],
-    dropout: float,
+    hidden_dims: Sequence[PositiveInt],
+    dropout: Probability,
 ) -> nn.Module:
     """A DWSNet or NFN (as yet without template and statistics), and what the task needs.
 

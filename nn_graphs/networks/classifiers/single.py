@@ -4,6 +4,8 @@ The plain way, with torch's own optimizers; on a GPU in mixed precision.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.classifiers.data import LabelledData, Orders, network_keys
 from nn_graphs.networks.classifiers.draws import joined
 from nn_graphs.networks.classifiers.evaluation import EVALUATION_BATCH
+from nn_graphs.networks.classifiers.module_state import ModuleState
 from nn_graphs.networks.classifiers.objectives import Scores
 from nn_graphs.networks.classifiers.streams import StreamedData
 from nn_graphs.networks.classifiers.train_stack import AUGMENTATION, Plan, Recipe
@@ -29,6 +32,7 @@ def train_module(
     *,
     progress: Progress | None = None,
     before_step: Callable[[int, Tensor, Tensor], object] | None = None,
+    state_file: Path | None = None,
 ) -> Scores:
     """Trains a module in place and scores it as it is in the end.
 
@@ -41,9 +45,11 @@ def train_module(
         progress: told of epochs.
         before_step: called before every step with its number and its inputs and labels, e.g. to
             change masks.
+        state_file: where the state is kept, at ends of epochs; an interrupted training goes on from
+            there, bit for bit. The caller deletes it.
 
     Raises:
-        NNGraphsError: labels are no classes.
+        NNGraphsError: labels are no classes, or the state is of another training.
     """
     if isinstance(data, LabelledData) and data.is_regression:
         raise NNGraphsError(
@@ -51,7 +57,6 @@ def train_module(
             found=f"its labels, of which the first is {data.labels[0]:.3g}, are no classes.",
             do="Train a stack of one network with train_classifiers.",
         )
-    step = 0
     optimizer = torch_optimizer(recipe.optimizer, module)
     orders = Orders(
         data.num_train,
@@ -70,7 +75,12 @@ def train_module(
                 inputs = plan.augmentation(inputs[None], keys)[0]
             yield inputs, labels
 
-    for epoch in range(plan.num_epochs):
+    settings = f"{replace(plan, save_seconds=1.0)} {recipe} {data.num_train} {data.num_all}"
+    state = ModuleState(state_file, module, optimizer, seconds=plan.save_seconds, training=settings)
+    first, step = state.read()
+    if progress is not None:
+        progress.advance(first)
+    for epoch in range(first, plan.num_epochs):
         module.train()
         rate = recipe.optimizer.learning_rate * recipe.schedule.at(epoch, plan.num_epochs)
         for group in optimizer.param_groups:
@@ -84,6 +94,7 @@ def train_module(
                 loss = F.cross_entropy(module(inputs), labels)
             loss.backward()
             optimizer.step()
+        state.write(epoch + 1, step)
         if progress is not None:
             progress.advance(1, {"loss": f"{loss.item():.3f}"})
     if plan.num_norm_inputs:
