@@ -107,10 +107,11 @@ def train_module(
 
 @torch.no_grad()
 def measure_norms(module: nn.Module, batches: Iterable[Float[Tensor, "B c h w"]]) -> None:
-    """Statistics of 2d batch norms measured anew: means of those of some batches, for the weights
-    as they are now.
+    """Statistics of 2d batch norms measured anew over all inputs of some batches of equal size, for
+    the weights as they are now.
 
-    "Precise" batch norm of You et al., ICML 2020, who leave all other norms as they are.
+    "Precise" batch norm of You et al., ICML 2020, who leave all other norms as they are. Their code
+    takes the mean of the batches' variances; here the variance between batches counts too.
     """
     norms = [one for one in module.modules() if isinstance(one, nn.BatchNorm2d)]
     if not norms:
@@ -122,11 +123,17 @@ def measure_norms(module: nn.Module, batches: Iterable[Float[Tensor, "B c h w"]]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a plain mean
+        norm.momentum = 1.0  # what the last batch had
+    seen = [[] for _ in norms]
     for inputs in batches:
         with _precision(inputs.device):
             module(inputs)
-    for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, found in zip(norms, seen, strict=True):
+            found.append(torch.stack([norm.running_mean, norm.running_var]))
+    for norm, found, momentum in zip(norms, seen, momenta, strict=True):
+        means, variances = torch.stack(found).unbind(1)
+        norm.running_mean.copy_(means.mean(0))
+        norm.running_var.copy_(variances.mean(0) + means.var(0, correction=0))
         norm.momentum = momentum
 
 

@@ -149,13 +149,13 @@ def cifar_cnn(width: int = 64, *, depth: int = 6) -> Architecture:
     return Architecture("conv", Stem(width), stages, in_side=32, num_classes=10, num_scalings=15)
 
 
-def _resnet(block: str, widths: Sequence[int], *, has_zero_residuals: bool) -> Architecture:
+def _resnet(block: str, widths: Sequence[int]) -> Architecture:
     depths, strides = (3, 4, 6, 3), (1, 2, 2, 2)
     return Architecture(
         block,
         Stem(64, kernel_size=7, stride=2, has_pool=True),
         tuple(map(Stage, widths, depths, strides)),
-        has_zero_residuals=has_zero_residuals,
+        has_zero_residuals=True,
     )
 
 
@@ -176,9 +176,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         Stem(64, stride=2, has_pool=True),
         (Stage(64, 2, 2), Stage(128, 2, 2), Stage(256, 2, 2)),
     ),
-    "resnet34": _resnet("basic", (64, 128, 256, 512), has_zero_residuals=True),
-    "resnet34_sep": _resnet("separable", (64, 128, 256, 512), has_zero_residuals=False),
-    "resnet50": _resnet("bottleneck", (256, 512, 1024, 2048), has_zero_residuals=True),
+    "resnet34": _resnet("basic", (64, 128, 256, 512)),
+    "resnet34_sep": _resnet("separable", (64, 128, 256, 512)),
+    "resnet50": _resnet("bottleneck", (256, 512, 1024, 2048)),
     "efficientnet_b0": Architecture(
         "inverted",
         Stem(32, stride=2),

@@ -183,18 +183,21 @@ def test_optimizers_that_differ_in_rates_alone_take_the_same_steps(monkeypatch):
     assert not torch.equal(ours[0], ours[1])
 
 
-def test_norms_measured_anew_are_means_over_batches():
+def test_norms_measured_anew_are_those_of_all_batches_together():
     torch.manual_seed(0)
     module = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.BatchNorm1d(12)).double()
-    batches = [torch.randn(8, 3, 2, 2).double() * 3 + 1 for _ in range(4)]
+    batches = [torch.randn(8, 3, 2, 2).double() * 3 + shift for shift in (1, -2, 4, 0)]
     module(batches[0])  # running statistics that must not count
     flat = module[2].running_mean.clone()
     measure_norms(module, batches)
     columns = [batch.movedim(1, 0).flatten(1) for batch in batches]
     means = torch.stack([column.mean(1) for column in columns]).mean(0)
-    variances = torch.stack([column.var(1) for column in columns]).mean(0)
+    within = torch.stack([column.var(1) for column in columns]).mean(0)
+    between = torch.stack([column.mean(1) for column in columns]).var(0, correction=0)
     torch.testing.assert_close(module[0].running_mean, means)
-    torch.testing.assert_close(module[0].running_var, variances)
+    torch.testing.assert_close(module[0].running_var, within + between)
+    together = torch.cat(columns, 1).var(1)  # but for the corrections of samples
+    torch.testing.assert_close(module[0].running_var, together, rtol=0.02, atol=0)
     torch.testing.assert_close(module[2].running_mean, flat)
     assert module[0].momentum == 0.1
 
