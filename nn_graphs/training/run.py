@@ -82,7 +82,8 @@ def forget_run(folder: str | Path) -> None:
 
 def _only_run(folder: Path) -> AbstractContextManager[None]:
     """Of processes that begin the same run, one works; those of one run share its lock."""
-    return nullcontext() if rank_zero_only.rank else only_writer(folder / RECORD)
+    rank = rank_zero_only.rank  # type: ignore[attr-defined]  # which Lightning sets on a function
+    return nullcontext() if rank else only_writer(folder / RECORD)
 
 
 def _train_and_test(

@@ -53,8 +53,8 @@ class ModuleState:
         self._module.load_state_dict(content["module"])
         self._optimizer.load_state_dict(content["optimizer"])
         torch.set_rng_state(content["random"].cpu())
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(content["device_random"].cpu(), device)
+        if device.type != "cpu":
+            torch.get_device_module(device).set_rng_state(content["device_random"].cpu(), device)
         return content["epochs"], content["steps"]
 
     def write(self, epochs: int, steps: int) -> None:
@@ -70,8 +70,8 @@ class ModuleState:
             "optimizer": self._optimizer.state_dict(),
             "random": torch.get_rng_state(),
         }
-        if device.type == "cuda":
-            content["device_random"] = torch.cuda.get_rng_state(device)
+        if device.type != "cpu":
+            content["device_random"] = torch.get_device_module(device).get_rng_state(device)
         with whole_file(self._file) as partial, partial.open("wb") as stream:
             torch.save(content, stream)
         self._written = time.monotonic()
