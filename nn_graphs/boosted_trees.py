@@ -22,6 +22,7 @@ from torch import Tensor
 
 from nn_graphs.encoders.statnn import tensor_statistics
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.ranges import PositiveInt, Seed, in_ranges
 from nn_graphs.tasks.task import Task
 from nn_graphs.threads import side_by_side
 from nn_graphs.training.outcome import Outcome, read_outcome, write_outcome
@@ -34,6 +35,7 @@ Features = Float[np.ndarray, "_ features"]  # of all networks of a split
 Model: TypeAlias = HistGradientBoostingRegressor | HistGradientBoostingClassifier
 
 
+@in_ranges
 @dataclass(frozen=True)
 class TreeSettings:
     """What is tried; every combination is trained, the best one on val is taken.
@@ -52,10 +54,10 @@ class TreeSettings:
     learning_rates: Sequence[float] = (0.05, 0.1)
     max_leaf_nodes: Sequence[int] = (15, 31)
     max_features: float = 1.0
-    num_trees: int = 500
+    num_trees: PositiveInt = 500
     check_every: int = 10
     l2_regularization: float = 0.0
-    seed: int = 0
+    seed: Seed = 0
 
     def make_models(self, labels: Tensor) -> Iterator[Model]:
         """A model for every combination: of classes where labels are whole numbers."""
@@ -76,6 +78,7 @@ class TreeSettings:
             )
 
 
+@in_ranges
 def fit_and_test_trees(task: Task, folder: str | Path, *, settings: TreeSettings) -> Outcome:
     """Fits trees to the labels of a task, numbers or classes.
 
@@ -133,7 +136,7 @@ class _Fitted:
 
     model: Model
     history: pd.DataFrame
-    num_trees: int
+    num_trees: PositiveInt
 
     @property
     def val_metrics(self) -> dict[str, float]:

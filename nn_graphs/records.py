@@ -1,10 +1,11 @@
 """Records: JSON files that tell what made something, or which work a folder belongs to."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from nn_graphs.whole_files import whole_file
 
 
 def as_json_data(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,6 +28,5 @@ def differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Writes the file, replacing one that is there, as a whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(dict(record), indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(dict(record), indent=2) + "\n", encoding="utf-8")

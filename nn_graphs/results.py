@@ -2,7 +2,7 @@
 
 import csv
 import io
-import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ from typing import Any
 import pandas as pd
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.locks import only_writer
+from nn_graphs.whole_files import whole_file
 
 
 @dataclass(frozen=True)
@@ -68,25 +70,22 @@ GROUP = ("task", "zoo", "model", "options", "metric")
 def append_rows(path: str | Path, rows: Sequence[Any]) -> None:
     """Adds dataclass objects of one kind to a CSV file, its columns their fields.
 
-    Each call writes its rows at once, so that several processes may add to one file. Columns that a
+    All rows of a call are added, or none; several processes may add to one file. Columns that a
     file does not have yet join behind its own, if those are the first ones: of the rows before,
     they are blank.
 
     Raises:
-        NNGraphsError: the file has other columns.
+        NNGraphsError: the file has other columns or a line that was cut, or the disk is full.
     """
-    path, columns = Path(path), tuple(field.name for field in fields(rows[0]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _begin_file(path, columns)
-    with path.open(newline="") as file:
-        found = tuple(next(csv.reader(file), ()))
-    if _is_narrower(found, columns):
-        _widen(path, columns)
-    else:
-        _check_columns(path, found, columns)
+    path = Path(path).resolve()  # of a link, the file that it names is replaced
+    columns = tuple(field.name for field in fields(rows[0]))
     lines = _as_csv([[getattr(row, column) for column in columns] for row in rows])
-    with path.open("ab", buffering=0) as file:
-        file.write(lines)
+    with only_writer(path):
+        before = _read_before(path, columns) if path.exists() else _as_csv([columns])
+        with whole_file(path) as partial:
+            partial.write_bytes(before + lines)
+            if path.exists():
+                shutil.copymode(path, partial)
 
 
 def read_results(path: str | Path) -> pd.DataFrame:
@@ -158,35 +157,33 @@ def now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M")
 
 
-def _begin_file(path: Path, columns: Sequence[str]) -> None:
-    """Makes a file with nothing but a header appear at once, unless there is one."""
-    if path.exists():
-        return
-    header = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    header.write_bytes(_as_csv([columns]))
-    try:
-        os.link(header, path)
-    except OSError:  # another process was faster, or the file system has no hard links
-        if not path.exists():
-            os.replace(header, path)
-    finally:
-        header.unlink(missing_ok=True)
+def _read_before(path: Path, columns: Sequence[str]) -> bytes:
+    """What is in the file, as whole lines, with a header of these columns.
+
+    Where some of them join, rows end where they ended, which reads as blanks.
+
+    Raises:
+        NNGraphsError: it has other columns, or its last line was cut.
+    """
+    before = path.read_bytes()
+    lines = list(csv.reader(io.StringIO(before.decode(errors="replace"), newline="")))
+    found = tuple(lines[0]) if lines else ()
+    if _is_narrower(found, columns):
+        before = _as_csv([columns]) + before.partition(b"\n")[2]
+    else:
+        _check_columns(path, found, columns)
+    if len(lines[-1]) not in (len(columns), len(columns) - len(JOINED)):
+        raise NNGraphsError(
+            f"add rows to {path}",
+            found=f"its last line has {len(lines[-1])} of {len(columns)} values: it was cut.",
+            do="Delete that line.",
+        )
+    return before if before.endswith(b"\n") else before + b"\n"
 
 
 def _is_narrower(found: Sequence[str], expected: Sequence[str]) -> bool:
     """Whether a file has all columns but those that joined later."""
     return tuple(expected) == (*found, *JOINED)
-
-
-def _widen(path: Path, columns: Sequence[str]) -> None:
-    """Gives a file a longer header; its rows end where they ended, which reads as blanks.
-
-    What another process writes in the same moment would be lost: this is done once a file.
-    """
-    _, _, rows = path.read_bytes().partition(b"\n")
-    wider = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    wider.write_bytes(_as_csv([columns]) + rows)
-    os.replace(wider, path)
 
 
 def _check_columns(path: Path, found: Sequence[str], expected: Sequence[str]) -> None:

@@ -1,13 +1,20 @@
 """Fixtures of the whole suite: a tiny zoo, one thread, and a check of what an error says."""
 
+import logging
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.whole_files import NODE
 from nn_graphs.zoos.makers.inr_zoos import INRRecipe, make_inr_zoo
 from nn_graphs.zoos.zoo import Zoo
+from tests.processes import HOLDER, ROOT
 
 TINY_RECIPE = INRRecipe(
     dataset="digits",
@@ -70,3 +77,48 @@ def raises_saying():
         assert str(error) == f"Cannot {error.asked}: {error.found} {error.do}"
 
     return check
+
+
+@pytest.fixture
+def other_writer():
+    """`other_writer(path, copies)`: another process holds `path`, and works while this one waits.
+
+    Its work is to copy files, `copies` from source to target. Returns the process.
+    """
+    processes, logger = [], logging.getLogger("nn_graphs.locks")
+
+    def start(path: Path, copies: dict[Path, Path]) -> subprocess.Popen:
+        places = [str(place) for pair in copies.items() for place in pair]
+        command = [sys.executable, "-c", HOLDER, str(path), *places]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        processes.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    def let_go(record: logging.LogRecord) -> bool:
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        return True
+
+    logger.addFilter(let_go)
+    yield start
+    logger.removeFilter(let_go)
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def full_disk():
+    """`full_disk(path)`: the next time that `path` is written, the disk is full."""
+    device = Path("/dev/full")
+    if not device.exists():
+        pytest.skip("needs /dev/full")
+
+    def fill(path: Path) -> None:
+        path.with_name(f"{path.name}.{NODE}-{os.getpid()}.partial").symlink_to(device)
+
+    return fill

@@ -14,7 +14,8 @@ import nn_graphs
 
 PACKAGE = Path(nn_graphs.__file__).parent
 FLOORS = (
-    {"errors", "fingerprint", "memory", "progress", "records", "threads", "workers"},
+    {"errors", "fingerprint", "locks", "memory", "progress", "ranges", "records", "threads"}
+    | {"whole_files", "workers"},
     {"download", "structure", "datasets", "image_edits"},
     {"networks"},
     {"graphs"},

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import os
 import subprocess
 import sys
 
@@ -65,7 +64,8 @@ def test_rows_come_back(tmp_path):
     expected = [dataclasses.asdict(made) for made in (ROW, odd, row(seed=1))]
     assert table.to_dict("records") == expected
     assert path.read_text().count("task,model") == 1
-    assert [file.name for file in path.parent.iterdir()] == ["results.csv"]
+    shown = [file.name for file in path.parent.iterdir() if not file.name.startswith(".")]
+    assert shown == ["results.csv"]  # beside it a hidden lock
 
 
 def test_value_that_is_no_number_and_names_that_look_like_none(tmp_path):
@@ -155,29 +155,37 @@ def test_two_processes_write_to_one_file(tmp_path):
         assert made["metric"].tolist() == ["test/accuracy", "val/loss"] * 300
 
 
-def test_header_appears_once_where_the_file_was_missing_to_both(tmp_path, monkeypatch):
-    """Both processes see no file; the slower one must not put its header over the rows."""
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, raises_saying, full_disk):
     path = tmp_path / "results.csv"
-    link = os.link
-
-    def slow_link(source, target):
-        monkeypatch.undo()
-        append_rows(path, [row(model="faster")])
-        link(source, target)
-
-    monkeypatch.setattr("nn_graphs.results.os.link", slow_link)
-    append_rows(path, [row(model="slower")])
-    assert read_results(path)["model"].tolist() == ["faster", "slower"]
+    append_rows(path, [ROW])
+    before = path.read_bytes()
+    full_disk(path)
+    with raises_saying(asked=f"write {path}", found="full", do="Make room"):
+        append_rows(path, [row(seed=1)])
+    assert path.read_bytes() == before
+    append_rows(path, [row(seed=2)])  # there is room again
+    assert read_results(path)["seed"].tolist() == [0, 2]
 
 
-def test_file_system_without_hard_links(tmp_path, monkeypatch):
-    def no_link(source, target):
-        raise PermissionError("Operation not permitted")
+def test_a_line_that_was_cut_is_told_and_none_is_glued_to_it(tmp_path, raises_saying):
+    path = tmp_path / "results.csv"
+    append_rows(path, [ROW, row(seed=1)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    with raises_saying(asked="add rows", found="last line has 13 of 14 values", do="Delete"):
+        append_rows(path, [ROW])
+    path.write_bytes(whole[:-1])  # an editor that ends files without a line break
+    append_rows(path, [row(seed=2)])
+    assert read_results(path)["seed"].tolist() == [0, 1, 2]
 
-    monkeypatch.setattr("nn_graphs.results.os.link", no_link)
-    append_rows(tmp_path / "results.csv", [ROW])
-    append_rows(tmp_path / "results.csv", [ROW])
-    assert len(read_results(tmp_path / "results.csv")) == 2
+
+def test_a_link_stays_a_link(tmp_path):
+    path, link = tmp_path / "results.csv", tmp_path / "link.csv"
+    link.symlink_to(path)
+    append_rows(link, [ROW])
+    append_rows(link, [row(seed=1)])
+    assert link.is_symlink()
+    assert len(read_results(path)) == 2
 
 
 def test_summary(tmp_path):

@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from beartype import BeartypeConf
@@ -11,8 +11,19 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.ranges import Count, PositiveInt, Seed, range_faults
 
 INT_IS_FLOAT = BeartypeConf(is_pep484_tower=True)
+OWN = {
+    "seed": Seed,
+    "seeds": Sequence[Seed],
+    "num_train": PositiveInt | None,
+    "chunk_size": PositiveInt | None,
+    "num_workers": PositiveInt | None,
+    "part": Count,
+    "num_parts": PositiveInt,
+}
+"""Of what experiments have beside what is built."""
 
 
 def check_config(config: DictConfig) -> int:
@@ -33,7 +44,8 @@ def check_config(config: DictConfig) -> int:
         )
     content = OmegaConf.to_container(config, resolve=True)
     targets = list(_targets(content, ""))
-    faults = [fault for path, node in targets for fault in _faults(path, node)]
+    faults = [*_own_faults(content)]
+    faults += [fault for path, node in targets for fault in _faults(path, node)]
     if faults:
         raise NNGraphsError(
             "use this configuration",
@@ -50,6 +62,21 @@ def _missing(node: Any, path: str) -> Iterator[str]:
             yield from _missing(value, f"{path}.{key}".lstrip("."))
     elif node == "???":
         yield path
+
+
+def _own_faults(content: dict) -> Iterator[str]:
+    for key, hint in OWN.items():
+        if key not in content:
+            continue
+        value = content[key]
+        if not _fits(value, hint):
+            yield f"{key}: {value!r} is not {_readable(hint)}"
+        yield from (f"{key}: {fault}" for fault in range_faults(hint, value))
+    seeds = content.get("seeds", [0])
+    if not seeds or len(set(seeds)) < len(seeds):
+        yield f"seeds: {seeds} are none, or one of them is there twice"
+    if "part" in content and content["part"] >= content["num_parts"]:
+        yield f"part: {content['part']} is not less than num_parts, {content['num_parts']}"
 
 
 def _targets(node, path: str) -> Iterator[tuple[str, dict]]:
@@ -69,7 +96,8 @@ def _faults(path: str, node: dict) -> Iterator[str]:
         return
     function = target.__init__ if inspect.isclass(target) else target
     parameters = inspect.signature(target).parameters
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
+    plain_hints = typing.get_type_hints(function)
     takes_others = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     for key, value in node.items():
         if key.startswith("_"):
@@ -78,7 +106,9 @@ def _faults(path: str, node: dict) -> Iterator[str]:
             if not takes_others:
                 yield f"{path}.{key}: unknown; {node['_target_']} takes {', '.join(parameters)}"
         elif not (_is_target(value) or _fits(value, hints.get(key, Any))):
-            yield f"{path}.{key}: {value!r} is not {_readable(parameters[key].annotation)}"
+            yield f"{path}.{key}: {value!r} is not {_readable(plain_hints[key])}"
+        else:
+            yield from (f"{path}.{key}: {one}" for one in range_faults(hints.get(key, Any), value))
 
 
 def _is_target(value: Any) -> bool:

@@ -21,6 +21,7 @@ from support.paths import EXPERIMENTS, default_data_root
 from torch import nn
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.locks import only_writer
 from nn_graphs.results import ResultRow, append_rows, commit, now, versions
 from nn_graphs.tasks.task import Task
 from nn_graphs.training import Outcome, forget_run
@@ -98,15 +99,20 @@ class Run:
                 encoder are of it, all others don't depend on its options.
         """
         done = self.folder / "recorded"
-        if done.exists():
-            return
+        with only_writer(done):
+            if not done.exists():
+                append_rows(self.config.results, self._all_rows(outcome, others or {}))
+                done.touch()
+
+    def _all_rows(
+        self, outcome: Outcome, others: Mapping[str, Mapping[str, float]]
+    ) -> list[ResultRow]:
         metrics = {f"val/{name}": value for name, value in outcome.val.items()}
         metrics |= {f"test/{name}": value for name, value in outcome.test.items()}
         rows = self._rows(self.config.encoder.name, metrics, outcome)
-        for model, found in (others or {}).items():
+        for model, found in others.items():
             rows += self._rows(model, found, outcome)
-        append_rows(self.config.results, rows)
-        done.touch()
+        return rows
 
     def _rows(self, model: str, metrics: Mapping[str, float], outcome: Outcome) -> list[ResultRow]:
         is_own = model.startswith(self.config.encoder.name)  # as it is, or untrained

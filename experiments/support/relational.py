@@ -87,7 +87,7 @@ def report_runs(run: Run) -> None:
     seeds = without_baseline(runs).groupby("graph_id")["top1_error"].var()
     logger.info(
         "top-1 error: %.2f %% on average; means of graphs deviate by %.2f, the seeds of a graph by "
-        "%.2f (so means by %.2f); share of the variance of means due to graphs: %.2f",
+        "%.2f (so means by %.2f); share of the variance of means due to graphs: %s",
         graphs["error"].mean(),
         graphs["error"].std(),
         np.sqrt(seeds.mean()),

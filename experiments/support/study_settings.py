@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nn_graphs.errors import NNGraphsError, check_known
+from nn_graphs.ranges import PositiveInt, Share, in_ranges
 from nn_graphs.structure_performance import (
     BASELINES,
     PROTOCOLS,
@@ -16,6 +17,7 @@ from nn_graphs.structure_performance import (
 from nn_graphs.zoos.zoo import Zoo
 
 
+@in_ranges
 @dataclass(frozen=True)
 class StudySettings:
     """The part `study` of the config.
@@ -32,11 +34,11 @@ class StudySettings:
         NNGraphsError: an unknown baseline, or a number out of its range.
     """
 
-    num_divisions: int
+    num_divisions: PositiveInt
     baselines: Sequence[str]
-    num_candidates: int
-    selection_epochs: Sequence[float]
-    num_fingerprint_epochs: int
+    num_candidates: PositiveInt
+    selection_epochs: Sequence[Share]
+    num_fingerprint_epochs: PositiveInt
     connectomes: Sequence[str]
 
     def __post_init__(self):

@@ -17,7 +17,9 @@ from nn_graphs.download.files import Download, RemoteFile
 from nn_graphs.download.transfer import ResumingDownloader, WebPageError, web_page_title
 from nn_graphs.download.unpacking import unpack, unpacked_folder
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.locks import only_writer
 from nn_graphs.records import write_record
+from nn_graphs.whole_files import disk_errors
 
 RECORDED = "checksums.json"
 SNIFFED_BYTES = 1 << 16
@@ -41,6 +43,12 @@ def fetch_files(download: Download, root: Path, *, num_tries: int = 3) -> Path:
             file must first be put there by hand.
     """
     folder = root / download.name
+    with only_writer(folder), disk_errors(folder / "files"):
+        _fetch_all(download, folder, num_tries)
+    return folder
+
+
+def _fetch_all(download: Download, folder: Path, num_tries: int) -> None:
     for file in download.files:
         path = folder / file.name
         is_packed = download.unpack and file.is_archive
@@ -57,7 +65,6 @@ def fetch_files(download: Download, root: Path, *, num_tries: int = 3) -> Path:
             write_record(folder / RECORDED, hashes)
         if is_packed:
             unpack(path)
-    return folder
 
 
 def _fetch_file(file: RemoteFile, *, folder: Path, known_hash: str | None, num_tries: int) -> None:

@@ -1,5 +1,6 @@
 """Unpack archives, however many files they hold, so that a folder is there whole or not at all."""
 
+import os
 import shutil
 import tarfile
 import zipfile
@@ -7,8 +8,10 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from nn_graphs.download.bounded_stream import BoundedStream, most_unpacked
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.progress import progress_bar
+from nn_graphs.whole_files import disk_errors
 
 FORKS = "__MACOSX"  # a folder that macOS adds to zip files, of no use elsewhere
 
@@ -25,7 +28,8 @@ def unpack(archive: Path) -> Path:
     around it. Unpacking happens in `<folder>.part`; interrupted, the next call starts again.
 
     Raises:
-        NNGraphsError: for a damaged archive, or one that would write outside the folder.
+        NNGraphsError: for a damaged archive, one that would write or lead outside the folder, or
+            one that grows more than archives of data do (`most_unpacked`); the disk is full.
     """
     target = unpacked_folder(archive)
     if target.exists():
@@ -34,19 +38,44 @@ def unpack(archive: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
-        _extract_with_bar(archive, partial)
+        with disk_errors(target):
+            _extract_with_bar(archive, partial)
+        _check_links(partial)
+    except NNGraphsError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     # Damage shows in tarfile, zipfile or zlib, as nearly any exception there is.
     except Exception as error:
         raise NNGraphsError(
             f"unpack {archive}", found=f"{error}.", do="Delete it and download it again."
         ) from error
-    members = list(partial.iterdir())
-    if len(members) == 1 and members[0].is_dir():
-        members[0].rename(target)
+    root = _root(partial)
+    root.rename(target)
+    if root != partial:
         partial.rmdir()
-    else:
-        partial.rename(target)
     return target
+
+
+def _root(partial: Path) -> Path:
+    """The single folder in the unpacked one, or that itself."""
+    members = list(partial.iterdir())
+    is_folder = len(members) == 1 and members[0].is_dir() and not members[0].is_symlink()
+    return members[0] if is_folder else partial
+
+
+def _check_links(partial: Path) -> None:
+    """That links stay inside of what becomes the folder.
+
+    Raises:
+        ValueError: one leaves it.
+    """
+    root = _root(partial).resolve()
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                place = path.relative_to(root)
+                raise ValueError(f"the link {place} leads outside, to {os.readlink(path)}")
 
 
 def _extract_with_bar(archive: Path, folder: Path) -> None:
@@ -59,25 +88,38 @@ def _extract_with_bar(archive: Path, folder: Path) -> None:
 
 def _extract(archive: Path, folder: Path) -> Iterator[int]:
     """Extract member by member; yields the positions in the archive that are reached."""
+    limit = most_unpacked(archive.stat().st_size)
     # Tar first: a tar file whose last member is a zip file, as checkpoints of torch are, has what
     # zipfile looks for near its end.
-    if tarfile.is_tarfile(archive):
-        return _extract_tar(archive, folder)
-    if zipfile.is_zipfile(archive):
-        return _extract_zip(archive, folder)
-    raise ValueError("it is neither a zip nor a tar file")
+    try:
+        yield from _extract_tar(archive, folder, limit)
+    except _NoTarError:
+        if not zipfile.is_zipfile(archive):
+            raise ValueError("it is neither a zip nor a tar file") from None
+        yield from _extract_zip(archive, folder, limit)
 
 
-def _extract_zip(archive: Path, folder: Path) -> Iterator[int]:
+class _NoTarError(Exception):
+    """A file that does not begin as a tar file does."""
+
+
+def _extract_zip(archive: Path, folder: Path, limit: int) -> Iterator[int]:
     with zipfile.ZipFile(archive) as packed:
+        if sum(member.file_size for member in packed.infolist()) > limit:
+            raise ValueError(f"unpacked, it has more than {limit:,} bytes")
         for member in packed.infolist():
             if not member.filename.startswith(f"{FORKS}/"):
                 packed.extract(member, folder)
             yield member.header_offset + member.compress_size
 
 
-def _extract_tar(archive: Path, folder: Path) -> Iterator[int]:
-    with archive.open("rb") as file, tarfile.open(fileobj=file) as packed:
+def _extract_tar(archive: Path, folder: Path, limit: int) -> Iterator[int]:
+    with archive.open("rb") as file:
+        stream = BoundedStream(file, limit)
+        try:
+            packed = tarfile.TarFile(fileobj=stream)
+        except tarfile.ReadError as error:
+            raise _NoTarError from error
         while (member := packed.next()) is not None:
             # "data": a member must not be written outside the folder.
             packed.extract(member, folder, filter="data")
@@ -85,6 +127,7 @@ def _extract_tar(archive: Path, folder: Path) -> Iterator[int]:
             packed.members.clear()  # type: ignore[attr-defined]  # there, but undocumented
             yield file.tell()
         # A tar file that was cut between two members reads as a shorter one, but for its mark.
-        packed.fileobj.seek(packed.offset)
-        if packed.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        stream.seek(packed.offset)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise ValueError("it breaks off: a tar file ends with an empty block")
+        stream.read_to_end()

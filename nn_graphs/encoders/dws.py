@@ -15,8 +15,10 @@ from nn_graphs.encoders.equivariant.spaces import ParameterSpaces
 from nn_graphs.encoders.features import EncodedGraphs, Graphs, Reads
 from nn_graphs.encoders.statistics import WeightStatistics
 from nn_graphs.graphs.graph_template import GraphTemplate
+from nn_graphs.ranges import PositiveInt, Probability, in_ranges
 
 
+@in_ranges
 class DWSNet(nn.Module):
     """The DWSNet encoder, for stacks of graphs of one architecture.
 
@@ -37,9 +39,9 @@ class DWSNet(nn.Module):
         template: GraphTemplate,
         statistics: WeightStatistics | None = None,
         *,
-        dim: int = 32,
-        num_layers: int = 5,
-        dropout: float = 0.0,
+        dim: PositiveInt = 32,
+        num_layers: PositiveInt = 5,
+        dropout: Probability = 0.0,
         has_batch_norm: bool = True,
     ):
         super().__init__()

@@ -5,7 +5,6 @@ No code is kept, and none is run: the file holds numbers, and JSON data in which
 
 import importlib.metadata
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from nn_graphs.encoders.scalegmn import ScaleGMN
 from nn_graphs.encoders.vgae.encoder import StructureEncoder
 from nn_graphs.encoders.vgae.model import VGAE
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.whole_files import whole_file
 
 FORMAT = 1
 KEY = "nn_graphs_encoder"  # the one entry of the metadata: of several, the order is by chance
@@ -49,11 +49,9 @@ def save_encoder(encoder: nn.Module, path: str | Path) -> Path:
         for name, value in encoder.state_dict().items()
     }
     record = {"format": FORMAT, "nn_graphs": _version(), **description}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, {KEY: json.dumps(record)})
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            save_file(tensors, partial, {KEY: json.dumps(record)})
     except (OSError, SafetensorError) as error:
         raise NNGraphsError(
             f"save the encoder to {path}",

@@ -26,6 +26,7 @@ from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.graphs.topology import EdgeValues, Topology
 from nn_graphs.networks.activations import ACTIVATION_NAMES
+from nn_graphs.ranges import Count, PositiveFloat, PositiveInt, in_ranges
 
 Graphs = NeuralGraph | NeuralGraphStack
 Counts = int | Int[Tensor, "num_graphs"]
@@ -60,6 +61,7 @@ class EncodedGraphs:
     graph: Float[Tensor, "num_graphs node_dim"] | None = None
 
 
+@in_ranges
 @dataclass(frozen=True)
 class InputSettings:
     """What encoders are told of weights, biases and neurons: all that ablations take away.
@@ -210,12 +212,12 @@ class GraphFeatures(nn.Module):
         dims: GraphDims,
         statistics: WeightStatistics | None,
         *,
-        node_dim: int | None,
-        edge_dim: int | None,
-        fourier_sigma: float | None,
+        node_dim: PositiveInt | None,
+        edge_dim: PositiveInt | None,
+        fourier_sigma: PositiveFloat | None,
         has_reverse_features: bool = False,
         weights_on: Literal["forward", "backward"] = "forward",
-        num_probes: int,
+        num_probes: Count,
         has_activation_embedding: bool,
         inputs: InputSettings = ALL_INPUTS,
     ):

@@ -33,6 +33,7 @@ from nn_graphs.errors import check_known
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.topology import EdgeValues, Topology, on_edges
 from nn_graphs.networks.activations import Activation
+from nn_graphs.ranges import Count, PositiveFloat, PositiveInt, Probability, in_ranges
 
 STD_EPS = 1e-5
 Aggregator = Literal["mean", "min", "max", "std", "sum"]
@@ -44,6 +45,7 @@ STATISTICS: tuple[Aggregator, ...] = ("mean", "min", "max", "std")  # in the top
 
 
 @registered("ng_gnn")
+@in_ranges
 class NGGNN(nn.Module):
     """The NG-GNN encoder.
 
@@ -87,12 +89,12 @@ class NGGNN(nn.Module):
         templates: Sequence[GraphTemplate] | GraphDims,
         statistics: WeightStatistics | None = None,
         *,
-        dim: int = 32,
-        num_layers: int = 4,
-        dropout: float = 0.2,
-        fourier_sigma: float | None = 3.0,
+        dim: PositiveInt = 32,
+        num_layers: PositiveInt = 4,
+        dropout: Probability = 0.2,
+        fourier_sigma: PositiveFloat | None = 3.0,
         is_bidirectional: bool = True,
-        num_probes: int = 0,
+        num_probes: Count = 0,
         has_activation_embedding: bool = False,
         has_residuals: bool = False,
         norm: NormName = "graph",
@@ -204,7 +206,7 @@ class PNALayer(nn.Module):
 
     def __init__(
         self,
-        dim: int,
+        dim: PositiveInt,
         *,
         mean_log_degree: float,
         aggregators: Sequence[Aggregator] = STATISTICS,

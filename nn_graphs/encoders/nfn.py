@@ -27,10 +27,12 @@ from nn_graphs.encoders.statistics import WeightStatistics
 from nn_graphs.errors import check_known
 from nn_graphs.graphs.builder import without_fixed_neurons
 from nn_graphs.graphs.graph_template import GraphTemplate
+from nn_graphs.ranges import PositiveFloat, Probability, in_ranges
 
 Variant = Literal["np", "hnp"]
 
 
+@in_ranges
 class NFN(nn.Module):
     """The NFN encoder, for stacks of graphs of one architecture.
 
@@ -58,9 +60,9 @@ class NFN(nn.Module):
         *,
         variant: Variant,
         dims: Sequence[int] = (512, 512, 512),
-        dropout: float = 0.0,
+        dropout: Probability = 0.0,
         has_batch_norm: bool = False,
-        fourier_sigma: float | None = 10.0,
+        fourier_sigma: PositiveFloat | None = 10.0,
         num_bands: int = 6,
         max_frequency: float = 10.0,
     ):

@@ -31,9 +31,11 @@ from nn_graphs.encoders.probe_generators import ProbeForm
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.topology import EdgeValues, Topology
+from nn_graphs.ranges import Count, PositiveInt, Probability, in_ranges
 
 
 @registered("product_gnn")
+@in_ranges
 class ProductGNN(nn.Module):
     """An encoder of neural graphs by products of weights and vectors of neurons.
 
@@ -58,11 +60,11 @@ class ProductGNN(nn.Module):
         templates: Sequence[GraphTemplate] | GraphDims,
         statistics: WeightStatistics | None = None,
         *,
-        dim: int = 64,
-        hidden_dim: int = 128,
-        num_layers: int = 4,
-        dropout: float = 0.0,
-        num_probes: int = 0,
+        dim: PositiveInt = 64,
+        hidden_dim: PositiveInt = 128,
+        num_layers: PositiveInt = 4,
+        dropout: Probability = 0.0,
+        num_probes: Count = 0,
         probes: ProbeForm = "free",
         has_activation_embedding: bool = False,
         norm: NormName = "layer",

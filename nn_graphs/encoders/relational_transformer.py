@@ -33,9 +33,11 @@ from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.topology import EdgeValues, Topology, on_edges
+from nn_graphs.ranges import Count, PositiveFloat, PositiveInt, Probability, in_ranges
 
 
 @registered("ng_t")
+@in_ranges
 class NGT(nn.Module):
     """The NG-T encoder.
 
@@ -70,19 +72,19 @@ class NGT(nn.Module):
         statistics: WeightStatistics | None = None,
         *,
         attention: Literal["all_pairs", "edges"] = "all_pairs",
-        node_dim: int = 64,
-        edge_dim: int = 32,
-        attention_dim: int = 128,
-        node_hidden_dim: int = 128,
-        edge_hidden_dim: int = 64,
-        num_layers: int = 4,
-        num_heads: int = 8,
-        dropout: float = 0.2,
-        fourier_sigma: float | None = 1.0,
+        node_dim: PositiveInt = 64,
+        edge_dim: PositiveInt = 32,
+        attention_dim: PositiveInt = 128,
+        node_hidden_dim: PositiveInt = 128,
+        edge_hidden_dim: PositiveInt = 64,
+        num_layers: PositiveInt = 4,
+        num_heads: PositiveInt = 8,
+        dropout: Probability = 0.2,
+        fourier_sigma: PositiveFloat | None = 1.0,
         has_reverse_features: bool = False,
         has_last_edge_update: bool = False,
         has_cls_token: bool = False,
-        num_probes: int = 0,
+        num_probes: Count = 0,
         has_activation_embedding: bool = False,
         has_modulation: bool = True,
         has_layer_norms: bool = True,
@@ -197,11 +199,11 @@ class RelationalAttention(nn.Module):
 
     def __init__(
         self,
-        node_dim: int,
-        edge_dim: int,
+        node_dim: PositiveInt,
+        edge_dim: PositiveInt,
         *,
-        attention_dim: int,
-        num_heads: int,
+        attention_dim: PositiveInt,
+        num_heads: PositiveInt,
         has_modulation: bool = True,
     ):
         super().__init__()
@@ -284,13 +286,13 @@ class NodeUpdate(PostNormUpdate):
 
     def __init__(
         self,
-        node_dim: int,
-        edge_dim: int,
+        node_dim: PositiveInt,
+        edge_dim: PositiveInt,
         *,
-        attention_dim: int,
-        hidden_dim: int,
-        num_heads: int,
-        dropout: float,
+        attention_dim: PositiveInt,
+        hidden_dim: PositiveInt,
+        num_heads: PositiveInt,
+        dropout: Probability,
         has_modulation: bool,
         has_layer_norms: bool,
     ):
@@ -321,11 +323,11 @@ class EdgeUpdate(PostNormUpdate):
 
     def __init__(
         self,
-        node_dim: int,
-        edge_dim: int,
+        node_dim: PositiveInt,
+        edge_dim: PositiveInt,
         *,
-        hidden_dim: int,
-        dropout: float,
+        hidden_dim: PositiveInt,
+        dropout: Probability,
         has_layer_norms: bool,
     ):
         super().__init__()

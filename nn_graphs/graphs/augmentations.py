@@ -25,6 +25,7 @@ from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
 from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.graphs.symmetry import SymmetryKind, apply_to_graphs, sample_symmetries
+from nn_graphs.ranges import Count, NonNegative, in_ranges
 
 Graphs = NeuralGraph | NeuralGraphStack
 
@@ -92,6 +93,7 @@ class OfMixes(nn.Module):
 # Changes of single weights, in the parameters: tied weights stay tied, constants stay constant.
 
 
+@in_ranges
 class WeightNoise(Augmentation):
     """Normal noise on every weight and bias.
 
@@ -114,6 +116,7 @@ class WeightNoise(Augmentation):
         return graphs.template.stack(params + self.share * noise)
 
 
+@in_ranges
 class WeightDropout(Augmentation):
     """Weights and biases that become 0.
 
@@ -169,6 +172,7 @@ def transform_inputs(
     return template.stack(params)
 
 
+@in_ranges
 class Translation(Augmentation):
     """Coordinates move by U(-max_shift, max_shift) on every axis.
 
@@ -185,6 +189,7 @@ class Translation(Augmentation):
         return transform_inputs(graphs, shift=self.max_shift * _uniform(graphs, num_inputs))
 
 
+@in_ranges
 class Rotation(Augmentation):
     """Two coordinates turn about their origin by U(-max_degrees, max_degrees).
 
@@ -210,6 +215,7 @@ class Rotation(Augmentation):
         return transform_inputs(graphs, matrix)
 
 
+@in_ranges
 class Scaling(Augmentation):
     """Coordinates are multiplied by 1 + U(-max_change, max_change), the same on all axes.
 
@@ -231,6 +237,7 @@ class Scaling(Augmentation):
 # Changes of the parameters that no function sees.
 
 
+@in_ranges
 class RandomSymmetries(Augmentation):
     """Symmetries that leave the function of each network as it is, see `sample_symmetries`."""
 
@@ -238,8 +245,8 @@ class RandomSymmetries(Augmentation):
         self,
         *,
         kinds: Sequence[SymmetryKind] = ("permutation", "sign", "phase"),
-        max_log_scale: float = 1.0,
-        max_turns: int = 2,
+        max_log_scale: NonNegative = 1.0,
+        max_turns: Count = 2,
     ):
         super().__init__()
         self.kinds, self.max_log_scale, self.max_turns = tuple(kinds), max_log_scale, max_turns

@@ -29,11 +29,13 @@ from nn_graphs.graphs.adjacency_spectra import (
 from nn_graphs.graphs.positional_encoding import PositionalEncoding
 from nn_graphs.graphs.undirected_graphs import UndirectedGraphs
 from nn_graphs.networks.classifiers.draws import joined, uniforms
+from nn_graphs.ranges import Count, PositiveInt, in_ranges
 
 SAME = 1e-5  # eigenvalues nearer to each other count as repeated, sums nearer to 0 as 0
 NUM_COLUMNS = 256  # of powers of a large matrix, made at a time
 
 
+@in_ranges
 class LaplacianEncoding(PositionalEncoding):
     """Eigenvectors of the symmetric normalised Laplacian `1 - D^(-1/2) A D^(-1/2)`.
 
@@ -55,10 +57,10 @@ class LaplacianEncoding(PositionalEncoding):
 
     def __init__(
         self,
-        num_features: int,
+        num_features: PositiveInt,
         *,
         is_weighted: bool = False,
-        dense_below: int = 512,
+        dense_below: Count = 512,
         is_equivariant: bool = False,
     ):
         super().__init__(num_features, is_weighted=is_weighted, dense_below=dense_below)
@@ -123,6 +125,7 @@ class LaplacianEncoding(PositionalEncoding):
         return F.pad(found, (0, self.num_features - found.shape[-1]))
 
 
+@in_ranges
 class ReturnProbabilities(PositionalEncoding):
     """Probabilities that a random walk is back after 1, 2 ... `num_features` steps.
 
@@ -164,6 +167,7 @@ class ReturnProbabilities(PositionalEncoding):
         return torch.from_numpy(np.concatenate(rows)).to(degree).unsqueeze(0)
 
 
+@in_ranges
 class RandomFeatures(PositionalEncoding):
     """Standard normal numbers that tell the neurons of a graph apart, and nothing else.
 

@@ -21,10 +21,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError, check_known
+from nn_graphs.ranges import NonNegative, PositiveFloat, Probability, in_ranges
 
 KINDS = ("sgd", "adam", "adamw", "rmsprop")
 
 
+@in_ranges
 @dataclass(frozen=True)
 class Optimizer:
     """How one network is moved; defaults as in `torch.optim`, but for the learning rate.
@@ -42,13 +44,13 @@ class Optimizer:
     """
 
     kind: str = "sgd"
-    learning_rate: float = 0.1
-    momentum: float = 0.0
+    learning_rate: PositiveFloat = 0.1
+    momentum: Probability = 0.0
     is_nesterov: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
-    alpha: float = 0.99
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    alpha: Probability = 0.99
+    eps: PositiveFloat = 1e-8
+    weight_decay: NonNegative = 0.0
 
     def __post_init__(self):
         check_known(self.kind, KINDS, asked=f"train with the optimizer {self.kind!r}")

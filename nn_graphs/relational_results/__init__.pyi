@@ -22,6 +22,7 @@ from .sweet_spot import cell_sweet_spot as cell_sweet_spot
 from .sweet_spot import graph_sweet_spot as graph_sweet_spot
 from .sweet_spot import tied_best as tied_best
 from .table import BASELINE as BASELINE
+from .table import NoiseCeiling as NoiseCeiling
 from .table import check_runs as check_runs
 from .table import final_runs as final_runs
 from .table import handle_missing as handle_missing

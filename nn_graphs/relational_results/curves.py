@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import NNGraphsError, check_known
 from nn_graphs.relational_results.table import check_single
 
 Measure = Literal["clustering", "path_length"]
@@ -61,8 +61,10 @@ def fit_curve(
         window: of the other measure; None: the published one.
 
     Raises:
-        NNGraphsError: several tasks or epochs, or fewer than three different graphs in the window.
+        NNGraphsError: an unknown measure, several tasks or epochs, or fewer than three different
+            graphs in the window.
     """
+    check_known(along, WINDOWS, asked=f"fit a curve along {along!r}")
     check_single(errors, "fit a curve")
     low, high = window = WINDOWS[along] if window is None else window
     graphs = errors[errors[OTHER[along]].between(low, high)]

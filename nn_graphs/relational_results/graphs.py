@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from nn_graphs.errors import NNGraphsError, check_known
 from nn_graphs.networks.relational.graph import RelationalGraph
+from nn_graphs.ranges import Count, PositiveInt, in_ranges
 from nn_graphs.relational_results.published import TASKS
 from nn_graphs.relational_results.table import BASELINE
 from nn_graphs.structure import (
@@ -56,6 +57,7 @@ class TrainedGraph:
 COMPLETE = TrainedGraph(BASELINE, "complete", 1.0, 1.0)
 
 
+@in_ranges
 @dataclass(frozen=True)
 class GraphSet:
     """The graphs of a run.
@@ -68,10 +70,10 @@ class GraphSet:
         first: only the first so many; None: all.
     """
 
-    num_nodes: int = 16
+    num_nodes: PositiveInt = 16
     division: str = "all"
     best_of: str | None = None
-    first: int | None = None
+    first: Count | None = None
 
     def read(self, root: str | Path) -> list[TrainedGraph]:
         """The graphs, the complete one last; `root` is a data root, which only "bio" reads.

@@ -102,7 +102,7 @@ TASKS = {
 def read_published(
     root: str | Path,
     *,
-    tasks: Sequence[str] = tuple(TASKS),
+    tasks: Sequence[str] | str = tuple(TASKS),
     epochs: Collection[int] | None = None,
 ) -> pd.DataFrame:
     """The published runs as a table.
@@ -110,7 +110,7 @@ def read_published(
     Args:
         root: the folder `graph2nn` of a data root: what `data/download.py graph2nn` makes, or one
             that holds `final_results` (or `final_results.zip`) and the arrays of graphs.
-        tasks: names in `TASKS`.
+        tasks: names in `TASKS`, or one of them.
         epochs: those of them that a task has are read, e.g. `EVERY_EPOCH`; None: its last one.
 
     Returns:
@@ -122,6 +122,7 @@ def read_published(
         NNGraphsError: an unknown task; an epoch that no task has; files are missing, damaged, or
             contradict each other or the graphs.
     """
+    tasks = (tasks,) if isinstance(tasks, str) else tasks
     for name in tasks:
         _check_task(name)
     last = {name: {TASKS[name].epochs[-1]} if epochs is None else {*epochs} for name in tasks}

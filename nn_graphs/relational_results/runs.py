@@ -155,7 +155,7 @@ def train_jobs(
         jobs: networks.
         data: on the training's device.
         results: the CSV file.
-        folder: of interrupted stacks, which go on.
+        folder: of interrupted stacks and networks, which go on.
         describe: device, versions, commit and command of rows.
         task, options: of the rows.
         chunk_size: networks of a stack.
@@ -176,7 +176,7 @@ def train_jobs(
 
     if training.architecture.is_conv:
         left = [job for job in jobs if _key(job) not in done]
-        _train_one_by_one(training, left, data, record)
+        _train_one_by_one(training, left, data, record, Path(folder))
         return
     if isinstance(data, StreamedData):
         raise NNGraphsError(
@@ -225,15 +225,24 @@ def _train_one_by_one(
     jobs: Sequence[Job],
     data: LabelledData | StreamedData,
     record: Callable[[Sequence[Job], Scores], None],
+    folder: Path,
 ) -> None:
     total = len(jobs) * training.plan.num_epochs
+    folder.mkdir(parents=True, exist_ok=True)
     with progress_bar(total, unit="epoch", description="training") as bar:
         for job in jobs:
             network = training.make_network(job).to(training.device)
+            state_file = folder / f"graph_{job.graph.graph_id}_seed_{job.seed}.pt"
             scores = train_module(
-                network, data, training.recipe_of(job), training.plan, progress=bar
+                network,
+                data,
+                training.recipe_of(job),
+                training.plan,
+                progress=bar,
+                state_file=state_file,
             )
             record([job], scores)
+            state_file.unlink(missing_ok=True)
 
 
 def _row(

@@ -39,7 +39,8 @@ class SweetSpot:
 
     Attributes:
         candidates: one row per graph (indexed by `graph_id`) or per cell (by `CELL`): clustering,
-            path_length, error, std (population), num_runs, t, p (one-sided), is_kept.
+            path_length, error, std (population), num_runs, t, p (one-sided; NaN for the best,
+            which is compared with none), is_kept.
         best: index of the best candidate.
         tied: index of all candidates that have the lowest mean, best first.
         clustering: lowest and highest of those kept.
@@ -125,7 +126,8 @@ def _sweet_spot(groups, *, best: Hashable | None, metric: str, level: float) -> 
             found=f"it is none of the {len(candidates)} graphs or cells that have runs.",
             do="Give another best, or None.",
         )
-    candidates["t"], candidates["p"] = _compare(candidates, candidates.loc[best])
+    others = candidates.drop(index=[best])
+    candidates["t"], candidates["p"] = _compare(others, candidates.loc[best])
     candidates["is_kept"] = ~((candidates["t"] < 0) & (candidates["p"] < level))
     kept = candidates.loc[candidates["is_kept"], STRUCTURE].agg(["min", "max"])
     clustering, path_length = (tuple(kept[column].tolist()) for column in STRUCTURE)

@@ -6,12 +6,13 @@ error in percent; `graph_id` numbers the relational graphs of a task, and `BASEL
 complete graph, an ordinary dense network, whose clustering and path length are 1.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import NNGraphsError, check_known
 
 BASELINE = -1
 TOP1 = "top1_error"
@@ -79,9 +80,10 @@ def handle_missing(runs: pd.DataFrame, policy: MissingRuns) -> pd.DataFrame:
             in the published analysis; column `is_borrowed` tells which. `"refuse"`: an error.
 
     Raises:
-        NNGraphsError: runs are missing and `policy` is `"refuse"`, or no run of the graph can be
-            borrowed.
+        NNGraphsError: the policy is unknown; runs are missing and it is `"refuse"`, or no run of
+            the graph can be borrowed.
     """
+    check_known(policy, get_args(MissingRuns), asked=f"do {policy!r} about missing runs")
     missing = missing_runs(runs)
     if policy == "drop":
         return runs
@@ -141,12 +143,33 @@ def check_single(table: pd.DataFrame, asked: str) -> None:
         )
 
 
-def noise_ceiling(runs: pd.DataFrame, *, metric: str = TOP1) -> float:
+class NoiseCeiling(NamedTuple):
+    """A share of variance, from 0 to 1, with the interval that it lies in."""
+
+    share: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.share:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def noise_ceiling(
+    runs: pd.DataFrame, *, metric: str = TOP1, level: float = 0.95, num_samples: int = 1000
+) -> NoiseCeiling:
     """The share of the variance of the mean errors that is not due to training seeds.
 
     About the R2 that a perfect predictor from the graph would reach. What a seed does to all graphs
     alike is taken out first: it moves their means together. Of a mean over `k` runs, the seeds'
-    part of the variance is the unbiased variance of a run divided by `k`.
+    part of the variance is the unbiased variance of a run divided by `k`. Where seeds alone explain
+    more than there is, the share is 0.
+
+    Args:
+        runs: of one task and epoch.
+        metric: the smaller the better.
+        level: of the interval, by bootstrap over graphs (percentiles of `num_samples`): few seeds
+            say little about noise, and a predictor may well lie above the share.
+        num_samples: of the bootstrap.
 
     Raises:
         NNGraphsError: several tasks or epochs, or there are no two graphs with two runs.
@@ -162,8 +185,23 @@ def noise_ceiling(runs: pd.DataFrame, *, metric: str = TOP1) -> float:
             found=f"{num_repeated} of {num_graphs} graphs have two runs or more.",
             do="Train more seeds.",
         )
-    seeds = (groups.var() / groups.size()).mean() * num_graphs / (num_graphs - 1)
-    return float(1 - seeds / groups.mean().var())
+    means, seeds = groups.mean().to_numpy(), (groups.var() / groups.size()).to_numpy()
+
+    def share(means, seeds, axis=-1):
+        noise = np.nanmean(seeds, axis=axis) * num_graphs / (num_graphs - 1)
+        return np.clip(1 - noise / means.var(axis=axis, ddof=1), 0, 1)
+
+    interval = stats.bootstrap(
+        (means, seeds),
+        share,
+        paired=True,
+        vectorized=True,
+        confidence_level=level,
+        n_resamples=num_samples,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return NoiseCeiling(float(share(means, seeds)), float(interval.low), float(interval.high))
 
 
 def _name(run: pd.Series) -> str:

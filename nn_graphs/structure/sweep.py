@@ -29,6 +29,7 @@ from nn_graphs.structure.measures import average_clustering
 from nn_graphs.structure.paths import average_path_length
 from nn_graphs.structure.plane import Plane
 from nn_graphs.structure.wsflex import draw_ws_flex, unpack_rows
+from nn_graphs.whole_files import whole_file
 
 SHUFFLE_SEED = 1  # of numpy's legacy generator, as published
 SHARD_SIZE = 10_000  # candidates: some seconds of work
@@ -194,9 +195,9 @@ def _filled(
 
 def _fill(sweep: Sweep, folder: Path, start: int, stop: int) -> tuple[int, int]:
     path = _file(folder, start, stop)
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, sweep.select(sweep.measure(start, stop)))
-    os.replace(partial, path)
+    measured = sweep.select(sweep.measure(start, stop))
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.save(file, measured)
     return start, stop
 
 

@@ -13,15 +13,17 @@ from nn_graphs.encoders.probe_only import ProbeOnly
 from nn_graphs.encoders.statnn import StatNN
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.mixed_templates import AsStack, are_alike
+from nn_graphs.ranges import Count, PositiveInt, Probability, in_ranges
 from nn_graphs.tasks.task import Task
 from nn_graphs.zoos.batches import are_stacked
 
 
+@in_ranges
 def make_classifier(
     task: Task,
     *,
     encoder: Callable[..., nn.Module],
-    hidden_dims: Sequence[int],
+    hidden_dims: Sequence[PositiveInt],
     pooling: PoolingMethod,
     pooled_layer: Literal["last", "all"] | int,
 ) -> nn.Module:
@@ -38,6 +40,7 @@ def make_classifier(
     )
 
 
+@in_ranges
 def make_flat_mlp(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> nn.Module:
     """The baseline on flattened parameters, for a zoo of one architecture."""
     _check_alike(task, "make an MLP on flattened parameters")
@@ -51,6 +54,7 @@ def make_flat_mlp(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> 
     return _of_stacks(model, task)
 
 
+@in_ranges
 def make_statnn(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> StatNN:
     """Statistics of weight and bias tensors, standardised by the training split, and an MLP."""
     dataset = task.dataset("train")
@@ -61,6 +65,7 @@ def make_statnn(task: Task, *, hidden_dims: Sequence[int], dropout: float) -> St
     )
 
 
+@in_ranges
 def make_probe_only(
     task: Task, *, num_probes: int, hidden_dims: Sequence[int], dropout: float
 ) -> ProbeOnly:
@@ -74,16 +79,17 @@ def make_probe_only(
     )
 
 
+@in_ranges
 def make_probe_gen(
     task: Task,
     *,
-    num_probes: int,
+    num_probes: PositiveInt,
     probes: ProbeForm,
-    image_size: int | None,
-    num_extra: int,
-    hidden_read_dim: int,
-    hidden_dims: Sequence[int],
-    dropout: float,
+    image_size: PositiveInt | None,
+    num_extra: Count,
+    hidden_read_dim: Count,
+    hidden_dims: Sequence[PositiveInt],
+    dropout: Probability,
 ) -> ProbeGen:
     """Answers of the networks to generated probes, and an MLP.
 
@@ -104,13 +110,14 @@ def make_probe_gen(
     )
 
 
+@in_ranges
 def make_weight_space_classifier(
     task: Task,
     *,
     encoder: Callable[..., nn.Module],
     is_normalised: bool,
-    hidden_dims: Sequence[int],
-    dropout: float,
+    hidden_dims: Sequence[PositiveInt],
+    dropout: Probability,
 ) -> nn.Module:
     """A DWSNet or NFN (as yet without template and statistics), and what the task needs.
 

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from nn_graphs.encoders.pooling import PoolingMethod
 from nn_graphs.encoders.vgae.model import LOSS_NAMES, VGAE, Reconstruction
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.ranges import Count, NonNegative, PositiveInt, in_ranges
 from nn_graphs.tasks.task import Task
 from nn_graphs.zoos.zoo import Zoo
 
 
+@in_ranges
 class StructureReconstruction(Task):
     """Tells from vectors of neurons which of them are joined, and by which weights.
 
@@ -41,12 +43,12 @@ class StructureReconstruction(Task):
         self,
         zoo: Zoo,
         *,
-        latent_dim: int = 16,
-        adjacency_factor: float = 1.0,
-        weight_factor: float = 0.0,
-        kl_factor: float = 1.0,
-        all_pairs_below: int = 512,
-        hidden_dim: int = 32,
+        latent_dim: PositiveInt = 16,
+        adjacency_factor: NonNegative = 1.0,
+        weight_factor: NonNegative = 0.0,
+        kl_factor: NonNegative = 1.0,
+        all_pairs_below: Count = 512,
+        hidden_dim: PositiveInt = 32,
     ):
         """
         Raises:
@@ -91,7 +93,7 @@ class StructureReconstruction(Task):
         *,
         pooling: PoolingMethod,
         pooled_layer: Literal["last", "all"] | int,
-        hidden_dims: Sequence[int] = (),
+        hidden_dims: Sequence[PositiveInt] = (),
     ) -> Reconstruction:
         """The encoder in front of a VGAE, whose latents are pooled for embeddings alone.
 

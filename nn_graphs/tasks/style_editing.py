@@ -26,6 +26,7 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.image_edits import edited_images
 from nn_graphs.memory import physical_memory
 from nn_graphs.plotting import plot_image_rows
+from nn_graphs.ranges import PositiveInt, in_ranges
 from nn_graphs.tasks.fitted_images import find_fitted_images
 from nn_graphs.tasks.task import Task
 from nn_graphs.zoos.zoo import Zoo
@@ -37,6 +38,7 @@ Drawn = Float[Tensor, "B height width channels"]
 Targets = UInt8[Tensor, "B height width channels"]
 
 
+@in_ranges
 class StyleEditing(Task):
     """Changes INRs so that they draw edited images.
 
@@ -60,7 +62,7 @@ class StyleEditing(Task):
         zoo: Zoo,
         *,
         edit: str = "dilation",
-        num_copies: int = 1,
+        num_copies: PositiveInt = 1,
         is_residual: bool = True,
         data_root: str | Path | None = None,
     ):
@@ -106,7 +108,7 @@ class StyleEditing(Task):
         *,
         pooling: PoolingMethod,
         pooled_layer: Literal["last", "all"] | int,
-        hidden_dims: Sequence[int] = (),
+        hidden_dims: Sequence[PositiveInt] = (),
     ) -> Editor:
         """The encoder with a head that reads new parameters from vectors of neurons and edges.
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from nn_graphs.records import write_record
+from nn_graphs.whole_files import whole_file
 
 logger = logging.getLogger(__name__)
 OUTCOME, TEST_OUTPUTS = "outcome.json", "test_outputs.npz"
@@ -57,5 +58,6 @@ def write_outcome(
 ) -> None:
     """Finishes a run: `test_outputs.npz` holds outputs and labels of the test split."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / TEST_OUTPUTS, outputs=outputs, labels=labels)
+    with whole_file(folder / TEST_OUTPUTS) as partial, partial.open("wb") as file:
+        np.savez(file, outputs=outputs, labels=labels)
     write_record(folder / OUTCOME, dataclasses.asdict(outcome))

@@ -8,14 +8,17 @@ import dataclasses
 import json
 import logging
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import lightning as L
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from nn_graphs.encoders.encoder_files import save_encoder
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.fingerprint import describe_module, fingerprint
+from nn_graphs.locks import only_writer
 from nn_graphs.memory import keep_freed_memory
 from nn_graphs.records import as_json_data, differences, write_record
 from nn_graphs.tasks.task import Task
@@ -26,6 +29,7 @@ from nn_graphs.training.network_costs import network_costs
 from nn_graphs.training.outcome import OUTCOME, TEST_OUTPUTS, Outcome, read_outcome, write_outcome
 from nn_graphs.training.settings import TrainingSettings
 from nn_graphs.training.trainer import device_name, make_trainer, without_advice
+from nn_graphs.whole_files import disk_errors
 
 logger = logging.getLogger(__name__)
 RECORD = "run.json"
@@ -48,7 +52,8 @@ def train_and_test(
     """Trains a model, chooses its best epoch on val, and scores that one on test.
 
     A folder belongs to one run: an unfinished run in it goes on, of a finished one the outcome is
-    read, and another one is refused; `forget_run` empties it. Beside the outcome, `folder` gets
+    read, and another one is refused; `forget_run` empties it. A second process that begins the same
+    run waits for the first, and reads its outcome. Beside the outcome, `folder` gets
     `run.json` (which run it belongs to), `metrics.csv` (one row per epoch), TensorBoard logs,
     checkpoints, `test_outputs.npz` (outputs and labels of the test split), and the encoder of the
     tested model, `encoder.safetensors`, if it has one that makes vectors of graphs (`as_encoder`),
@@ -60,11 +65,39 @@ def train_and_test(
 
     Raises:
         NNGraphsError: the folder belongs to another run (other settings, networks, labels,
-            augmentation, model or initial values), or a checkpoint in it cannot be read; the loss
-            of a step, or an output for a network of val or test, is NaN or infinite.
+            augmentation, model or initial values), a checkpoint in it cannot be read, or the disk
+            is full; the loss of a step, or an output for a network of val or test, is NaN or
+            infinite.
         KeyboardInterrupt: the user interrupted the training.
     """
     folder = Path(folder)
+    with _only_run(folder), disk_errors(folder / RECORD):
+        return _train_and_test(model, task, settings, folder, augmentation)
+
+
+def forget_run(folder: str | Path) -> None:
+    """Deletes what `train_and_test` wrote into a folder, and nothing else."""
+    for name in FILES:
+        path = Path(folder) / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _only_run(folder: Path) -> AbstractContextManager[None]:
+    """Of processes that begin the same run, one works; those of one run share its lock."""
+    rank = rank_zero_only.rank  # type: ignore[attr-defined]  # which Lightning sets on a function
+    return nullcontext() if rank else only_writer(folder / RECORD)
+
+
+def _train_and_test(
+    model: nn.Module,
+    task: Task,
+    settings: TrainingSettings,
+    folder: Path,
+    augmentation: nn.Module | None,
+) -> Outcome:
     _check_folder(folder, _describe(model, task, settings, augmentation))
     finished = read_outcome(folder)
     if finished is not None:
@@ -98,16 +131,6 @@ def has_begun(folder: str | Path) -> bool:
     """Whether the run of a folder has left what another must not go on with, or replace."""
     folder = Path(folder)
     return (folder / OUTCOME).exists() or any((folder / "checkpoints").glob("*"))
-
-
-def forget_run(folder: str | Path) -> None:
-    """Deletes what `train_and_test` wrote into a folder, and nothing else."""
-    for name in FILES:
-        path = Path(folder) / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _fit(trainer: L.Trainer, module: TaskModule) -> None:

@@ -8,10 +8,20 @@ import torch
 from torch import nn
 
 from nn_graphs.errors import NNGraphsError, check_known
+from nn_graphs.ranges import (
+    Count,
+    NonNegative,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Seed,
+    in_ranges,
+)
 
 Schedule = Literal["constant", "cosine"]
 
 
+@in_ranges
 @dataclass(frozen=True)
 class TrainingSettings:
     """How a model is trained; the defaults are the published ones (Kofinas et al., 2024, app. E).
@@ -43,37 +53,29 @@ class TrainingSettings:
         seed: of the order of networks and of dropout; initial values are drawn by the caller.
     """
 
-    num_epochs: int = 200
-    batch_size: int = 128
-    chunk_size: int | None = None
+    num_epochs: PositiveInt = 200
+    batch_size: PositiveInt = 128
+    chunk_size: PositiveInt | None = None
     is_compiled: bool = False
-    learning_rate: float = 1e-3
-    weight_decay: float = 5e-4
-    warmup_steps: int = 1000
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegative = 5e-4
+    warmup_steps: Count = 1000
     schedule: Schedule = "constant"
-    ema_decay: float | None = None
-    gradient_clip: float = 10.0
-    patience: int | None = None
-    max_minutes: float | None = None
-    max_cpu_minutes: float | None = None
+    ema_decay: Probability | None = None
+    gradient_clip: NonNegative = 10.0
+    patience: PositiveInt | None = None
+    max_minutes: PositiveFloat | None = None
+    max_cpu_minutes: PositiveFloat | None = None
     accelerator: str = "auto"
     devices: int | str = 1
     strategy: str = "auto"
     precision: str = "32-true"
     has_wandb: bool = False
     has_one_view: bool = False
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self):
-        for name in ("num_epochs", "batch_size", "chunk_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                found = f"{name} is {value}."
-                raise NNGraphsError("train a model", found=found, do="Give at least 1.")
         check_known(self.schedule, get_args(Schedule), asked="train a model")
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            found = f"ema_decay is {self.ema_decay}."
-            raise NNGraphsError("average weights", found=found, do="Give at least 0, less than 1.")
         if self.precision.startswith("16"):
             raise NNGraphsError(
                 f"train with precision={self.precision}",

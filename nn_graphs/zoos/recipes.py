@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.locks import only_writer
 from nn_graphs.records import as_json_data, differences
 from nn_graphs.zoos.zoo import Zoo
 
@@ -72,8 +73,10 @@ def open_or_make_zoo(
     _check_recipe(recipe)
     path = Path(path)
     if not path.exists():
-        recipe.make(path, data_root=data_root, device=device)
-        _check_saved(recipe, path)
+        with only_writer(path):
+            if not path.exists():  # another process may have made it meanwhile
+                recipe.make(path, data_root=data_root, device=device)
+                _check_saved(recipe, path)
     return open_zoo_made_by(dataclasses.asdict(recipe), path)
 
 

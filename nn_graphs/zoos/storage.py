@@ -1,6 +1,7 @@
 """The file of a zoo.
 
-Layout of the HDF5 file (format versions 2 and 3):
+Layout of the HDF5 file (format versions 2 and 3), behind a header of 512 bytes with checksums (see
+`zoo_header`):
 
     /                  attributes: format = "nn_graphs.zoo", version
     /params            float32, contiguous and uncompressed, so that it maps into memory at its
@@ -20,7 +21,6 @@ The file is written beside its final place and renamed when it is complete.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +35,9 @@ from torch import Tensor
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.architecture_specs import AnySpec, TracedSpec
 from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.whole_files import whole_file
+from nn_graphs.zoos.plain_datasets import NUMBERS, TEXTS, check_links, plain_dataset, read_plain
+from nn_graphs.zoos.zoo_header import HEADER_BYTES, DamagedError, check_header, write_header
 
 FORMAT, VERSION = "nn_graphs.zoo", 3
 VERSION_OF_CHAINS = 2  # of files without traced architectures
@@ -62,14 +65,10 @@ def write_zoo_file(path: str | Path, contents: ZooContents) -> None:
     path = Path(path)
     _check_columns(contents.table)
     check_place(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with h5py.File(partial, "w") as file:
+    with whole_file(path) as partial:
+        with h5py.File(partial, "w", userblock_size=HEADER_BYTES) as file:
             _write(file, contents)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        write_header(partial)
 
 
 def check_place(path: str | Path) -> None:
@@ -119,18 +118,25 @@ def _write(file: h5py.File, contents: ZooContents) -> None:
 
 
 def read_zoo_file(path: str | Path) -> ZooContents:
-    """Opens a zoo file; parameters are mapped, not read.
+    """Opens a zoo file, whoever wrote it; parameters are mapped, not read.
+
+    Nothing but the file itself is opened, and no more memory asked for than it has bytes.
 
     Raises:
-        NNGraphsError: there is no such file, it is truncated, or no zoo of this format.
+        NNGraphsError: there is no such file, it is truncated or damaged, no zoo of this format, or
+            not all of it lies in the file as plain arrays.
     """
     path = Path(path)
     if not path.is_file():
         raise _cannot_open(path, "there is no such file.", "Check the path, or make the zoo.")
     try:
+        check_header(path)
         with h5py.File(path, "r") as file:
             return _read(file, path)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except DamagedError as error:
+        raise _cannot_open(path, f"{error}.", "Make or download it again.") from error
+    # What is not as this module writes it shows as nearly any exception there is.
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise _cannot_open(
             path,
             f"it is truncated or no HDF5 file of {path.stat().st_size} bytes ({error}).",
@@ -148,16 +154,36 @@ def _read(file: h5py.File, path: Path) -> ZooContents:
             "Open a file written by Zoo.save; for a newer version, upgrade nn_graphs.",
         )
     specs, params, metadata = (_read_version_1 if found[1] == 1 else _read_contents)(file, path)
-    columns = json.loads(file["table"].attrs["columns"])
-    table = pd.DataFrame({name: _read_column(file[f"table/{name}"]) for name in columns})
-    return ZooContents(specs, params, table, metadata)
+    if not isinstance(metadata, dict):
+        raise DamagedError(f"its metadata is {type(metadata).__name__}, no mapping")
+    return ZooContents(specs, params, _read_table(file, sum(map(len, params))), metadata)
+
+
+def _read_table(file: h5py.File, num_networks: int) -> pd.DataFrame:
+    check_links(file, "table")
+    names = json.loads(file["table"].attrs["columns"])
+    columns = {name: _read_column(file, f"table/{name}") for name in names}
+    lengths = sorted({len(column) for column in columns.values()})
+    if len(lengths) > 1:
+        raise DamagedError(f"its table has columns of {lengths[0]} and {lengths[-1]} rows")
+    if columns and lengths[0] != num_networks:
+        raise DamagedError(f"its table has {lengths[0]} rows, for {num_networks} networks")
+    return pd.DataFrame(columns)
 
 
 def _read_contents(file: h5py.File, path: Path) -> _Networks:
-    specs = tuple(map(_read_spec, json.loads(_read_text(file, "specs"))))
-    counts = file["counts"][()].tolist()
+    described = json.loads(_read_text(file, "specs"))
+    if not isinstance(described, list):
+        raise DamagedError(f"its specs are a {type(described).__name__}, no list")
+    specs = tuple(map(_read_spec, described))
+    counts = read_plain(file, "counts", kinds="iu").tolist()
+    if len(counts) != len(specs):
+        raise DamagedError(f"it has {len(counts)} counts for {len(specs)} architectures")
+    stored = plain_dataset(file, "params", kinds="f")
     sizes = [count * spec.num_params for count, spec in zip(counts, specs, strict=True)]
-    parts = _map_params(file["params"], path).split(sizes)
+    if min(counts, default=0) < 0 or sum(sizes) != stored.size:
+        raise DamagedError(f"{stored.size} parameters are not those of {counts} networks")
+    parts = _map_params(stored, path).split(sizes)
     params = tuple(
         part.view(count, spec.num_params)
         for part, count, spec in zip(parts, counts, specs, strict=True)
@@ -172,9 +198,14 @@ def _read_spec(data: dict) -> AnySpec:
 
 
 def _read_version_1(file: h5py.File, path: Path) -> _Networks:
-    groups = [file[f"specs/{number}"] for number in range(len(file["specs"]))]
-    specs = tuple(NetworkSpec.from_json(group.attrs["spec"]) for group in groups)
-    params = tuple(_map_params(group["params"], path) for group in groups)
+    check_links(file, "specs")
+    names = [f"specs/{number}" for number in range(len(file["specs"]))]
+    stored = [plain_dataset(file, f"{name}/params", kinds="f", num_axes=2) for name in names]
+    specs = tuple(NetworkSpec.from_json(file[name].attrs["spec"]) for name in names)
+    for name, dataset, spec in zip(names, stored, specs, strict=True):
+        if dataset.shape[1] != spec.num_params:
+            raise DamagedError(f"{name} has {dataset.shape[1]} parameters, not {spec.num_params}")
+    params = tuple(_map_params(dataset, path) for dataset in stored)
     return specs, params, json.loads(file.attrs["metadata"])
 
 
@@ -193,7 +224,7 @@ def _write_text(file: h5py.File, name: str, text: str) -> None:
 
 
 def _read_text(file: h5py.File, name: str) -> str:
-    return file[name][()].tobytes().decode()
+    return read_plain(file, name, kinds="u").tobytes().decode()
 
 
 def _encode_column(name: str, values: pd.Series) -> np.ndarray:
@@ -210,8 +241,8 @@ def _encode_column(name: str, values: pd.Series) -> np.ndarray:
     return np.char.encode(data.astype(str), "utf-8")
 
 
-def _read_column(dataset: h5py.Dataset) -> np.ndarray:
-    values = dataset[()]
+def _read_column(file: h5py.File, name: str) -> np.ndarray:
+    values = read_plain(file, name, kinds=NUMBERS + TEXTS)
     return np.char.decode(values, "utf-8").astype(object) if values.dtype.kind == "S" else values
 
 

@@ -29,6 +29,23 @@ def test_a_damaged_file_in_place_is_reported_and_kept(server, tmp_path):
     assert path.read_bytes() == b"damaged"
 
 
+def test_what_another_process_downloads_is_waited_for(server, tmp_path, other_writer):
+    first = fetch_files(make_download(server.url()), tmp_path / "first")
+    folder = tmp_path / "second" / "tiny"
+    folder.mkdir(parents=True)
+    other_writer(folder, {first / "file.bin": folder / "file.bin"})
+    fetch_files(make_download(server.url()), tmp_path / "second")
+    assert server.ranges() == [None]  # by the first alone
+
+
+def test_a_full_disk_is_told(server, tmp_path, raises_saying):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "file.bin.part").symlink_to("/dev/full")
+    with raises_saying(asked="write", found="full", do="Make room"):
+        fetch_files(make_download(server.url()), tmp_path)
+
+
 def test_without_a_published_hash_the_first_download_sets_it(server, tmp_path):
     download = make_download(server.url(), known_hash=None)
     folder = fetch_files(download, tmp_path)

@@ -1,7 +1,9 @@
 """Archives: unpacked whole, or not at all."""
 
+import gzip
 import re
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -151,3 +153,68 @@ def test_a_hard_link_finds_what_it_links_to(tmp_path):
         for name in ("net.pth", "same.pth"):
             archive.add(tmp_path / name, name)
     assert (unpack(tmp_path / "zoo.tar") / "same.pth").read_bytes() == b"weights"
+
+
+def tar_file(path, *members: tarfile.TarInfo, mode="w:gz"):
+    with tarfile.open(path, mode) as packed:
+        for member in members:
+            packed.addfile(member)
+    return path
+
+
+@pytest.mark.parametrize("place", [-1, -5])
+@pytest.mark.parametrize("ending", ["tar.gz", "tar.bz2", "tar.xz"])
+def test_a_wrong_checksum_is_noticed(tmp_path, ending, place):
+    path = tmp_path / f"zoo.{ending}"
+    with tarfile.open(path, f"w:{ending[4:]}") as packed:
+        packed.addfile(tarfile.TarInfo("a.pth"))
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(NNGraphsError, match="unpack"):
+        unpack(path)
+    assert not (tmp_path / "zoo").exists()
+
+
+def link(name: str, target: str) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = tarfile.SYMTYPE, target
+    return member
+
+
+def test_a_link_out_of_the_single_folder_is_refused(tmp_path):
+    """Inside of the archive it leads nowhere else; once the folder has moved up, it would."""
+    inside = tarfile.TarInfo("nets/a.pth")
+    path = tar_file(tmp_path / "zoo.tar.gz", inside, link("nets/b.pth", "../secret"))
+    with pytest.raises(NNGraphsError, match=r"link b\.pth leads outside, to \.\./secret"):
+        unpack(path)
+    assert not (tmp_path / "zoo").exists()
+    links = link("nets/b.pth", "a.pth"), link("nets/c/d.pth", "../a.pth")
+    folder = unpack(tar_file(tmp_path / "good.tar.gz", inside, *links))
+    assert (folder / "c/d.pth").resolve() == (folder / "a.pth").resolve()
+
+
+def test_an_archive_grows_within_bounds(tmp_path, monkeypatch):
+    monkeypatch.setattr("nn_graphs.download.bounded_stream.SMALL", 1 << 16)
+    for name in ("zoo.zip", "zoo.tar.gz"):
+        path = tmp_path / name
+        path.write_bytes(make_archive(name, {"a.pth": bytes(1 << 25), "b.pth": b""}))
+        with pytest.raises(NNGraphsError, match="unpacked, it has more than"):
+            unpack(path)
+        assert not (tmp_path / "zoo").exists()
+
+
+def test_a_header_is_not_taken_into_memory_whatever_it_says(tmp_path):
+    """A name of 100 MB, which tarfile would read whole."""
+    path = tmp_path / "zoo.tar.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        header = tarfile.TarInfo("././@LongLink")
+        header.type, header.size = tarfile.GNUTYPE_LONGNAME, 100 << 20
+        file.write(header.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(100):
+            file.write(bytes(1 << 20))
+    tracemalloc.start()
+    with pytest.raises(NNGraphsError, match="a header in it has 104,857,600 bytes"):
+        unpack(path)
+    assert tracemalloc.get_traced_memory()[1] < 30 << 20
+    tracemalloc.stop()

@@ -104,8 +104,20 @@ def test_noise_ceiling_is_the_share_of_structure():
     offsets = np.array([0.0, 3.0, -2.0, 5.0])  # a seed that is bad for all graphs is no noise
     values = graphs + noise + offsets
     runs = make_runs(dict(enumerate(values.tolist())))
-    assert noise_ceiling(runs) == pytest.approx(1 / (1 + 1 / 4), abs=0.02)
-    assert noise_ceiling(random_runs(50, noise=0.0)) == pytest.approx(1)
+    ceiling = noise_ceiling(runs)
+    assert ceiling.share == pytest.approx(1 / (1 + 1 / 4), abs=0.02)
+    assert ceiling.low < 1 / (1 + 1 / 4) < ceiling.high
+    assert ceiling.high - ceiling.low < 0.04
+    assert noise_ceiling(random_runs(50, noise=0.0)) == pytest.approx((1, 1, 1))
+
+
+def test_a_ceiling_is_a_share_also_where_there_is_noise_alone():
+    values = np.random.default_rng(1).normal(size=(6, 3))
+    values -= values.mean(1, keepdims=True) * 0.99
+    ceiling = noise_ceiling(make_runs(dict(enumerate(values.tolist()))))
+    assert ceiling.share == ceiling.low == 0
+    assert 0 <= ceiling.high <= 1
+    assert str(ceiling).startswith("0.000 (0.000 to ")
 
 
 def test_no_ceiling_from_single_runs(raises_saying):

@@ -150,13 +150,31 @@ def test_finished_run_is_not_repeated(uninterrupted):
     def untouchable(graphs):
         raise AssertionError("it was run")
 
-    files = {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*")}
+    files = times(uninterrupted)
     task = make_task(noise=2.0)
     model = make_model(task)
     model.forward = untouchable
     outcome = train_and_test(model, task, SHORT, uninterrupted)
     assert outcome == outcome_of(uninterrupted)
-    assert {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*")} == files
+    assert times(uninterrupted) == files
+    task.open_test()  # it was not opened
+
+
+def times(folder) -> dict[str, int]:
+    """When files were written, but for the lock."""
+    return {
+        file.name: file.stat().st_mtime_ns
+        for file in folder.rglob("*")
+        if file.name != ".run.json.lock"
+    }
+
+
+def test_what_another_process_trains_is_waited_for(uninterrupted, tmp_path, other_writer):
+    copies = {uninterrupted / name: tmp_path / name for name in ("run.json", "outcome.json")}
+    other_writer(tmp_path / "run.json", copies)
+    task = make_task(noise=2.0)
+    assert train_and_test(make_model(task), task, SHORT, tmp_path) == outcome_of(uninterrupted)
+    assert not (tmp_path / "checkpoints").exists()
     task.open_test()  # it was not opened
 
 

@@ -35,12 +35,14 @@ from nn_graphs.errors import NNGraphsError, check_known
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.positional_encoding import PositionalEncoding
 from nn_graphs.graphs.topology import EdgeChannels
+from nn_graphs.ranges import NonNegative, PositiveInt, Probability, in_ranges
 
 Convolution = Literal["transformer", "attention"]
 CONVOLUTIONS = {"transformer": TransformerConvolution, "attention": AttentionConvolution}
 
 
 @registered("structure")
+@in_ranges
 class StructureEncoder(nn.Module):
     """Edge Attention, positional encodings, and convolutions by attention.
 
@@ -71,9 +73,9 @@ class StructureEncoder(nn.Module):
         templates: Sequence[GraphTemplate] | GraphDims,
         statistics: WeightStatistics | None = None,
         *,
-        dim: int = 32,
-        num_layers: int = 3,
-        num_heads: int = 4,
+        dim: PositiveInt = 32,
+        num_layers: PositiveInt = 3,
+        num_heads: PositiveInt = 4,
         convolution: Convolution = "transformer",
         has_edge_attention: bool = True,
         encoding: PositionalEncoding | None = None,
@@ -81,10 +83,10 @@ class StructureEncoder(nn.Module):
         has_neuron_features: bool = True,
         has_edge_features: bool = True,
         is_bidirectional: bool = True,
-        attention_dim: int = 16,
-        noise_scale: float = 0.1,
+        attention_dim: PositiveInt = 16,
+        noise_scale: NonNegative = 0.1,
         norm: NormName = "layer",
-        dropout: float = 0.0,
+        dropout: Probability = 0.0,
     ):
         super().__init__()
         _check(convolution, dim, num_heads)

@@ -14,7 +14,6 @@ The file is written beside its final place and renamed when it is complete.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -32,6 +31,7 @@ from nn_graphs.graphs.extraction.traced_network import TracedNetwork, check_thre
 from nn_graphs.graphs.parts.steps import Step
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
+from nn_graphs.whole_files import whole_file
 
 FORMAT, VERSION = "nn_graphs.edges", 1
 COLUMNS = ("source", "target", "parameter", "weight")
@@ -123,14 +123,9 @@ def stream_edges(
     plan = network.plan(level)
     counts = plan.edge_counts(threshold)
     _check_room(path, sum(counts) * plan.bytes_per_edge)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with h5py.File(partial, "w") as file:
-            _write_edges(file, plan, sum(counts), threshold, block_size)
-            _write_nodes(file, plan, counts)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+        _write_edges(file, plan, sum(counts), threshold, block_size)
+        _write_nodes(file, plan, counts)
     return path
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from nn_graphs.datasets.labelled import LabelledDataset
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.classifiers.draws import joined, uniforms
+from nn_graphs.ranges import Count, PositiveInt, in_ranges
 
 ORDER, SUBSET = 0, 1  # what a seed is for
 
@@ -28,7 +29,7 @@ class LabelledData:
 
     inputs: Shaped[Tensor, "n *shape"]
     labels: Int[Tensor, " n"] | Float[Tensor, " n"]
-    num_train: int
+    num_train: PositiveInt
     mean: Float[Tensor, "..."]
     std: Float[Tensor, "..."]
 
@@ -37,8 +38,8 @@ class LabelledData:
         cls,
         dataset: LabelledDataset,
         *,
-        num_train: int | None = None,
-        num_test: int | None = None,
+        num_train: PositiveInt | None = None,
+        num_test: PositiveInt | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> "LabelledData":
@@ -147,6 +148,7 @@ class LabelledData:
         return (self.inputs[index].to(self.mean.dtype) - self.mean) / self.std
 
 
+@in_ranges
 @dataclass(frozen=True)
 class ImageAugmentation:
     """Random crops of padded images and reflections, drawn anew in each epoch.
@@ -156,7 +158,7 @@ class ImageAugmentation:
         has_flips: whether half of the images are reflected left to right.
     """
 
-    padding: int = 0
+    padding: Count = 0
     has_flips: bool = False
 
     def __call__(

@@ -1,7 +1,6 @@
 """The state of an interrupted training, in one file that is whole or not there."""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +8,16 @@ import torch
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.classifiers.step import NetworkState
+from nn_graphs.whole_files import whole_file
 
 
 def write_state(
     file: str | Path, state: NetworkState, epoch: int, kept: Any, fingerprint: str
 ) -> None:
     """Writes the state after `epoch` epochs; `kept` is tensors, numbers and texts."""
-    file = Path(file)
-    partial = file.with_name(f"{file.name}.partial")
     content = {"epoch": epoch, "kept": kept, "of": _hash(state, fingerprint)}
-    torch.save(content | {"state": state._asdict()}, partial)
-    os.replace(partial, file)
+    with whole_file(file) as partial, partial.open("wb") as stream:
+        torch.save(content | {"state": state._asdict()}, stream)
 
 
 def read_state(file: str | Path, state: NetworkState, fingerprint: str) -> tuple[int, Any]:

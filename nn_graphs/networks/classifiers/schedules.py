@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nn_graphs.errors import check_known
+from nn_graphs.ranges import NonNegative, in_ranges
 
 KINDS = ("constant", "cosine", "steps")
 
 
+@in_ranges
 @dataclass(frozen=True)
 class Schedule:
     """By what the learning rate is multiplied in an epoch.
@@ -22,7 +24,7 @@ class Schedule:
 
     kind: str = "constant"
     epochs: Sequence[int] = ()
-    factor: float = 0.1
+    factor: NonNegative = 0.1
 
     def __post_init__(self):
         object.__setattr__(self, "epochs", tuple(self.epochs))  # configs give lists

@@ -4,6 +4,8 @@ The plain way, with torch's own optimizers; on a GPU in mixed precision.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.classifiers.data import LabelledData, Orders, network_keys
 from nn_graphs.networks.classifiers.draws import joined
 from nn_graphs.networks.classifiers.evaluation import EVALUATION_BATCH
+from nn_graphs.networks.classifiers.module_state import ModuleState
 from nn_graphs.networks.classifiers.objectives import Scores
 from nn_graphs.networks.classifiers.streams import StreamedData
 from nn_graphs.networks.classifiers.train_stack import AUGMENTATION, Plan, Recipe
@@ -29,6 +32,7 @@ def train_module(
     *,
     progress: Progress | None = None,
     before_step: Callable[[int, Tensor, Tensor], object] | None = None,
+    state_file: Path | None = None,
 ) -> Scores:
     """Trains a module in place and scores it as it is in the end.
 
@@ -41,9 +45,11 @@ def train_module(
         progress: told of epochs.
         before_step: called before every step with its number and its inputs and labels, e.g. to
             change masks.
+        state_file: where the state is kept, at ends of epochs; an interrupted training goes on from
+            there, bit for bit. The caller deletes it.
 
     Raises:
-        NNGraphsError: labels are no classes.
+        NNGraphsError: labels are no classes, or the state is of another training.
     """
     if isinstance(data, LabelledData) and data.is_regression:
         raise NNGraphsError(
@@ -51,7 +57,6 @@ def train_module(
             found=f"its labels, of which the first is {data.labels[0]:.3g}, are no classes.",
             do="Train a stack of one network with train_classifiers.",
         )
-    step = 0
     optimizer = torch_optimizer(recipe.optimizer, module)
     orders = Orders(
         data.num_train,
@@ -70,7 +75,12 @@ def train_module(
                 inputs = plan.augmentation(inputs[None], keys)[0]
             yield inputs, labels
 
-    for epoch in range(plan.num_epochs):
+    settings = f"{replace(plan, save_seconds=1.0)} {recipe} {data.num_train} {data.num_all}"
+    state = ModuleState(state_file, module, optimizer, seconds=plan.save_seconds, training=settings)
+    first, step = state.read()
+    if progress is not None:
+        progress.advance(first)
+    for epoch in range(first, plan.num_epochs):
         module.train()
         rate = recipe.optimizer.learning_rate * recipe.schedule.at(epoch, plan.num_epochs)
         for group in optimizer.param_groups:
@@ -84,6 +94,7 @@ def train_module(
                 loss = F.cross_entropy(module(inputs), labels)
             loss.backward()
             optimizer.step()
+        state.write(epoch + 1, step)
         if progress is not None:
             progress.advance(1, {"loss": f"{loss.item():.3f}"})
     if plan.num_norm_inputs:
@@ -96,10 +107,11 @@ def train_module(
 
 @torch.no_grad()
 def measure_norms(module: nn.Module, batches: Iterable[Float[Tensor, "B c h w"]]) -> None:
-    """Statistics of 2d batch norms measured anew: means of those of some batches, for the weights
-    as they are now.
+    """Statistics of 2d batch norms measured anew over all inputs of some batches of equal size, for
+    the weights as they are now.
 
-    "Precise" batch norm of You et al., ICML 2020, who leave all other norms as they are.
+    "Precise" batch norm of You et al., ICML 2020, who leave all other norms as they are. Their code
+    takes the mean of the batches' variances; here the variance between batches counts too.
     """
     norms = [one for one in module.modules() if isinstance(one, nn.BatchNorm2d)]
     if not norms:
@@ -111,11 +123,17 @@ def measure_norms(module: nn.Module, batches: Iterable[Float[Tensor, "B c h w"]]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a plain mean
+        norm.momentum = 1.0  # what the last batch had
+    seen = [[] for _ in norms]
     for inputs in batches:
         with _precision(inputs.device):
             module(inputs)
-    for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, found in zip(norms, seen, strict=True):
+            found.append(torch.stack([norm.running_mean, norm.running_var]))
+    for norm, found, momentum in zip(norms, seen, momenta, strict=True):
+        means, variances = torch.stack(found).unbind(1)
+        norm.running_mean.copy_(means.mean(0))
+        norm.running_var.copy_(variances.mean(0) + means.var(0, correction=0))
         norm.momentum = momentum
 
 

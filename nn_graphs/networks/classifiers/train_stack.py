@@ -39,11 +39,13 @@ from nn_graphs.networks.optimizers import (
     shared_coefficients,
 )
 from nn_graphs.progress import Progress
+from nn_graphs.ranges import Count, NonNegative, PositiveInt, Probability, Seed, Share, in_ranges
 from nn_graphs.threads import one_thread
 
 AUGMENTATION, DROPOUT = 1, 2  # what draws are for
 
 
+@in_ranges
 @dataclass(frozen=True)
 class Recipe:
     """How one network is trained.
@@ -58,9 +60,9 @@ class Recipe:
 
     optimizer: Optimizer | str = field(default_factory=Optimizer)
     schedule: Schedule | str = field(default_factory=Schedule)
-    dropout: float = 0.0
-    train_fraction: float = 1.0
-    seed: int = 0
+    dropout: Probability = 0.0
+    train_fraction: Share = 1.0
+    seed: Seed = 0
 
     def __post_init__(self):
         for name, kind in (("optimizer", Optimizer), ("schedule", Schedule)):
@@ -68,6 +70,7 @@ class Recipe:
                 object.__setattr__(self, name, kind(getattr(self, name)))
 
 
+@in_ranges
 @dataclass(frozen=True)
 class Plan:
     """What all networks of a stack share.
@@ -85,14 +88,14 @@ class Plan:
         save_seconds: between two writes of the state, at ends of epochs.
     """
 
-    num_epochs: int
-    batch_size: int
+    num_epochs: PositiveInt
+    batch_size: PositiveInt
     checkpoint_epochs: tuple[int, ...] = ()
     checkpoint_steps: tuple[int, ...] = ()
     augmentation: ImageAugmentation | None = None
     is_compiled: bool = True
-    num_norm_inputs: int = 0
-    save_seconds: float = 30.0
+    num_norm_inputs: Count = 0
+    save_seconds: NonNegative = 30.0
 
     def __post_init__(self):
         wrong = [epoch for epoch in self.checkpoint_epochs if not 0 <= epoch <= self.num_epochs]

@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.relational.blocks import BLOCKS, Place, Stage
 from nn_graphs.networks.relational.shapes import BlockShape, LayerShape, NetworkShape
+from nn_graphs.ranges import PositiveInt, in_ranges
 
 
 @dataclass(frozen=True)
 class Stem:
     """The first layer, dense: a convolution, or in a multilayer perceptron a linear layer."""
 
-    width: int
-    kernel_size: int = 3
-    stride: int = 1
+    width: PositiveInt
+    kernel_size: PositiveInt = 3
+    stride: PositiveInt = 1
     has_pool: bool = False
 
 
@@ -41,9 +42,9 @@ class Architecture:
     block: str
     stem: Stem
     stages: tuple[Stage, ...]
-    in_channels: int = 3
-    in_side: int = 224
-    num_classes: int = 1000
+    in_channels: PositiveInt = 3
+    in_side: PositiveInt = 224
+    num_classes: PositiveInt = 1000
     head_width: int | None = None
     activation: str = "relu"
     has_zero_residuals: bool = False
@@ -120,13 +121,14 @@ class Architecture:
         return (*convs, last)
 
 
+@in_ranges
 def mlp(
-    width: int = 512,
+    width: PositiveInt = 512,
     *,
-    depth: int = 3,
-    in_channels: int = 3,
-    in_side: int = 32,
-    num_classes: int = 10,
+    depth: PositiveInt = 3,
+    in_channels: PositiveInt = 3,
+    in_side: PositiveInt = 32,
+    num_classes: PositiveInt = 10,
 ) -> Architecture:
     """A multilayer perceptron with `depth` masked layers; by default the published CIFAR-10 one."""
     return Architecture(
@@ -140,19 +142,20 @@ def mlp(
     )
 
 
+@in_ranges
 def cifar_cnn(width: int = 64, *, depth: int = 6) -> Architecture:
     """A CNN of 3x3 convolutions for 32x32 images; `depth` convolutions in three stages."""
     stages = tuple(Stage(width * 2**number, depth // 3, 2) for number in range(3))
     return Architecture("conv", Stem(width), stages, in_side=32, num_classes=10, num_scalings=15)
 
 
-def _resnet(block: str, widths: Sequence[int], *, has_zero_residuals: bool) -> Architecture:
+def _resnet(block: str, widths: Sequence[int]) -> Architecture:
     depths, strides = (3, 4, 6, 3), (1, 2, 2, 2)
     return Architecture(
         block,
         Stem(64, kernel_size=7, stride=2, has_pool=True),
         tuple(map(Stage, widths, depths, strides)),
-        has_zero_residuals=has_zero_residuals,
+        has_zero_residuals=True,
     )
 
 
@@ -173,9 +176,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         Stem(64, stride=2, has_pool=True),
         (Stage(64, 2, 2), Stage(128, 2, 2), Stage(256, 2, 2)),
     ),
-    "resnet34": _resnet("basic", (64, 128, 256, 512), has_zero_residuals=True),
-    "resnet34_sep": _resnet("separable", (64, 128, 256, 512), has_zero_residuals=False),
-    "resnet50": _resnet("bottleneck", (256, 512, 1024, 2048), has_zero_residuals=True),
+    "resnet34": _resnet("basic", (64, 128, 256, 512)),
+    "resnet34_sep": _resnet("separable", (64, 128, 256, 512)),
+    "resnet50": _resnet("bottleneck", (256, 512, 1024, 2048)),
     "efficientnet_b0": Architecture(
         "inverted",
         Stem(32, stride=2),
@@ -202,6 +205,7 @@ def architecture_named(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
+@in_ranges
 def architecture_for(
     name: str, *, in_channels: int, in_side: int, num_classes: int
 ) -> Architecture:

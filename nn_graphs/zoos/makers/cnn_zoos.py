@@ -13,6 +13,7 @@ import torch
 
 from nn_graphs.datasets import ImageDataset
 from nn_graphs.networks.classifiers.data import LabelledData
+from nn_graphs.ranges import PositiveInt
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.stacked_zoos import StackRecipe
 
@@ -26,8 +27,8 @@ class CNNRecipe(StackRecipe):
     """
 
     images: LabelledImages
-    num_epochs: int
-    batch_size: int
+    num_epochs: PositiveInt
+    batch_size: PositiveInt
     diverged: Literal["drop", "keep"]
 
     maker = "cnn"

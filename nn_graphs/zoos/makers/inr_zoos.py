@@ -20,6 +20,7 @@ from nn_graphs.networks.inr import INRPreset, inr_preset
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.networks.stacked import channel_first_layers
 from nn_graphs.progress import Progress, progress_bar
+from nn_graphs.ranges import Count, PositiveFloat, PositiveInt, Seed, in_ranges
 from nn_graphs.zoos.makers.shards import Shards, default_num_workers, fit_shards
 from nn_graphs.zoos.zoo import Zoo
 
@@ -27,6 +28,7 @@ CACHE_VALUES = 400_000  # values of one layer in one chunk that stay in a core's
 CHUNKS_A_SHARD = 16
 
 
+@in_ranges
 @dataclass(frozen=True)
 class INRRecipe:
     """What a zoo of INRs is made of; equal recipes make equal zoos.
@@ -47,15 +49,15 @@ class INRRecipe:
 
     dataset: str = "digits"
     preset: str = "dws"
-    hidden_widths: Sequence[int] = (32, 32)
-    num_steps: int = 1000
-    learning_rate: float = 5e-4
+    hidden_widths: Sequence[PositiveInt] = (32, 32)
+    num_steps: PositiveInt = 1000
+    learning_rate: PositiveFloat = 5e-4
     target_psnr: float = 40.0
-    num_train: int | None = None
-    num_val: int = 200
-    num_test: int | None = None
-    num_inits: int = 1
-    seed: int = 0
+    num_train: PositiveInt | None = None
+    num_val: Count = 200
+    num_test: PositiveInt | None = None
+    num_inits: PositiveInt = 1
+    seed: Seed = 0
 
     def __post_init__(self):
         object.__setattr__(self, "hidden_widths", tuple(self.hidden_widths))
@@ -115,7 +117,7 @@ def make_inr_zoo(
     *,
     data_root: str | Path | None = None,
     device: str | torch.device = "cpu",
-    chunk_size: int | None = None,
+    chunk_size: PositiveInt | None = None,
     num_workers: int | None = None,
     is_compiled: bool = True,
 ) -> Zoo:
@@ -194,7 +196,7 @@ def _fit_shard(
     bar: Progress,
     *,
     device: str | torch.device,
-    chunk_size: int,
+    chunk_size: PositiveInt,
     is_compiled: bool,
 ) -> dict[str, np.ndarray]:
     preset, spec = inr_preset(recipe.preset), recipe.make_spec(images)

@@ -9,8 +9,10 @@ import torch
 from nn_graphs.datasets import ImageDataset, load_images
 from nn_graphs.datasets.views import gray, pooled
 from nn_graphs.networks.classifiers.data import LabelledData
+from nn_graphs.ranges import PositiveInt, in_ranges
 
 
+@in_ranges
 @dataclass(frozen=True)
 class LabelledImages:
     """A choice of images.
@@ -26,9 +28,9 @@ class LabelledImages:
 
     dataset: str = "digits"
     is_gray: bool = False
-    size: int | None = None
-    num_train: int | None = None
-    num_test: int | None = None
+    size: PositiveInt | None = None
+    num_train: PositiveInt | None = None
+    num_test: PositiveInt | None = None
     scale: Literal["symmetric", "standard"] = "symmetric"
 
     def load(self, data_root: str | Path | None = None) -> ImageDataset:

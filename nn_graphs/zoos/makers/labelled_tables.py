@@ -7,8 +7,10 @@ import torch
 
 from nn_graphs.datasets import TableDataset, load_table
 from nn_graphs.networks.classifiers.data import LabelledData
+from nn_graphs.ranges import PositiveFloat, PositiveInt, in_ranges
 
 
+@in_ranges
 @dataclass(frozen=True)
 class LabelledTable:
     """A choice of rows; features, and the numbers of a regression, have mean 0 and deviation 1.
@@ -22,9 +24,9 @@ class LabelledTable:
     """
 
     dataset: str = "moons"
-    num_train: int | None = None
-    num_test: int | None = None
-    max_deviations: float | None = None
+    num_train: PositiveInt | None = None
+    num_test: PositiveInt | None = None
+    max_deviations: PositiveFloat | None = None
 
     def load(self, data_root: str | Path | None = None) -> TableDataset:
         """The table, from the files under a folder.

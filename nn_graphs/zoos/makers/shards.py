@@ -4,7 +4,6 @@ Several processes may each make some of them.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from nn_graphs import workers
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.progress import Progress
 from nn_graphs.records import as_json_data, differences, write_record
+from nn_graphs.whole_files import whole_file
 from nn_graphs.zoos.recipes import ZooRecipe, save_made_zoo
 from nn_graphs.zoos.storage import check_place
 from nn_graphs.zoos.zoo import Zoo
@@ -86,9 +86,8 @@ class Shards:
 
     def write(self, start: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Keeps the shard of the networks from number `start` on; first axis = networks."""
-        partial_file = self.folder / f"{start:08d}.partial.npz"
-        np.savez(partial_file, **arrays)
-        os.replace(partial_file, self._file(start))
+        with whole_file(self._file(start)) as partial_file, partial_file.open("wb") as file:
+            np.savez(file, **arrays)
 
     def read(self) -> dict[str, np.ndarray]:
         """All shards together, array by array."""

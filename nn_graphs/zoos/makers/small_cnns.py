@@ -29,6 +29,7 @@ from nn_graphs.networks.cnn import small_cnn_zoo_spec
 from nn_graphs.networks.initializers import KERAS_INITIALIZERS, keras_initial_params
 from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.ranges import Count, PositiveFloat, PositiveInt, Seed, Share, in_ranges
 from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.stacked_runs import Runs, initial_keys, log_uniform
@@ -38,6 +39,7 @@ KERAS_EPS = 1e-7
 KERAS_RHO = 0.9  # decay of RMSprop's second moment
 
 
+@in_ranges
 @dataclass(frozen=True)
 class SmallCNNRecipe(CNNRecipe):
     """What such a zoo is made of; equal recipes make equal zoos. Defaults are as published, but
@@ -59,23 +61,23 @@ class SmallCNNRecipe(CNNRecipe):
     """
 
     images: LabelledImages = field(default_factory=LabelledImages)
-    num_runs: int = 1000
-    num_epochs: int = 86
-    checkpoint_epochs: Sequence[int] = (0, 1, 2, 3, 20, 40, 60, 80, 86)
-    batch_size: int = 512
-    padding: int = 0
-    learning_rate: Sequence[float] = (5e-4, 5e-2)
+    num_runs: PositiveInt = 1000
+    num_epochs: PositiveInt = 86
+    checkpoint_epochs: Sequence[Count] = (0, 1, 2, 3, 20, 40, 60, 80, 86)
+    batch_size: PositiveInt = 512
+    padding: Count = 0
+    learning_rate: Sequence[PositiveFloat] = (5e-4, 5e-2)
     l2reg: Sequence[float] = (1e-8, 1e-2)
     dropout: Sequence[float] = (0.0, 0.7)
     init_std: Sequence[float] = (1e-3, 0.5)
-    train_fractions: Sequence[float] = (0.1, 0.25, 0.5, 1.0)
+    train_fractions: Sequence[Share] = (0.1, 0.25, 0.5, 1.0)
     optimizers: Sequence[str] = ("adam", "sgd", "rmsprop")
     initializers: Sequence[str] = KERAS_INITIALIZERS
     activations: Sequence[str] = ("relu", "tanh")
-    val_share: float = 0.1
-    test_share: float = 0.5
+    val_share: Share = 0.1
+    test_share: Share = 0.5
     diverged: Literal["drop", "keep"] = "drop"
-    seed: int = 0
+    seed: Seed = 0
 
     compiles = True
 

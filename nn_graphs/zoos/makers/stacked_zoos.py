@@ -33,6 +33,7 @@ from nn_graphs.networks.classifiers.spec_model import SpecModel
 from nn_graphs.networks.classifiers.stack_chunks import Chunk, train_chunks
 from nn_graphs.networks.classifiers.train_stack import Checkpoint, Plan, Recipe
 from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.ranges import PositiveInt
 from nn_graphs.zoos.makers.shards import Shards
 from nn_graphs.zoos.makers.stacked_runs import Runs, check_images_fit
 from nn_graphs.zoos.zoo import Zoo
@@ -52,8 +53,8 @@ class StackRecipe(ABC):
         epoch_column: of the table, with the number of epochs after which a network was kept.
     """
 
-    num_epochs: int
-    batch_size: int
+    num_epochs: PositiveInt
+    batch_size: PositiveInt
     diverged: Literal["drop", "keep"]
     compiles: ClassVar[bool]
     maker: ClassVar[str]
@@ -105,7 +106,7 @@ def make_stacked_zoo(
     *,
     data_root: str | Path | None = None,
     device: str | torch.device = "cpu",
-    chunk_size: int | None = None,
+    chunk_size: PositiveInt | None = None,
     num_workers: int | None = None,
     is_compiled: bool | None = None,
 ) -> Zoo:

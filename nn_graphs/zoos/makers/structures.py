@@ -10,10 +10,12 @@ from nn_graphs.datasets import LabelledDataset
 from nn_graphs.datasets.labelled import num_outputs
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.spec import ConvSpec, NetworkSpec
+from nn_graphs.ranges import Count, PositiveInt, in_ranges
 
 TOLERANCE = 0.01  # of numbers of parameters that count as equal
 
 
+@in_ranges
 @dataclass(frozen=True)
 class MLPStructures:
     """Multi-layer perceptrons; of images they read all values in one row.
@@ -37,6 +39,7 @@ class MLPStructures:
         }
 
 
+@in_ranges
 @dataclass(frozen=True)
 class EqualMLPStructures:
     """MLPs of different depths that have equal numbers of parameters, biases included.
@@ -50,7 +53,7 @@ class EqualMLPStructures:
         activation: of the hidden layers.
     """
 
-    num_params: int = 3000
+    num_params: PositiveInt = 3000
     depths: Mapping[str, int] = field(
         default_factory=lambda: {"regular": 2, "deeper": 4, "wider": 1}
     )
@@ -92,6 +95,7 @@ class EqualMLPStructures:
         return closest
 
 
+@in_ranges
 @dataclass(frozen=True)
 class CNNStructures:
     """Convolutions, the mean over places, a linear layer.
@@ -103,9 +107,9 @@ class CNNStructures:
     """
 
     channels: Mapping[str, Sequence[int]] = field(default_factory=lambda: {"regular": (8, 8, 8)})
-    kernel_size: int = 3
-    stride: int = 2
-    padding: int = 1
+    kernel_size: PositiveInt = 3
+    stride: PositiveInt = 2
+    padding: Count = 1
     activation: str = "relu"
 
     reads_vectors = False

@@ -31,6 +31,7 @@ from nn_graphs.networks.classifiers.train_stack import Recipe
 from nn_graphs.networks.initializers import torch_initial_params
 from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.ranges import Count, NonNegative, PositiveFloat, PositiveInt, Seed, Share, in_ranges
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.labelled_tables import LabelledTable
 from nn_graphs.zoos.makers.stacked_runs import Runs, initial_keys, log_uniform
@@ -39,6 +40,7 @@ from nn_graphs.zoos.makers.structures import MLPStructures, Structures
 from nn_graphs.zoos.splits import split_by_run
 
 
+@in_ranges
 @dataclass(frozen=True)
 class TrajectoryRecipe(StackRecipe):
     """What such a zoo is made of; equal recipes make equal zoos.
@@ -62,17 +64,17 @@ class TrajectoryRecipe(StackRecipe):
 
     data: LabelledImages | LabelledTable = field(default_factory=LabelledTable)
     structures: Structures = field(default_factory=MLPStructures)
-    num_runs: int = 32
-    num_epochs: int = 200
-    checkpoint_epochs: Sequence[int] | None = None
-    batch_size: int = 32
+    num_runs: PositiveInt = 32
+    num_epochs: PositiveInt = 200
+    checkpoint_epochs: Sequence[Count] | None = None
+    batch_size: PositiveInt = 32
     optimizer: str = "adam"
-    learning_rate: Sequence[float] = (5e-4, 2e-2)
-    weight_decay: float = 0.0
-    val_share: float = 0.1
-    test_share: float = 0.2
+    learning_rate: Sequence[PositiveFloat] = (5e-4, 2e-2)
+    weight_decay: NonNegative = 0.0
+    val_share: Share = 0.1
+    test_share: Share = 0.2
     diverged: Literal["drop", "keep"] = "drop"
-    seed: int = 0
+    seed: Seed = 0
 
     maker = "trajectories"
     epoch_column = "epoch"

@@ -28,6 +28,7 @@ from nn_graphs.networks.cnn import wild_park_spec
 from nn_graphs.networks.initializers import torch_initial_params
 from nn_graphs.networks.optimizers import Optimizer
 from nn_graphs.networks.spec import NetworkSpec
+from nn_graphs.ranges import NonNegative, PositiveFloat, PositiveInt, Seed, Share, in_ranges
 from nn_graphs.zoos.makers.cnn_zoos import CNNRecipe
 from nn_graphs.zoos.makers.labelled_images import LabelledImages
 from nn_graphs.zoos.makers.stacked_runs import Runs, initial_keys
@@ -36,6 +37,7 @@ from nn_graphs.zoos.splits import split_by_run
 NO_RESIDUAL = -1
 
 
+@in_ranges
 @dataclass(frozen=True)
 class WildCNNRecipe(CNNRecipe):
     """What such a zoo is made of; equal recipes make equal zoos.
@@ -56,22 +58,22 @@ class WildCNNRecipe(CNNRecipe):
     """
 
     images: LabelledImages = field(default_factory=lambda: LabelledImages(scale="standard"))
-    num_architectures: int = 1000
-    num_seeds: int = 1
-    num_layers: Sequence[int] = (2, 3, 4, 5)
-    channels: Sequence[int] = (4, 8, 16, 32)
-    kernel_sizes: Sequence[int] = (3, 5, 7)
+    num_architectures: PositiveInt = 1000
+    num_seeds: PositiveInt = 1
+    num_layers: Sequence[PositiveInt] = (2, 3, 4, 5)
+    channels: Sequence[PositiveInt] = (4, 8, 16, 32)
+    kernel_sizes: Sequence[PositiveInt] = (3, 5, 7)
     activations: Sequence[str] = ("relu", "gelu", "tanh", "sigmoid", "leaky_relu")
     has_residuals: bool = True
-    num_epochs: int = 200
-    checkpoint_every: int = 10
-    batch_size: int = 512
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    val_share: float = 0.1
-    test_share: float = 0.2
+    num_epochs: PositiveInt = 200
+    checkpoint_every: PositiveInt = 10
+    batch_size: PositiveInt = 512
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegative = 0.0
+    val_share: Share = 0.1
+    test_share: Share = 0.2
     diverged: Literal["drop", "keep"] = "drop"
-    seed: int = 0
+    seed: Seed = 0
 
     compiles = False  # every architecture would be compiled anew
 

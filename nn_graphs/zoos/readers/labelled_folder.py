@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.ranges import Seed, Share, in_ranges
 from nn_graphs.zoos.readers.checkpoints import (
     SUFFIXES,
     Checkpoint,
@@ -36,6 +37,7 @@ from nn_graphs.zoos.zoo import SPLITS
 RESERVED = ("spec", "row")  # of Zoo.table
 
 
+@in_ranges
 @dataclass(frozen=True)
 class Folder(FileSource):
     """Checkpoints at any depth of a folder or a zip archive.
@@ -70,9 +72,9 @@ class Folder(FileSource):
     path_column: str = "path"
     architecture_column: str | None = None
     run_columns: Sequence[str] = ()
-    val_share: float | None = None
-    test_share: float | None = None
-    seed: int = 0
+    val_share: Share | None = None
+    test_share: Share | None = None
+    seed: Seed = 0
     prefix: str | None = None
     transposed: bool | None = None
     is_flat: bool = False

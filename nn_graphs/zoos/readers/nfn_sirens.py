@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from nn_graphs.errors import NNGraphsError
+from nn_graphs.ranges import Count, in_ranges
 from nn_graphs.zoos.readers.given_architectures import INRArchitecture
 from nn_graphs.zoos.readers.read_report import Reason, Skip
 from nn_graphs.zoos.readers.source_files import relative_paths
@@ -30,6 +31,7 @@ FOLDER = re.compile(r"randinit_smaller(?:_aug(\d+))?_(\d+)s")
 FILE = re.compile(r"net(\d+)\.pth")
 
 
+@in_ranges
 @dataclass(frozen=True)
 class NFNSirens(FileSource):
     """SIRENs of images.
@@ -44,7 +46,7 @@ class NFNSirens(FileSource):
 
     folder: str | Path
     image_dataset: str | None = None
-    num_augmented: int = 0
+    num_augmented: Count = 0
     split_points: Sequence[int] = (45_000, 50_000, 60_000)
 
     format = "nfn"

@@ -30,6 +30,7 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.cnn import small_cnn_zoo_spec
 from nn_graphs.networks.spec import NetworkSpec
 from nn_graphs.progress import progress_bar
+from nn_graphs.ranges import Count, in_ranges
 from nn_graphs.zoos.readers.keras_layout import torch_columns
 from nn_graphs.zoos.readers.network_collection import Collection
 from nn_graphs.zoos.readers.read_report import ReadReport, Reason, Skip
@@ -63,6 +64,7 @@ CONFIGS = (
 )
 
 
+@in_ranges
 @dataclass(frozen=True)
 class SmallCNNZoo(RowSource):
     """The networks trained on one data set; the label is their accuracy on test images.
@@ -83,7 +85,7 @@ class SmallCNNZoo(RowSource):
     image_dataset: str | None = None
     splits: str | Path | None = None
     activation: Literal["relu", "tanh"] | None = None
-    steps: Sequence[int] = (LAST_STEP,)
+    steps: Sequence[Count] = (LAST_STEP,)
     diverged: Literal["drop", "keep"] = "drop"
 
     format = "small_cnn_zoo"

@@ -24,6 +24,7 @@ import pandas as pd
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.spec import ConvSpec, NetworkSpec
+from nn_graphs.ranges import Seed, Share, in_ranges
 from nn_graphs.zoos.readers.checkpoints import Checkpoint, ObjectReader, parse_checkpoint, plain
 from nn_graphs.zoos.readers.given_architectures import MixedArchitecture
 from nn_graphs.zoos.readers.read_report import Reason, Skipped
@@ -89,6 +90,7 @@ def spec_of_config(config: Any) -> NetworkSpec:
         raise Skipped(Reason.SHAPE, f"its config describes no CNN: {error.found}") from error
 
 
+@in_ranges
 @dataclass(frozen=True)
 class WildPark(FileSource):
     """The checkpoints; the label is their accuracy on the test images of CIFAR-10, 0 to 1.
@@ -103,9 +105,9 @@ class WildPark(FileSource):
 
     folder: str | Path
     splits: str | Path | None = None
-    val_share: float = 0.1
-    test_share: float = 0.2
-    seed: int = 42
+    val_share: Share = 0.1
+    test_share: Share = 0.2
+    seed: Seed = 42
     _objects: ObjectReader = field(default_factory=ObjectReader, init=False, repr=False)
 
     format = "wild_park"

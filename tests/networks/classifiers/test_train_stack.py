@@ -118,6 +118,57 @@ def test_one_module_by_itself(mixed, number):
         torch.testing.assert_close(found.double()[0], expected[number], rtol=1e-5, atol=1e-6)
 
 
+def make_dropping_module(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 3)
+    ).double()
+
+
+@pytest.mark.parametrize(
+    "optimizer", [Optimizer("sgd", 0.1, 0.9), Optimizer("adam", 0.01)], ids=str
+)
+def test_one_module_goes_on_after_an_interruption_bit_for_bit(tmp_path, optimizer):
+    plan, recipe = replace(PLAN, save_seconds=0.0), Recipe(optimizer, seed=3)
+    steps = 4 * (40 // 8)
+
+    def interrupt(step, inputs, labels):
+        if step == steps - 3:
+            raise KeyboardInterrupt
+
+    whole = make_dropping_module()
+    scores = train_module(whole, make_data(), recipe, plan)
+    file = tmp_path / "state.pt"
+    begun = make_dropping_module()
+    with pytest.raises(KeyboardInterrupt):
+        train_module(begun, make_data(), recipe, plan, before_step=interrupt, state_file=file)
+    again, seen = make_dropping_module(), []
+    torch.manual_seed(99)  # of a fresh process
+    found = train_module(
+        again,
+        make_data(),
+        recipe,
+        plan,
+        before_step=lambda step, inputs, labels: seen.append(step),
+        state_file=file,
+    )
+    assert seen == list(range(15, 20))  # the last of four epochs
+    assert all(torch.equal(*pair) for pair in zip(found, scores, strict=True))
+    for ours, theirs in zip(again.state_dict().values(), whole.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_state_of_another_module_is_refused(tmp_path, raises_saying):
+    plan, file = replace(PLAN, save_seconds=0.0), tmp_path / "state.pt"
+    train_module(make_dropping_module(), make_data(), RECIPES[1], plan, state_file=file)
+    asked, do = f"go on with the training in {file}", "delete the file"
+    with raises_saying(asked=asked, found="another network, data, recipe or plan", do=do):
+        train_module(make_dropping_module(1), make_data(), RECIPES[1], plan, state_file=file)
+    file.write_bytes(file.read_bytes()[:200])
+    with raises_saying(asked=asked, found="cannot be read", do=do):
+        train_module(make_dropping_module(), make_data(), RECIPES[1], plan, state_file=file)
+
+
 def test_optimizers_that_differ_in_rates_alone_take_the_same_steps(monkeypatch):
     """Terms that none of them has are left out, which changes nothing but roundings."""
     recipes = [Recipe(Optimizer("adam", rate), seed=1) for rate in (0.01, 0.02)]
@@ -132,18 +183,21 @@ def test_optimizers_that_differ_in_rates_alone_take_the_same_steps(monkeypatch):
     assert not torch.equal(ours[0], ours[1])
 
 
-def test_norms_measured_anew_are_means_over_batches():
+def test_norms_measured_anew_are_those_of_all_batches_together():
     torch.manual_seed(0)
     module = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.BatchNorm1d(12)).double()
-    batches = [torch.randn(8, 3, 2, 2).double() * 3 + 1 for _ in range(4)]
+    batches = [torch.randn(8, 3, 2, 2).double() * 3 + shift for shift in (1, -2, 4, 0)]
     module(batches[0])  # running statistics that must not count
     flat = module[2].running_mean.clone()
     measure_norms(module, batches)
     columns = [batch.movedim(1, 0).flatten(1) for batch in batches]
     means = torch.stack([column.mean(1) for column in columns]).mean(0)
-    variances = torch.stack([column.var(1) for column in columns]).mean(0)
+    within = torch.stack([column.var(1) for column in columns]).mean(0)
+    between = torch.stack([column.mean(1) for column in columns]).var(0, correction=0)
     torch.testing.assert_close(module[0].running_mean, means)
-    torch.testing.assert_close(module[0].running_var, variances)
+    torch.testing.assert_close(module[0].running_var, within + between)
+    together = torch.cat(columns, 1).var(1)  # but for the corrections of samples
+    torch.testing.assert_close(module[0].running_var, together, rtol=0.02, atol=0)
     torch.testing.assert_close(module[2].running_mean, flat)
     assert module[0].momentum == 0.1
 

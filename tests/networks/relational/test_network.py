@@ -121,7 +121,8 @@ def test_initial_values_of_linear_layers_do_not():
 
 
 @pytest.mark.parametrize(
-    ("name", "is_zero"), [("resnet34", True), ("resnet50", True), ("resnet34_sep", False)]
+    ("name", "is_zero"),
+    [("resnet34", True), ("resnet50", True), ("resnet34_sep", True), ("cnn6", False)],
 )
 def test_residual_blocks_that_start_as_their_skip(name, is_zero):
     network = make_network(name)

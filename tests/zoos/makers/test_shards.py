@@ -43,7 +43,7 @@ def test_half_written_shard_does_not_count(tmp_path, monkeypatch):
     shards.write(0, make_arrays(0, 4))
 
     def interrupt(file, **arrays):
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
