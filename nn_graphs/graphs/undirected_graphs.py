@@ -98,7 +98,8 @@ class UndirectedGraphs:
     def matrices(self) -> Float[Tensor, "num_graphs num_nodes num_nodes"]:
         """Adjacency matrices, in float64."""
         size = self.num_nodes
-        directed = self._added_up(*self.joined.ends, (size, size))
+        low, high = self.joined.ends
+        directed = self._added_up(low, high, (size, size))
         return self._once(directed + directed.mT)
 
     def matrices_of_sides(self) -> Float[Tensor, "num_graphs p q"]:

@@ -198,8 +198,7 @@ def _check_modules(zoo: Zoo, architecture: ModuleArchitecture | ModuleChoice, pa
     Raises:
         NNGraphsError: one has changed since.
     """
-    is_choice = isinstance(architecture, ModuleChoice)
-    modules = architecture.modules if is_choice else (architecture,)
+    modules = architecture.modules if isinstance(architecture, ModuleChoice) else (architecture,)
     try:
         specs = [module.make_spec()[0] for module in modules]
     except NNGraphsError as error:
