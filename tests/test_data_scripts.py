@@ -217,6 +217,6 @@ def test_a_download_is_interrupted(download, tmp_path, monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nn_graphs.download.registry.fetch_files", interrupt)
+    monkeypatch.setattr("nn_graphs.download.download_registry.fetch_files", interrupt)
     found = download("mnist", "--root", str(tmp_path))
     assert found == (1, "", "interrupted; the same command goes on from here\n")

@@ -228,10 +228,9 @@ def folder_of(name: str) -> str:
     return [*name.split("."), "__init__"][2]
 
 
-def test_no_file_of_graphs_has_the_name_of_another_or_of_one_elsewhere():
+def test_no_file_has_the_name_of_another():
     names: dict[str, list[str]] = {}
     for path in MODULES:
         if path.stem != "__init__":
             names.setdefault(path.stem, []).append(str(path.relative_to(PACKAGE)))
-    shared = {n: paths for n, paths in names.items() if len(paths) > 1}
-    assert not [paths for paths in shared.values() if any(p.startswith("graphs/") for p in paths)]
+    assert [paths for paths in names.values() if len(paths) > 1] == []

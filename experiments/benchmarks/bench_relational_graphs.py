@@ -19,7 +19,7 @@ import networkx as nx
 import numpy as np
 from support.benchmarks import RESULTS, record, seconds
 
-from nn_graphs.datasets.registry import data_root
+from nn_graphs.datasets.dataset_registry import data_root
 from nn_graphs.structure import PUBLISHED_SWEEPS, average_clustering, average_path_length
 from nn_graphs.structure.wsflex import NUM_TRIES, num_edges_of, ws_flex_graphs
 

@@ -38,7 +38,7 @@ from support.paths import EXPERIMENTS
 from torch_geometric.loader import DataLoader
 
 from nn_graphs.encoders.embedding import embed
-from nn_graphs.encoders.vgae.model import VGAE, Reconstruction
+from nn_graphs.encoders.vgae.graph_autoencoder import VGAE, Reconstruction
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
 from nn_graphs.graphs.neural_graph import NeuralGraph

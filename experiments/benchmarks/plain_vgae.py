@@ -11,8 +11,8 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import TransformerConv, global_mean_pool
 from torch_geometric.utils import scatter, softmax
 
-from nn_graphs.encoders.vgae.encoder import StructureEncoder
-from nn_graphs.encoders.vgae.model import MAX_LOG_VARIANCE, VGAE
+from nn_graphs.encoders.vgae.graph_autoencoder import MAX_LOG_VARIANCE, VGAE
+from nn_graphs.encoders.vgae.structure_encoder import StructureEncoder
 from nn_graphs.graphs.graph_template import NeuralGraphStack
 
 NEGATIVE_SLOPE = 0.2

@@ -1,8 +1,6 @@
 """Task data that the studied networks are trained on."""
 
-from nn_graphs.datasets.images import ImageDataset
-from nn_graphs.datasets.labelled import LabelledDataset
-from nn_graphs.datasets.registry import (
+from nn_graphs.datasets.dataset_registry import (
     DATASETS,
     TABLES,
     data_root,
@@ -10,6 +8,8 @@ from nn_graphs.datasets.registry import (
     load_images,
     load_table,
 )
+from nn_graphs.datasets.images import ImageDataset
+from nn_graphs.datasets.labelled import LabelledDataset
 from nn_graphs.datasets.tables import TableDataset
 
 __all__ = [

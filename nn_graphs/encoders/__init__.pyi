@@ -32,6 +32,6 @@ from .statistics import GraphDims as GraphDims
 from .statistics import WeightStatistics as WeightStatistics
 from .statnn import StatNN as StatNN
 from .vgae.edge_attention import EdgeAttention as EdgeAttention
-from .vgae.encoder import StructureEncoder as StructureEncoder
-from .vgae.model import VGAE as VGAE
-from .vgae.model import Reconstruction as Reconstruction
+from .vgae.graph_autoencoder import VGAE as VGAE
+from .vgae.graph_autoencoder import Reconstruction as Reconstruction
+from .vgae.structure_encoder import StructureEncoder as StructureEncoder

@@ -19,8 +19,8 @@ from nn_graphs.encoders.pooled_encoder import PooledEncoder
 from nn_graphs.encoders.product_gnn import ProductGNN
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.scalegmn import ScaleGMN
-from nn_graphs.encoders.vgae.encoder import StructureEncoder
-from nn_graphs.encoders.vgae.model import VGAE
+from nn_graphs.encoders.vgae.graph_autoencoder import VGAE
+from nn_graphs.encoders.vgae.structure_encoder import StructureEncoder
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.whole_files import whole_file
 

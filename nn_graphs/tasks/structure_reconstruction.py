@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nn_graphs.encoders.pooling import PoolingMethod
-from nn_graphs.encoders.vgae.model import LOSS_NAMES, VGAE, Reconstruction
+from nn_graphs.encoders.vgae.graph_autoencoder import LOSS_NAMES, VGAE, Reconstruction
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.ranges import Count, NonNegative, PositiveInt, in_ranges
 from nn_graphs.tasks.task import Task

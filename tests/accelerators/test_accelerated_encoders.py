@@ -21,7 +21,7 @@ from nn_graphs.encoders.pooling import Pooling, PoolingMethod
 from nn_graphs.encoders.probe_only import ProbeOnly
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.encoders.statnn import StatNN
-from nn_graphs.encoders.vgae.model import VGAE
+from nn_graphs.encoders.vgae.graph_autoencoder import VGAE
 from nn_graphs.graphs.graph_template import NeuralGraphStack
 from tests.accelerators.both_places import assert_same_there, outputs_and_gradients
 from tests.encoders import test_weight_space_encoders as weight_space

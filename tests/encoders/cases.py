@@ -16,7 +16,7 @@ from nn_graphs.encoders.product_gnn import ProductGNN
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.scalegmn import ScaleGMN
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
-from nn_graphs.encoders.vgae.encoder import StructureEncoder
+from nn_graphs.encoders.vgae.structure_encoder import StructureEncoder
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
 from nn_graphs.graphs.positional import LaplacianEncoding, ReturnProbabilities

@@ -17,8 +17,8 @@ from nn_graphs.encoders.heads import GraphHead, GraphModel, NodeHead
 from nn_graphs.encoders.pooled_encoder import PooledEncoder
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.statistics import GraphDims
-from nn_graphs.encoders.vgae.encoder import StructureEncoder
-from nn_graphs.encoders.vgae.model import VGAE
+from nn_graphs.encoders.vgae.graph_autoencoder import VGAE
+from nn_graphs.encoders.vgae.structure_encoder import StructureEncoder
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.positional import LaplacianEncoding
 from nn_graphs.networks.activations import Activation

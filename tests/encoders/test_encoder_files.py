@@ -18,8 +18,8 @@ from nn_graphs.encoders.encoder_registry import registered
 from nn_graphs.encoders.pooled_encoder import PooledEncoder
 from nn_graphs.encoders.pooling import Pooling
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
-from nn_graphs.encoders.vgae.encoder import StructureEncoder
-from nn_graphs.encoders.vgae.model import VGAE
+from nn_graphs.encoders.vgae.graph_autoencoder import VGAE
+from nn_graphs.encoders.vgae.structure_encoder import StructureEncoder
 from nn_graphs.graphs.positional import LaplacianEncoding, RandomFeatures, ReturnProbabilities
 from tests.encoders.cases import ENCODERS, inr, networks, skipping
 

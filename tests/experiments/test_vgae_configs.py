@@ -7,7 +7,7 @@ from support.launch import EXPERIMENTS
 
 from nn_graphs.encoders.heads import GraphModel
 from nn_graphs.encoders.vgae.convolutions import AttentionConvolution, TransformerConvolution
-from nn_graphs.encoders.vgae.model import VGAE, Reconstruction
+from nn_graphs.encoders.vgae.graph_autoencoder import VGAE, Reconstruction
 from nn_graphs.graphs.positional import LaplacianEncoding, RandomFeatures, ReturnProbabilities
 from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.tasks.structure_reconstruction import StructureReconstruction

@@ -9,8 +9,8 @@ from torch import nn
 import nn_graphs
 from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.relational_transformer import NGT
-from nn_graphs.encoders.vgae.encoder import StructureEncoder
-from nn_graphs.encoders.vgae.model import VGAE
+from nn_graphs.encoders.vgae.graph_autoencoder import VGAE
+from nn_graphs.encoders.vgae.structure_encoder import StructureEncoder
 from nn_graphs.graphs.positional import LaplacianEncoding
 from nn_graphs.tasks.models import make_classifier, make_flat_mlp
 from nn_graphs.tasks.structure_reconstruction import StructureReconstruction

@@ -7,7 +7,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from nn_graphs.datasets.registry import data_root
+from nn_graphs.datasets.dataset_registry import data_root
 from nn_graphs.networks.relational.architectures import ARCHITECTURES, mlp
 from nn_graphs.networks.relational.graph import RelationalGraph
 from nn_graphs.networks.relational.matching import match_widths

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from nn_graphs.datasets import TableDataset
-from nn_graphs.datasets.registry import TABLES
+from nn_graphs.datasets.dataset_registry import TABLES
 from nn_graphs.networks.stacked import stacked_forward
 from nn_graphs.tasks.generalization import Generalization
 from nn_graphs.zoos.makers.labelled_images import LabelledImages

@@ -8,7 +8,7 @@ from torch_geometric.data import Batch
 from nn_graphs.encoders.dropout import dropout_draws
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.encoders.vgae.convolutions import AttentionConvolution, TransformerConvolution
-from nn_graphs.encoders.vgae.encoder import StructureEncoder
+from nn_graphs.encoders.vgae.structure_encoder import StructureEncoder
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.positional import LaplacianEncoding, RandomFeatures

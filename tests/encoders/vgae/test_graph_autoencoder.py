@@ -10,8 +10,8 @@ from nn_graphs.encoders.dropout import dropout_draws
 from nn_graphs.encoders.gnn import NGGNN
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
-from nn_graphs.encoders.vgae.encoder import StructureEncoder
-from nn_graphs.encoders.vgae.model import VGAE, Reconstruction
+from nn_graphs.encoders.vgae.graph_autoencoder import VGAE, Reconstruction
+from nn_graphs.encoders.vgae.structure_encoder import StructureEncoder
 from nn_graphs.graphs.graph_template import NeuralGraphStack
 from nn_graphs.graphs.mixed_templates import MixedTemplates
 from nn_graphs.graphs.positional import LaplacianEncoding, ReturnProbabilities
