@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.metrics import accuracy, balanced_accuracy
 from nn_graphs.plotting import plot_confusion
-from nn_graphs.tasks.task import Task
+from nn_graphs.tasks.task import Task, check_columns
 from nn_graphs.zoos.readers.layer_order import natural_key
 from nn_graphs.zoos.zoo import Zoo
 
@@ -36,17 +36,18 @@ class ColumnClassification(Task):
         Raises:
             NNGraphsError: there is no such column, or networks have no class in it.
         """
-        if column not in zoo.table:
-            raise NNGraphsError(
-                f"classify the networks of the zoo by {column}",
-                found=f"its table has the columns {', '.join(zoo.table)}.",
-                do=f"Choose one of these, or add a column `{column}` with each network's class.",
-            )
+        asked = f"classify the networks of the zoo by {column}"
+        check_columns(
+            zoo,
+            [column],
+            asked=asked,
+            do=f"Choose one of these, or add a column `{column}` with each network's class.",
+        )
         self.column = column
         is_missing = (zoo.table[column].isna() | (zoo.table[column] == "")).to_numpy()
         if is_missing.any():
             raise NNGraphsError(
-                f"classify the networks of the zoo by {column}",
+                asked,
                 found=f"{is_missing.sum()} networks have none, the first is {is_missing.argmax()}.",
                 do="Give them one, or drop them (Zoo.select).",
             )

@@ -24,7 +24,7 @@ from nn_graphs.metrics import (
     spearman_rho,
 )
 from nn_graphs.plotting import plot_predictions
-from nn_graphs.tasks.task import Task
+from nn_graphs.tasks.task import Task, check_columns
 from nn_graphs.zoos.zoo import Zoo
 
 NEARLY = 1e-6
@@ -61,7 +61,12 @@ class Generalization(Task):
             NNGraphsError: a column is missing, a label is no accuracy, a run lies in two splits, or
                 no network has this activation.
         """
-        _check_columns(zoo, ["label", "run", *(["activation"] if activation else [])])
+        check_columns(
+            zoo,
+            ["label", "run", *(["activation"] if activation else [])],
+            asked="predict the accuracies of the networks of the zoo",
+            do="`label` is a network's accuracy, `run` the number of the training it comes from.",
+        )
         if activation is not None:
             zoo = _with_activation(zoo, activation)
         labels = pd.to_numeric(zoo.table["label"], errors="coerce").to_numpy(dtype=np.float32)
@@ -121,16 +126,6 @@ class Generalization(Task):
             title=f"{title}: tau {found['tau']:.3f} of at most {found['tau_ceiling']:.3f}",
         )
         return {"predictions": scatter}
-
-
-def _check_columns(zoo: Zoo, needed: list[str]) -> None:
-    missing = [name for name in needed if name not in zoo.table]
-    if missing:
-        raise NNGraphsError(
-            "predict the accuracies of the networks of the zoo",
-            found=f"its table has no column `{missing[0]}`, but {', '.join(zoo.table)}.",
-            do="`label` is a network's accuracy, `run` the number of the training it comes from.",
-        )
 
 
 def _with_activation(zoo: Zoo, activation: str) -> Zoo:

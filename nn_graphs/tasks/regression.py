@@ -19,7 +19,7 @@ from nn_graphs.metrics import (
     spearman_rho,
 )
 from nn_graphs.plotting import plot_predictions
-from nn_graphs.tasks.task import Task
+from nn_graphs.tasks.task import Task, check_columns
 from nn_graphs.zoos.zoo import SPLITS, Zoo
 
 LossName = Literal["mse", "mae", "huber"]
@@ -122,12 +122,12 @@ class Regression(Task):
 
 
 def _numbers(zoo: Zoo, column: str, asked: str) -> Float[np.ndarray, "N"]:
-    if column not in zoo.table:
-        raise NNGraphsError(
-            asked,
-            found=f"its table has the columns {', '.join(zoo.table)}.",
-            do=f"Choose one of these, or add a column `{column}` with each network's number.",
-        )
+    check_columns(
+        zoo,
+        [column],
+        asked=asked,
+        do=f"Choose one of these, or add a column `{column}` with each network's number.",
+    )
     numbers = pd.to_numeric(zoo.table[column], errors="coerce").to_numpy(dtype=np.float64)
     is_bad = ~(np.abs(numbers) <= np.finfo(np.float32).max)  # NaN is not
     if is_bad.any():

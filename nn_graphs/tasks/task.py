@@ -254,3 +254,24 @@ class Task(ABC):
                         found=f"{column} {splits.idxmax()} lies in {splits.max()} splits.",
                         do="Give all networks of it the same split.",
                     )
+
+
+def check_columns(zoo: Zoo, needed: Sequence[str], *, asked: str, do: str) -> None:
+    """That the table of a zoo has what a task reads of it.
+
+    Args:
+        zoo: whose table it is.
+        needed: names of columns.
+        asked: what the task does with them, for the error.
+        do: what the columns are to hold, for the error.
+
+    Raises:
+        NNGraphsError: one is missing; it says which, and which there are.
+    """
+    missing = [name for name in needed if name not in zoo.table]
+    if missing:
+        raise NNGraphsError(
+            asked,
+            found=f"its table has no column `{missing[0]}`, but {', '.join(zoo.table)}.",
+            do=do,
+        )

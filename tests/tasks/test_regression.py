@@ -114,7 +114,9 @@ def test_what_is_no_number(raises_saying, bad):
 
 
 def test_unknown_names(raises_saying):
-    with raises_saying(asked="the column depth", found="label, split, run", do="`depth`"):
+    with raises_saying(
+        asked="the column depth", found="no column `depth`, but label, split, run", do="`depth`"
+    ):
         Regression(zoo_with(sizes()), column="depth")
     with raises_saying(asked="the column size", found="'cosine'", do="huber"):
         check_unknown(loss_name="cosine")
