@@ -1,6 +1,7 @@
 """Every config is composed and bound to what it configures; mistakes are reported together."""
 
 import dataclasses
+import itertools
 import json
 import shlex
 from pathlib import Path
@@ -34,11 +35,21 @@ ALL_FILES = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.
 FILES = {name for name in ALL_FILES if not name.startswith("hydra/")}  # see test_slurm.py
 OPTIONS = sorted(name for name in FILES if "/" in name)
 TASKS = sorted(folder.parent.name for folder in EXPERIMENTS.glob("*/main.py"))
+
+
+def groups_of(task: str) -> list[list[str]]:
+    """The options that a task's config chooses from, group by group."""
+    text = (CONFIGS / f"{task}.yaml").read_text()
+    groups = sorted({option.split("/")[0] for option in OPTIONS})
+    chosen = [group for group in groups if f"- {group}: " in text]
+    return [[one for one in OPTIONS if one.split("/")[0] == group] for group in chosen]
+
+
+# One of each group at once, until all were chosen: what an option configures is bound by itself.
 CHOICES = [
-    (task, option)
+    (task, tuple(option for option in options if option))
     for task in TASKS
-    for option in OPTIONS
-    if f"- {option.split('/')[0]}: " in (CONFIGS / f"{task}.yaml").read_text()
+    for options in itertools.zip_longest(*groups_of(task))
 ]
 
 
@@ -69,9 +80,10 @@ def files_of(task: str, *overrides: str) -> set[str]:
     return {default.config_path for default in defaults} & FILES
 
 
-@pytest.mark.parametrize(("task", "option"), CHOICES)
-def test_every_option_binds(task, option):
-    assert check_config(compose(task, choice(option), *GIVEN.get(option, ()))) >= 3
+@pytest.mark.parametrize(("task", "options"), CHOICES, ids=str)
+def test_every_option_binds(task, options):
+    given = [value for option in options for value in GIVEN.get(option, ())]
+    assert check_config(compose(task, *map(choice, options), *given)) >= 3
 
 
 def test_values_that_must_be_given_are_named(raises_saying):
@@ -97,8 +109,9 @@ def test_commands_of_result_rows_are_understood(task, options):
 
 
 def test_every_file_was_covered():
-    covered = [files_of(task, choice(option)) for task, option in CHOICES]
-    assert set().union(*covered) == FILES
+    """What is chosen, and what the tasks' own configs consist of."""
+    chosen = {option for _, options in CHOICES for option in options}
+    assert chosen.union(*map(files_of, TASKS)) == FILES
     assert len(FILES) >= 10
 
 
