@@ -1,9 +1,7 @@
 """The scripts under data/, called as from a shell."""
 
-import os
 import runpy
 import signal
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from nn_graphs.download import DOWNLOADS
 from nn_graphs.zoos.makers import inr_zoos
 from nn_graphs.zoos.zoo import Zoo
 from tests.download.server import make_archive, make_download, running_server
+from tests.processes import start_program
 
 DATA = Path(__file__).parents[1] / "data"
 SCRIPT = DATA / "fit_inrs.py"
@@ -145,11 +144,11 @@ def write_and_die(*args):
 Shards.write = write_and_die
 runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
 """
-    killed = subprocess.run(
-        [sys.executable, "-c", script, *options, "--output", str(tmp_path / "zoo.h5")],
-        env={**os.environ, "TORCH_COMPILE_DISABLE": "1", "OMP_NUM_THREADS": "1"},
-        timeout=120,
+    killed = start_program(
+        *(script, *options, "--output", str(tmp_path / "zoo.h5")),
+        environment={"TORCH_COMPILE_DISABLE": "1", "OMP_NUM_THREADS": "1"},
     )
+    killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     shards = [file.name for file in (tmp_path / "zoo.h5.shards").glob("*.npz")]
     assert shards == ["00000000.npz"]  # of 240

@@ -1,12 +1,10 @@
 """Fingerprints tell contents apart, whatever they look like, and are the same in any process."""
 
-import subprocess
-import sys
-
 import torch
 from torch import nn
 
 from nn_graphs.fingerprint import describe_module, fingerprint, settings_of
+from tests.processes import start_program
 
 
 def test_contents_types_shapes_and_order_count():
@@ -41,10 +39,10 @@ print(fingerprint(["text", torch.arange(3), describe_module(nn.Sequential(nn.Dro
 
 
 def test_another_process_finds_the_same():
-    said = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    said = start_program(CODE).communicate()
     module = nn.Sequential(nn.Dropout(0.5))
     here = fingerprint(["text", torch.arange(3), describe_module(module)])
-    assert said.stdout.strip() == here
+    assert said.strip() == here
 
 
 class Module(nn.Module):

@@ -1,8 +1,6 @@
 """Encoder files: every encoder comes back, without pickled code, in a fresh process too."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -22,6 +20,7 @@ from nn_graphs.encoders.vgae.graph_autoencoder import VGAE
 from nn_graphs.encoders.vgae.structure_encoder import StructureEncoder
 from nn_graphs.graphs.positional import LaplacianEncoding, RandomFeatures, ReturnProbabilities
 from tests.encoders.cases import ENCODERS, inr, networks, skipping
+from tests.processes import start_program
 
 TEMPLATES = [inr(2, 5, 4, 2), skipping()]
 DIMS = GraphDims.of(TEMPLATES)
@@ -130,7 +129,9 @@ def test_in_a_fresh_process(tmp_path, tiny_zoo):
     encoder = make_vgae()
     path = nn_graphs.save_encoder(encoder, tmp_path / "vgae.safetensors")
     zoo, vectors = tiny_zoo.save(tmp_path / "zoo.h5"), tmp_path / "vectors.npy"
-    subprocess.run([sys.executable, "-c", FRESH, path, zoo, vectors], check=True)
+    process = start_program(FRESH, path, zoo, vectors)
+    output = process.communicate()
+    assert process.returncode == 0, output
     np.testing.assert_allclose(np.load(vectors), nn_graphs.embed(encoder, tiny_zoo), rtol=1e-5)
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from nn_graphs.training import TrainingSettings, train_and_test
 from nn_graphs.zoos.makers.inr_zoos import INRRecipe, make_inr_zoo
 from nn_graphs.zoos.zoo import Zoo
 from tests.conftest import TINY_RECIPE
+from tests.processes import Forked, start_script
 
 FOLDER = EXPERIMENTS / "inr_classification"
 SHORT = ("trainer.num_epochs=2", "trainer.batch_size=16", "trainer.max_minutes=null")
@@ -39,30 +40,29 @@ def recipe_options(recipe: INRRecipe) -> list[str]:
     return [f"zoo.recipe.{name}={value}".replace(" ", "") for name, value in values.items()]
 
 
-def start(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
+SETTINGS = {
+    "NN_GRAPHS_PROGRESS": "0",
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "TORCH_COMPILE_DISABLE": "1",
+}
+
+
+def start(*arguments: str, environment: Mapping[str, str] = {}) -> Forked:
     """`python main.py ...` in the experiment's folder, on one thread and without a compiler."""
-    settings = {
-        "NN_GRAPHS_PROGRESS": "0",
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "TORCH_COMPILE_DISABLE": "1",
-    }
-    return subprocess.Popen(
-        [sys.executable, "main.py", *arguments],
-        cwd=FOLDER,
-        env={**os.environ, **settings, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return start_script(FOLDER / "main.py", *arguments, environment={**SETTINGS, **environment})
 
 
-def finish(process: subprocess.Popen) -> str:
+def finish(process: Forked) -> str:
     """What a command that must succeed prints."""
-    output, _ = process.communicate(timeout=TIMEOUT)
-    assert process.returncode == 0, output
-    assert "arn" not in output.replace("learn", ""), output  # no warnings
+    output = process.communicate(timeout=TIMEOUT)
+    assert_succeeded(process.returncode, output)
     return output
+
+
+def assert_succeeded(returncode: int, output: str) -> None:
+    assert returncode == 0, output
+    assert "arn" not in output.replace("learn", ""), output  # no warnings
 
 
 class Commands:
@@ -77,9 +77,11 @@ class Commands:
             *SHORT,
         ]
 
-    def start(self, run: str, *overrides: str, **options) -> subprocess.Popen:
-        place = f"hydra.run.dir={self.folder / run}"
-        return start(place, *self.common, *overrides, **options)
+    def arguments(self, run: str, *overrides: str) -> list[str]:
+        return [f"hydra.run.dir={self.folder / run}", *self.common, *overrides]
+
+    def start(self, run: str, *overrides: str) -> Forked:
+        return start(*self.arguments(run, *overrides))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,19 @@ def commands(tmp_path_factory, tiny_zoo_path) -> Commands:
 
 @pytest.fixture(scope="module")
 def first_output(commands) -> str:
-    return finish(commands.start("first", "encoder=flat_mlp"))
+    """Of a command as a shell runs it; others are run by `tests.processes`, which is quicker."""
+    done = subprocess.run(
+        [sys.executable, "main.py", *commands.arguments("first", "encoder=flat_mlp")],
+        cwd=FOLDER,
+        env={**os.environ, **SETTINGS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert_succeeded(done.returncode, done.stdout)
+    return done.stdout
 
 
 def test_run_writes_figures_and_reports(commands, first_output):
@@ -190,7 +204,7 @@ def test_mistakes_end_with_a_message(commands, tmp_path):
         *["zoo=mnist", f"hydra.run.dir={tmp_path}", f"results={tmp_path / 'results.csv'}"],
         environment={"NN_GRAPHS_DATA": str(tmp_path / "empty")},
     )
-    outputs = [process.communicate(timeout=TIMEOUT)[0] for process in (wrong, mnist)]
+    outputs = [process.communicate(timeout=TIMEOUT) for process in (wrong, mnist)]
     assert [wrong.returncode, mnist.returncode] == [1, 1]
     assert_message(
         outputs[0],
@@ -266,13 +280,13 @@ def test_results_of_other_columns(run_here, commands, first_output, tmp_path):
     (commands.folder / "first" / "recorded").touch()
 
 
-def kill_when(process: subprocess.Popen, is_time: Callable[[], bool]) -> None:
+def kill_when(process: Forked, is_time: Callable[[], bool]) -> None:
     """SIGKILL at a moment that the files on disk tell."""
     end = time.monotonic() + TIMEOUT
     while not is_time() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
     process.kill()
-    output, _ = process.communicate(timeout=TIMEOUT)
+    output = process.communicate(timeout=TIMEOUT)
     assert process.returncode == -signal.SIGKILL, output
 
 

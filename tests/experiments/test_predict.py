@@ -1,11 +1,9 @@
 """A task and a recipe in a user's own file run in an experiment, by config alone."""
 
 import json
-import os
 import re
 import runpy
 import shlex
-import subprocess
 import sys
 
 import numpy as np
@@ -16,6 +14,7 @@ from support.launch import EXPERIMENTS
 from nn_graphs.results import read_results
 from nn_graphs.zoos.zoo import Zoo
 from tests.conftest import TINY_RECIPE
+from tests.processes import start_script
 
 MAIN = EXPERIMENTS / "inr_classification" / "main.py"
 MODULE = f'''
@@ -123,20 +122,13 @@ def test_own_configs_beside_an_own_file(folder):
         *(f"data_root={folder}", f"hydra.run.dir={folder / 'run'}"),
         *(f"results={folder / 'results.csv'}", *SHORT),
     ]
-    settings = {"NN_GRAPHS_PROGRESS": "0", "TORCH_COMPILE_DISABLE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(MAIN), *options],
-        cwd=EXPERIMENTS,
-        env={**os.environ, **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stdout
+    settings = {"TORCH_COMPILE_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    process = start_script(MAIN, *options, folder=EXPERIMENTS, environment=settings)
+    output = process.communicate()
+    assert process.returncode == 0, output
     assert_reported(folder, zoo="short_fits", task="spreads")
     outcome = json.loads((folder / "run" / "outcome.json").read_text())
-    assert f"closeness {outcome['val']['closeness']:.2f} dB on val" in done.stdout
+    assert f"closeness {outcome['val']['closeness']:.2f} dB on val" in output
     (command,) = set(read_results(folder / "results.csv")["command"])
     assert shlex.split(command)[2:6] == options[:4]
     zoo = Zoo.open(folder / "short_fits.h5")

@@ -1,15 +1,12 @@
 """The experiment writes a row per graph and seed, goes on where it stopped, and shows the plane."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 from support.paths import EXPERIMENTS
 
 from tests.datasets.image_folders import make_folders
+from tests.processes import start_script
 
 FOLDER = EXPERIMENTS / "relational_graphs"
 QUICK = ("graphs.first=3", "seeds=[1,2]", "recipe.plan.num_epochs=1", "dataset.num_train=128")
@@ -19,21 +16,15 @@ QUICK = ("graphs.first=3", "seeds=[1,2]", "recipe.plan.num_epochs=1", "dataset.n
 def run(tmp_path_factory):
     """`python main.py ...` in an empty folder; returns what it says, and the rows so far."""
     folder = tmp_path_factory.mktemp("relational_graphs")
-    environment = {"OMP_NUM_THREADS": "1", "NN_GRAPHS_PROGRESS": "0", "PYTHONPATH": "."}
-    environment |= {"NN_GRAPHS_DATA": str(folder / "data")}
-    environment["PYTHONPATH"] = str(EXPERIMENTS.parent)
+    environment = {"OMP_NUM_THREADS": "1", "NN_GRAPHS_DATA": str(folder / "data")}
 
     def start(*overrides: str) -> tuple[str, pd.DataFrame]:
-        done = subprocess.run(
-            [sys.executable, str(FOLDER / "main.py"), *overrides],
-            cwd=folder,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
+        process = start_script(
+            FOLDER / "main.py", *overrides, folder=folder, environment=environment
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout, pd.read_csv(folder / "outputs" / "runs.csv", keep_default_na=False)
+        output = process.communicate()
+        assert process.returncode == 0, output
+        return output, pd.read_csv(folder / "outputs" / "runs.csv", keep_default_na=False)
 
     start.folder = folder
     return start
@@ -94,18 +85,17 @@ def test_images_are_read_from_the_disk(first, run):
 
 
 def test_a_sweep_is_selected_recorded_and_gone_on_with(tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXPERIMENTS.parent)}
+    environment = {"OMP_NUM_THREADS": "1", "NN_GRAPHS_DATA": str(tmp_path)}
 
     def start(num_candidates: int) -> tuple[np.ndarray, pd.DataFrame]:
         options = f"--num-nodes 16 --num-workers 1 --num-candidates {num_candidates}"
-        subprocess.run(
-            [sys.executable, str(FOLDER / "sweep.py"), *options.split(), "--results", "rows.csv"],
-            cwd=tmp_path,
-            env={**environment, "NN_GRAPHS_DATA": str(tmp_path)},
-            check=True,
-            capture_output=True,
-            timeout=300,
+        process = start_script(
+            *(FOLDER / "sweep.py", *options.split(), "--results", "rows.csv"),
+            folder=tmp_path,
+            environment=environment,
         )
+        output = process.communicate()
+        assert process.returncode == 0, output
         folder = tmp_path / "outputs" / "sweep_16"
         assert (folder / "selected.png").exists()
         return np.load(folder / "graphs.npy"), pd.read_csv(tmp_path / "rows.csv")

@@ -1,9 +1,6 @@
 """Runs can be sent to Slurm where hydra's submitit launcher is installed; else an error says so."""
 
 import importlib.util
-import os
-import subprocess
-import sys
 from dataclasses import field, make_dataclass
 
 import hydra
@@ -11,6 +8,8 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from support.launch import EXPERIMENTS
+
+from tests.processes import start_script
 
 HAS_PLUGIN = importlib.util.find_spec("hydra_plugins") and importlib.util.find_spec(
     "hydra_plugins.hydra_submitit_launcher"
@@ -59,15 +58,10 @@ def test_settings_are_those_of_the_launcher(plugin, task):
 
 @pytest.mark.skipif(bool(HAS_PLUGIN), reason="the plugin is installed")
 def test_without_the_plugin_a_few_lines_say_what_is_missing(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(EXPERIMENTS / "relational_graphs" / "main.py"), "--multirun", SLURM],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(EXPERIMENTS.parent)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) <= 10
-    assert "hydra/launcher/submitit_slurm" in done.stderr
+    script = EXPERIMENTS / "relational_graphs" / "main.py"
+    process = start_script(script, "--multirun", SLURM, folder=tmp_path)
+    output = process.communicate()
+    assert process.returncode == 1
+    assert "Traceback" not in output
+    assert len(output.splitlines()) <= 10
+    assert "hydra/launcher/submitit_slurm" in output

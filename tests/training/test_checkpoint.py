@@ -4,9 +4,8 @@ import os
 import pickle
 import random
 import signal
-import subprocess
-import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 
 from nn_graphs.training import train_and_test
 from nn_graphs.training.checkpoint import random_states, restore_random_states
+from tests.processes import Forked
 from tests.training.runs import (
     SHORT,
     STEPS,
@@ -71,24 +71,14 @@ def test_going_on_with_averaged_weights_and_a_schedule(uninterrupted, tmp_path):
     assert_same_run(whole, parts)
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from tests.training.runs import Interrupted, train
-kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
-train(Path(sys.argv[1]), task=Interrupted(int(sys.argv[2]), kill, noise=2.0))
-"""
+def train_and_die(folder: Path, step: int) -> None:
+    torch.set_num_threads(1)
+    train(folder, task=Interrupted(step, partial(os.kill, os.getpid(), signal.SIGKILL), noise=2.0))
 
 
 def test_kill_in_an_epoch_and_going_on(uninterrupted, tmp_path):
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), str(2 * STEPS + 2)],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "NN_GRAPHS_PROGRESS": "0"},
-        timeout=120,
-    )
+    killed = Forked(train_and_die, tmp_path, 2 * STEPS + 2)
+    killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 2
     outcome = train(tmp_path)

@@ -1,8 +1,6 @@
 """Zoos of INRs: splits, initial values, early stops, and going on after a kill."""
 
 import signal
-import subprocess
-import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -21,6 +19,7 @@ from nn_graphs.zoos.makers.inr_zoos import (
 )
 from nn_graphs.zoos.makers.shards import Shards
 from nn_graphs.zoos.zoo import Zoo
+from tests.processes import start_program
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -167,10 +166,9 @@ make_inr_zoo(RECIPE, sys.argv[1], chunk_size=CHUNK, is_compiled=False)
 def test_killed_and_started_again_gives_the_zoo_of_one_run(tmp_path, monkeypatch):
     path = tmp_path / "killed.h5"
     script = KILLED.replace("RECIPE,", f"{RECIPE!r},").replace("CHUNK", str(CHUNK))
-    run = subprocess.run(
-        [sys.executable, "-c", script, path], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == -signal.SIGKILL, run.stderr
+    killed = start_program(script, path)
+    output = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, output
     shards = tmp_path / "killed.h5.shards"
     assert not path.exists()
     assert sorted(file.name for file in shards.glob("*.npz")) == [
