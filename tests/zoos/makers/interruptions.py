@@ -1,8 +1,9 @@
 """Interrupting the making of a zoo of stacks, and comparing what comes of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -55,6 +56,19 @@ def watch_parts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         lambda self, start, arrays: (written.append(start), write(self, start, arrays)),
     )
     return written
+
+
+def assert_goes_on_bit_for_bit(
+    make: Callable[[Path], Zoo], path: Path, expected: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zoo that is interrupted in its third stack ends as one of one run, and leaves no parts."""
+    with third_stack_interrupted(monkeypatch):
+        make(path)
+    written = watch_parts(monkeypatch)
+    resumed = make(path)
+    assert written[0] == 2
+    assert_equal(resumed, expected)
+    assert list(path.parent.iterdir()) == [path]
 
 
 def assert_equal(found: Zoo, expected: Zoo) -> None:

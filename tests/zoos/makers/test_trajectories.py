@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,11 @@ from nn_graphs.zoos.makers.structures import CNNStructures, EqualMLPStructures, 
 from nn_graphs.zoos.makers.trajectories import TrajectoryRecipe
 from nn_graphs.zoos.recipes import open_or_make_zoo
 from nn_graphs.zoos.zoo import Zoo
-from tests.zoos.makers.interruptions import assert_equal, third_stack_interrupted, watch_parts
+from tests.zoos.makers.interruptions import (
+    assert_equal,
+    assert_goes_on_bit_for_bit,
+    third_stack_interrupted,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread", "waves")
 
@@ -149,14 +154,9 @@ def test_networks_learn(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ["moons", "waves", "cnns"])
 def test_interrupted_zoos_go_on_bit_for_bit(zoos, kind, tmp_path, monkeypatch):
-    path = tmp_path / "zoo.h5"
-    with third_stack_interrupted(monkeypatch):
-        make(RECIPES[kind], path)
-    written = watch_parts(monkeypatch)
-    resumed = make(RECIPES[kind], path)
-    assert written[0] == 2
-    assert_equal(resumed, zoos[kind])
-    assert list(tmp_path.iterdir()) == [path]
+    assert_goes_on_bit_for_bit(
+        partial(make, RECIPES[kind]), tmp_path / "zoo.h5", zoos[kind], monkeypatch
+    )
 
 
 def test_parts_of_another_recipe_are_refused(tmp_path, monkeypatch, raises_saying):
