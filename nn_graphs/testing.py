@@ -137,12 +137,12 @@ def assert_sensitive(
     """
     model, params = _prepared(model), params.double()
     before = _sorted_values(_run_twice(model, template.stack(params)))
-    changes = {
-        name: _errors(_sorted_values(model(template.stack(moved))), before).max().item()
-        for name, moved in _uncoupled_moves(template, params)
-    }
-    if not changes:
+    moves = dict(_uncoupled_moves(template, params))
+    if not moves:
         raise AssertionError("No weight joins two or more hidden neurons to others.")
+    after = _sorted_values(model(template.stack(torch.cat([*moves.values()]))))
+    parts = zip(moves, after.split(len(params)), strict=True)
+    changes = {name: _errors(part, before).max().item() for name, part in parts}
     name = min(changes, key=changes.get)
     if changes[name] < min_change:
         raise AssertionError(

@@ -4,11 +4,14 @@ import io
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
 
+from nn_graphs.encoders.features import EncodedGraphs
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.testing import (
+    TOLERANCE,
     assert_batch_independent,
     assert_equivariant,
     assert_invariant,
@@ -48,14 +51,21 @@ def make(name: str):
     return encoder
 
 
-@pytest.mark.parametrize("method", ["cat", "mean", "cat_mean", "max_edge"])
-def test_what_a_head_does_not_read_may_be_left_out(name, method):
+@torch.no_grad()
+def test_what_a_head_does_not_read_may_be_left_out(name):
     encoder = make(name)
-    model = classifier(encoder, DIMS, method)
+    models = {
+        method: classifier(encoder, DIMS, method)
+        for method in ("cat", "mean", "cat_mean", "max_edge")
+    }
+    encodings = []
+    encoder.register_forward_hook(lambda _, inputs, encoded: encodings.append(encoded))
     for graphs in (*stacks(), Batch.from_data_list([stack[0] for stack in stacks(1)])):
-        whole = model.head(encoder(graphs))
-        assert (encoder(graphs, reads=model.head.reads).edges is None) == (method != "max_edge")
-        torch.testing.assert_close(model(graphs), whole, rtol=1e-9, atol=1e-9)
+        whole = encoder(graphs)
+        for method, model in models.items():
+            found, expected = model(graphs), model.head(whole)
+            assert (encodings[-1].edges is None) == (method != "max_edge")
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_shapes(name):
@@ -76,14 +86,16 @@ def test_shapes(name):
 
 
 def test_invariant_classes_and_equivariant_parameters(name):
+    """Edits that are added to what there was are these and the networks themselves."""
     encoder = make(name)
-    classes, edits = classifier(encoder, DIMS), editor(encoder, DIMS)
-    outright = editor(encoder, DIMS, is_residual=False)
+    classes, edits = classifier(encoder, DIMS), editor(encoder, DIMS, is_residual=False)
     for template in WITH_HIDDEN:
         params = networks(template, 3)
         assert_invariant(classes, template, params, generator=generator())
-        for model in (edits, outright):
-            assert_equivariant(model, template, params, generator=generator())
+        assert_equivariant(edits, template, params, generator=generator())
+    skips = ALL[1]
+    added = editor(encoder, DIMS, is_residual=True)
+    assert_equivariant(added, skips, networks(skips, 3), generator=generator())
 
 
 def test_sensitive_to_an_uncoupled_permutation(name):
@@ -96,9 +108,21 @@ def test_sensitive_to_an_uncoupled_permutation(name):
 
 
 def test_a_graph_does_not_see_its_batch(name):
+    """Vectors, classes and edits of one encoding; as they share a scale, ten times as exactly."""
     encoder = make(name).eval()
-    for model in (encoder, classifier(encoder, DIMS), editor(encoder, DIMS)):
-        assert_batch_independent(model, stacks())
+    classify, edit = classifier(encoder, DIMS).head, editor(encoder, DIMS).head
+
+    def model(graphs):
+        encoded = encoder(graphs)
+        edited, classes = edit(encoded), classify(encoded)
+        nodes = torch.cat([encoded.nodes, edited.node_features], dim=-1)
+        edges = torch.cat([encoded.edges, edited.edge_features], dim=-1)
+        graph = classes if encoded.graph is None else torch.cat([classes, encoded.graph], dim=-1)
+        width = max(nodes.shape[-1], graph.shape[-1])  # which are equal, of what is encoded
+        nodes, graph = (F.pad(part, (0, width - part.shape[-1])) for part in (nodes, graph))
+        return EncodedGraphs(graphs, nodes, edges, graph)
+
+    assert_batch_independent(model, stacks(), tolerance=TOLERANCE / 10)
 
 
 def test_a_graph_does_not_see_its_batch_in_training(name):

@@ -11,9 +11,18 @@ from torch_geometric.data import Batch
 from nn_graphs.encoders import pooling
 from nn_graphs.encoders.features import EncodedGraphs
 from nn_graphs.encoders.pooling import Pooling, PoolingMethod
+from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.testing import assert_batch_independent, assert_invariant
-from tests.encoders.cases import TEMPLATES, classifier, inr, make_encoder, networks, randomise
+from tests.encoders.cases import (
+    SMALL_NGT,
+    TEMPLATES,
+    classifier,
+    inr,
+    make_encoder,
+    networks,
+    randomise,
+)
 
 METHODS = get_args(PoolingMethod)
 ALL = [make() for make in TEMPLATES.values()]
@@ -44,7 +53,8 @@ def encoded(dims: GraphDims = DIMS) -> EncodedGraphs:
     ],
 )
 def test_invariant_and_blind_to_other_graphs(method, layer):
-    encoder = make_encoder("ngt_cls_token", ALL)
+    torch.manual_seed(0)
+    encoder = NGT(ALL, **SMALL_NGT | {"num_layers": 1, "has_cls_token": True}).double()
     randomise(encoder)
     model = classifier(encoder, DIMS, method, layer=layer)
     assert_invariant(model, TEMPLATE, networks(TEMPLATE, 3))
