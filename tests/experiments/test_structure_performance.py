@@ -137,14 +137,20 @@ TINY = (
 )
 
 
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    """Where the first run makes the zoo, which the others open."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture
-def run_main(tmp_path, monkeypatch):
+def run_main(tmp_path, data_root, monkeypatch):
     """`python main.py ...` in this process, on a zoo that is made in no time."""
     monkeypatch.chdir(FOLDER)
 
     def run(*overrides: str):
         arguments = (
-            f"data_root={tmp_path}",
+            f"data_root={data_root}",
             f"hydra.run.dir={tmp_path / 'run'}",
             f"results={tmp_path / 'results.csv'}",
             "hydra/job_logging=none",
@@ -188,7 +194,7 @@ def test_figures_of_the_readme(run_main, tmp_path):
 
 def test_too_few_runs_are_told(run_main, tmp_path):
     with pytest.raises(SystemExit, match="choose among 4 candidates"):
-        run_main("zoo.recipe.num_runs=5")
+        run_main("zoo.recipe.num_runs=5", f"zoo.path={tmp_path / 'few.h5'}")
     assert not (tmp_path / "run" / "metrics.csv").exists()  # before anything is trained
 
 

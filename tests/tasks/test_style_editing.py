@@ -184,7 +184,13 @@ def test_every_editor_learns_by_the_one_loop(tiny_zoo, tmp_path, name):
         outputs, labels = (torch.from_numpy(arrays[key]) for key in ("outputs", "labels"))
     assert outputs.shape == (8, 2, 8, 8, 1)
     assert labels.dtype == torch.uint8
-    (figure,) = task.figures(outputs, labels, title="edits").values()
+
+
+def test_the_figure_has_a_row_for_each_kind_of_image(tiny_zoo):
+    task = StyleEditing(tiny_zoo, num_copies=2)
+    with torch.no_grad():
+        outputs = task.outputs(make_editor(task).eval(), val_batch(task)[0])
+    (figure,) = task.figures(outputs, val_batch(task)[1], title="edits").values()
     assert len(figure.axes) == 4 * 8
     assert [axes.get_ylabel() for axes in figure.axes[::8]] == [
         "INR",

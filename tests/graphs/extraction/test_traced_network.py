@@ -1,5 +1,7 @@
 """The way in: levels, sizes known before, limits, and what is told of bad input."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -20,11 +22,16 @@ def small_cnn() -> nn.Sequential:
 IMAGES = torch.zeros(5, 2, 6, 6)
 
 
+@cache
+def traced(name: str) -> TracedNetwork:
+    return TracedNetwork(CASES[name].module(), CASES[name].inputs())
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("threshold", [0.0, 0.1, None])
 @pytest.mark.parametrize("name", ["ResNet-50", "transposed with groups", "joined places"])
 def test_the_size_is_known_before(level, threshold, name):
-    network = TracedNetwork(CASES[name].module(), CASES[name].inputs())
+    network = traced(name)
     size = network.size(level, threshold=threshold)
     assert size == network.graph(level, threshold=threshold).size
 
