@@ -74,10 +74,12 @@ class Forked:
 
     def communicate(self, timeout: float | None = None) -> str:
         """What it wrote until it ended, to both streams."""
-        self._process.join(timeout)
-        if self.returncode is None:
-            self.kill()
-            self._process.join()
+        try:
+            self._process.join(timeout)
+        finally:  # also where a test takes too long
+            if self.returncode is None:
+                self.kill()
+                self._process.join()
         output = self._output.read_text()
         self._output.unlink()
         return output

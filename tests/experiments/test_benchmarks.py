@@ -2,15 +2,16 @@
 
 import dataclasses
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from support.benchmarks import SpeedRow, record, seconds
 from support.paths import EXPERIMENTS
-
-from tests.processes import start_program
 
 COLUMNS = [field.name for field in dataclasses.fields(SpeedRow)]
 TINY = {
@@ -60,7 +61,7 @@ def test_every_script_is_run_here():
 
 RUN_ALL = """
 import contextlib, json, pathlib, runpy, sys
-for script, (options, output) in json.loads(sys.argv[1]).items():
+for script, (options, output) in json.load(sys.stdin).items():
     sys.argv = [script, *options]
     with open(output, "w") as file, contextlib.redirect_stdout(file):
         runpy.run_path(str(pathlib.Path(script).resolve()), run_name="__main__")
@@ -85,11 +86,16 @@ def outputs(tmp_path_factory) -> dict[str, tuple[str, pd.DataFrame]]:
         ]
         for script, options in TINY.items()
     }
-    process = start_program(
-        RUN_ALL, json.dumps(runs), folder=EXPERIMENTS / "benchmarks", environment=environment
+    found = subprocess.run(
+        [sys.executable, "-c", RUN_ALL],
+        input=json.dumps(runs),
+        cwd=EXPERIMENTS / "benchmarks",
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=500,
     )
-    said = process.communicate()
-    assert process.returncode == 0, said
+    assert found.returncode == 0, found.stderr
     return {
         script: (Path(output).read_text(), pd.read_csv(folder / f"{script}.csv"))
         for script, (_, output) in runs.items()
