@@ -32,7 +32,7 @@ setup(
         "threadpoolctl>=3.1",
         "pandas>=2.1",
         "pooch>=1.8",
-        "filelock>=3.13",
+        "filelock>=4.2",
         "matplotlib>=3.8",
         "pillow>=10",
         "tqdm>=4.66",

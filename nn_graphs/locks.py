@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,8 +17,7 @@ def only_writer(path: str | Path) -> Iterator[None]:
     """Holds `path` while the block runs; where another process holds it, says so and waits.
 
     Who waited should look again whether there is work left: the other has probably done it. A lock
-    ends with its process, however that ends. Its file, hidden beside `path`, stays: deleting it
-    would let two processes in.
+    ends with its process, however that ends; its file, hidden beside `path`, may stay then.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,6 +32,10 @@ def only_writer(path: str | Path) -> Iterator[None]:
             Path(lock.lock_file).write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
+        if lock.lock_counter == 1:
+            # Held, it may be deleted: whoever gets a lock on a deleted file asks for a new one.
+            with suppress(OSError):  # where open files cannot be deleted
+                os.unlink(lock.lock_file)
         lock.release()
 
 

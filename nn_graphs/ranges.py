@@ -40,7 +40,7 @@ class Range:
     def __contains__(self, value: Real) -> bool:
         is_above = self.low <= value if self.has_low else self.low < value
         is_below = value <= self.high if self.has_high else value < self.high
-        return is_above and is_below
+        return bool(is_above and is_below)  # also of numpy's numbers
 
     def __str__(self) -> str:
         low = f"{'at least' if self.has_low else 'more than'} {self.low}"

@@ -172,7 +172,8 @@ def _read_before(path: Path, columns: Sequence[str]) -> bytes:
         before = _as_csv([columns]) + before.partition(b"\n")[2]
     else:
         _check_columns(path, found, columns)
-    if len(lines[-1]) not in (len(columns), len(columns) - len(JOINED)):
+    is_older = before.endswith(b"\n") and len(lines[-1]) == len(columns) - len(JOINED)
+    if not is_older and len(lines[-1]) != len(columns):
         raise NNGraphsError(
             f"add rows to {path}",
             found=f"its last line has {len(lines[-1])} of {len(columns)} values: it was cut.",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from nn_graphs.errors import NNGraphsError
@@ -23,7 +24,7 @@ from nn_graphs.ranges import (
 @pytest.mark.parametrize(
     ("hint", "good", "bad", "expected"),
     [
-        (PositiveInt, [1, 10**9], [0, -1], "at least 1"),
+        (PositiveInt, [1, 10**9, np.int64(1)], [0, -1], "at least 1"),
         (Count, [0, 1], [-1], "at least 0"),
         (Seed, [0, 2**32 - 1], [-1, 2**32], "at least 0 and at most 4294967295"),
         (

@@ -93,11 +93,11 @@ def record_sizes(table: pd.DataFrame, options: argparse.Namespace) -> None:
         f"{side} {unit} {value:.2f}" for (side, unit), value in fitted_exponents(table).items()
     )
     largest = table.loc[table["num_edges"].idxmax(), "layout"]
-    both = table.pivot(index=["num_edges", "layout"], columns="side").dropna()
     for unit, short in (("seconds", "s"), ("gigabytes", "GB")):
+        both = table.pivot(index=["num_edges", "layout"], columns="side", values=unit).dropna()
         if not len(both):
             continue
-        plain, ours = both[unit].iloc[-1][["plain", "ours"]]
+        plain, ours = both.iloc[-1][["plain", "ours"]]
         record(
             f"{'memory of ' * (short == 'GB')}a VGAE step against edges of a network",
             setting=f"{both.index[-1][1]}, batch {options.batch_size}",

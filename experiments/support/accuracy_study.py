@@ -192,7 +192,7 @@ def _ceiling(table: pd.DataFrame) -> float:
     """The R2 that a perfect predictor would reach, for seeds differ; see `noise_ceiling`."""
     names = {"structure": "graph_id", "seed": "train_seed"}
     runs = table.rename(columns=names).assign(task=NAME, epoch=0)
-    return noise_ceiling(runs, metric="test_accuracy")
+    return noise_ceiling(runs, metric="test_accuracy").share
 
 
 def _percent(*shares: float) -> list[float]:

@@ -46,18 +46,15 @@ class StudySettings:
             check_known(name, tuple(BASELINES), asked=f"compare with the baseline {name!r}")
         shares = self.selection_epochs
         fits = {
-            "num_divisions": self.num_divisions >= 1,
             "num_candidates": self.num_candidates >= 2,
-            "selection_epochs": len(shares) > 0 and all(0 <= share <= 1 for share in shares),
-            "num_fingerprint_epochs": self.num_fingerprint_epochs >= 1,
+            "selection_epochs": len(shares) > 0,
         }
         wrong = [f"{name} is {getattr(self, name)}" for name, is_fit in fits.items() if not is_fit]
         if wrong:
             raise NNGraphsError(
                 "study embeddings with these settings",
                 found=f"{', '.join(wrong)}.",
-                do="Give one division or more, two candidates or more, shares of the epochs from 0 "
-                "to 1, and one epoch or more of fingerprints.",
+                do="Give two candidates or more, and shares of the epochs from 0 to 1.",
             )
 
     def check_zoo(self, zoo: Zoo, *, seed: int) -> None:

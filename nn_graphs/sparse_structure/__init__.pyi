@@ -3,12 +3,12 @@ from .accuracy_prediction import StructurePrediction as StructurePrediction
 from .accuracy_prediction import predict_accuracy as predict_accuracy
 from .dag_encoder import DAGEncoder as DAGEncoder
 from .dag_encoder import DAGRegressor as DAGRegressor
+from .graph_properties import log_num_paths as log_num_paths
+from .graph_properties import property_table as property_table
+from .graph_properties import structural_properties as structural_properties
 from .sampled_structures import FAMILIES as FAMILIES
 from .sampled_structures import SampledStructure as SampledStructure
 from .sampled_structures import sample_structures as sample_structures
-from .structural_properties import log_num_paths as log_num_paths
-from .structural_properties import property_table as property_table
-from .structural_properties import structural_properties as structural_properties
 from .structure_search import METHODS as METHODS
 from .structure_search import Candidate as Candidate
 from .structure_search import SearchSpace as SearchSpace

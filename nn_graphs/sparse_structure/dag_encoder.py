@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nn_graphs.sparse_structure.structural_properties import log_num_paths
+from nn_graphs.sparse_structure.graph_properties import log_num_paths
 from nn_graphs.structure.layered_graph import LayeredGraph
 
 NUM_NODE_FEATURES = 9

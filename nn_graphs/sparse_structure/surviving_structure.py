@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from nn_graphs.errors import NNGraphsError
-from nn_graphs.sparse_structure.structural_properties import log_num_paths
+from nn_graphs.sparse_structure.graph_properties import log_num_paths
 from nn_graphs.structure.layered_graph import LayeredGraph
 
 

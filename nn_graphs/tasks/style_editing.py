@@ -228,17 +228,12 @@ class StyleEditing(Task):
 
 
 def _check_copies(num_copies: int, zoo: Zoo, *, num_points: int) -> None:
-    """There are some, and one network's copies can be drawn, with gradients, in memory."""
-    asked = f"write {num_copies} networks for each network"
-    if num_copies < 1:
-        raise NNGraphsError(
-            asked, found="there must be one to draw.", do="Give num_copies of at least 1."
-        )
+    """One network's copies can be drawn, with gradients, in memory."""
     numbers = zoo.spec.num_params + num_points * sum(zoo.spec.layer_layout[1:])
     needed, memory = 2 * BYTES * num_copies * numbers, physical_memory()
     if memory is not None and needed > memory:
         raise NNGraphsError(
-            asked,
+            f"write {num_copies} networks for each network",
             found=f"to draw one edit takes {needed / 1e9:.0f} GB, the machine has "
             f"{memory / 1e9:.0f}.",
             do=f"Give num_copies of at most {max(1, memory * num_copies // (2 * needed))}.",

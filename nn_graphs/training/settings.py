@@ -57,7 +57,7 @@ class TrainingSettings:
     batch_size: PositiveInt = 128
     chunk_size: PositiveInt | None = None
     is_compiled: bool = False
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: NonNegative = 1e-3
     weight_decay: NonNegative = 5e-4
     warmup_steps: Count = 1000
     schedule: Schedule = "constant"

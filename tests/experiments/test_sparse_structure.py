@@ -152,7 +152,7 @@ def test_structure_search(run_main, tmp_path):
         ("accuracy_from_structure", "study.num_nodes=[16]", r"num_nodes is \[16\]"),
         ("accuracy_from_structure", "study.num_folds=7", "num_folds is 7"),
         ("accuracy_from_structure", "study.seeds=[1,1]", r"seeds is \[1, 1\]"),
-        ("accuracy_from_structure", "study.plan.batch_size=0", "batches of 0"),
+        ("accuracy_from_structure", "study.plan.batch_size=0", "batch_size: 0 is not at least 1"),
         ("lottery_tickets", "study.methods=[luck]", "there is no 'luck'"),
         ("lottery_tickets", "study.densities=[0.1,0.5]", r"densities is \[0.1, 0.5\]"),
         ("lottery_tickets", "study.densities=[2.0]", r"densities is \[2.0\]"),

@@ -202,12 +202,12 @@ def test_too_few_runs_are_told(run_main, tmp_path):
     ("option", "message"),
     [
         ("study.baselines=[epoch]", "there is no 'epoch'"),
-        ("study.num_divisions=0", "num_divisions is 0"),
+        ("study.num_divisions=0", "num_divisions: 0 is not at least 1"),
         ("study.num_candidates=1", "num_candidates is 1"),
-        ("study.selection_epochs=[0.5,2]", "selection_epochs is "),
-        ("study.num_fingerprint_epochs=0", "num_fingerprint_epochs is 0"),
+        ("study.selection_epochs=[0.5,2]", "selection_epochs: 2 is not at least 0 and at most 1"),
+        ("study.num_fingerprint_epochs=0", "num_fingerprint_epochs: 0 is not at least 1"),
         ("study.num_divisions=few", "study.num_divisions: 'few' is not int"),
-        ("target.latent_dim=0", "latent_dim is 0"),
+        ("target.latent_dim=0", "latent_dim: 0 is not at least 1"),
     ],
 )
 def test_impossible_settings_are_told_before_anything_is_trained(

@@ -61,7 +61,7 @@ def test_from_images_to_results(run_main, encoder):
     ("option", "said"),
     [
         ("encoder=flat_mlp", "what is put out are networks"),
-        ("target.num_copies=0", "there must be one to draw"),
+        ("target.num_copies=0", "num_copies: 0 is not at least 1"),
         ("target.edit=blur", "there is no 'blur'"),
         ("target.edit=contrast", "3 channels"),
     ],

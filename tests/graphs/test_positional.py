@@ -333,7 +333,7 @@ def test_weights_that_are_not_finite(raises_saying):
 
 
 def test_no_features(raises_saying):
-    with raises_saying(asked="0 numbers", found="at least", do="num_features"):
+    with raises_saying(asked="LaplacianEncoding", found="num_features: 0 is", do="Correct"):
         LaplacianEncoding(0)
 
 

@@ -250,7 +250,7 @@ def test_images_that_there_are_not(raises_saying, tiny_zoo, number):
 
 @pytest.mark.parametrize("num_copies", [0, -1])
 def test_no_copies(raises_saying, tiny_zoo, num_copies):
-    with raises_saying(asked=f"{num_copies} networks", found="must be one", do="at least 1"):
+    with raises_saying(asked="StyleEditing", found=f"num_copies: {num_copies} is", do="Correct"):
         StyleEditing(tiny_zoo, num_copies=num_copies)
 
 

@@ -151,12 +151,8 @@ def test_finished_run_is_not_repeated(uninterrupted):
 
 
 def times(folder) -> dict[str, int]:
-    """When files were written, but for the lock."""
-    return {
-        file.name: file.stat().st_mtime_ns
-        for file in folder.rglob("*")
-        if file.name != ".run.json.lock"
-    }
+    """When files were written."""
+    return {file.name: file.stat().st_mtime_ns for file in folder.rglob("*")}
 
 
 def test_what_another_process_trains_is_waited_for(uninterrupted, tmp_path, other_writer):

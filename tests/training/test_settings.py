@@ -18,7 +18,8 @@ def test_scaled_gradients_are_refused(raises_saying):
 @pytest.mark.parametrize("changes", [{"num_epochs": 0}, {"batch_size": 0}])
 def test_settings_that_train_nothing(raises_saying, changes):
     ((name, value),) = changes.items()
-    with raises_saying(asked="train", found=f"{name} is {value}", do="at least 1"):
+    found = f"{name}: {value} is not at least 1"
+    with raises_saying(asked="make TrainingSettings", found=found, do="Correct"):
         change(**changes)
 
 
@@ -37,7 +38,8 @@ def test_defaults_are_the_published_ones():
 
 
 def test_averages_that_are_none(raises_saying):
-    with raises_saying(asked="average", found="ema_decay is 1.0", do="less than 1"):
+    found = "ema_decay: 1.0 is not at least 0 and less than 1"
+    with raises_saying(asked="make TrainingSettings", found=found, do="Correct"):
         change(ema_decay=1.0)
 
 

@@ -50,7 +50,7 @@ class INRRecipe:
     dataset: str = "digits"
     preset: str = "dws"
     hidden_widths: Sequence[PositiveInt] = (32, 32)
-    num_steps: PositiveInt = 1000
+    num_steps: Count = 1000
     learning_rate: PositiveFloat = 5e-4
     target_psnr: float = 40.0
     num_train: PositiveInt | None = None
