@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 logger = logging.getLogger(__name__)
+PATIENCE = 1.0  # seconds before it is said that one waits
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def only_writer(path: str | Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(f".{path.name}.lock"), is_singleton=True)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=PATIENCE)
     except Timeout:
         logger.warning("%s is being written by %s: waiting for it.", path, _holder(lock))
         lock.acquire(poll_interval=0.2)
@@ -40,4 +41,7 @@ def only_writer(path: str | Path) -> Iterator[None]:
 
 
 def _holder(lock: FileLock) -> str:
-    return Path(lock.lock_file).read_text(errors="replace") or "another process"
+    try:
+        return Path(lock.lock_file).read_text(errors="replace") or "another process"
+    except OSError:  # it has just ended
+        return "another process"

@@ -14,6 +14,8 @@ REASONS = {
     ("networks/dag/network_files.py", "cpu"): READ,
     ("networks/classifiers/saving.py", "cpu"): READ,
     ("zoos/readers/checkpoints.py", "cpu"): READ,
+    ("zoos/readers/plain_pickles.py", "cpu"): READ,
+    ("learned_optimizers/meta_training.py", "cpu"): READ,
     ("training/checkpoint.py", "cpu"): READ,
     ("training/checkpoint.py", "cuda"): "random numbers of GPUs go on where a run does",
     ("training/trainer.py", "cuda"): "the name of a GPU, for results",

@@ -54,7 +54,7 @@ def test_lines_are_means_over_seeds(tmp_path):
     figure = plot(collect([tmp_path], by="norm"))
     lines = figure.axes[0].get_lines()
     assert [list(line.get_ydata()) for line in lines] == [[10, 20], [30, 60], [20, 40]]
-    assert figure.axes[0].get_legend().get_texts()[0].get_text() == "layer"
+    assert figure.legends[0].get_texts()[0].get_text() == "layer"
     assert list(figure.axes[1].get_lines()[-1].get_xdata()) == pytest.approx([0.5, 1.0])
 
 
