@@ -5,7 +5,7 @@ import pytest
 
 from tests.fuzz import FORMATS, fuzz, mutate
 
-QUICK = ("torch", "labels", "zoo", "encoder")  # a process each
+QUICK = ("torch", "zip of checkpoints", "zoo", "encoder")  # a process each
 NEVER = {"raw", "hang"}
 READ_ALL_THE_SAME = ("torch", "safetensors", "npz", "labels", "zip of checkpoints")
 """Of a zoo's files, one that is damaged is left out and reported."""

@@ -7,6 +7,7 @@ several modules), `prefix` (which of several networks in one file, see `Folder.p
 has a row for each).
 """
 
+import io
 import posixpath
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +30,7 @@ from nn_graphs.zoos.readers.checkpoints import (
     with_weights_transposed,
 )
 from nn_graphs.zoos.readers.given_architectures import ListedArchitecture
-from nn_graphs.zoos.readers.source_files import AnyPath, list_files, open_folder
+from nn_graphs.zoos.readers.source_files import AnyPath, list_files, open_folder, read_bytes
 from nn_graphs.zoos.readers.sources import FileSource, Listing, list_named_files
 from nn_graphs.zoos.splits import known_split, split_by_run
 from nn_graphs.zoos.zoo import SPLITS
@@ -200,15 +201,16 @@ class Folder(FileSource):
 
 
 def _read_labels(path: AnyPath, root: AnyPath, *, path_column: str) -> pd.DataFrame:
+    content = read_bytes(path)
+    if isinstance(content, FileNotFoundError):
+        raise _bad_labels(path, "there is no such file.")
+    if isinstance(content, OSError):
+        raise _bad_labels(path, f"it cannot be read ({content}).")
+    types = {path_column: str, "prefix": str}
     try:
-        with path.open("rb") as file:
-            table = pd.read_csv(
-                file, dtype={path_column: str, "prefix": str}, skipinitialspace=True
-            )
-            table = table.rename(columns=str.strip).rename(columns={path_column: "path"})
-    except FileNotFoundError as error:
-        raise _bad_labels(path, "there is no such file.") from error
-    except (OSError, ValueError) as error:
+        table = pd.read_csv(io.BytesIO(content), dtype=types, skipinitialspace=True)
+        table = table.rename(columns=str.strip).rename(columns={path_column: "path"})
+    except ValueError as error:
         raise _bad_labels(path, f"it is no CSV file ({str(error).strip()}).") from error
     if "path" not in table:
         columns = ", ".join(map(str, table))

@@ -15,6 +15,10 @@ from pathlib import Path
 from nn_graphs.errors import NNGraphsError
 
 AnyPath = Path | zipfile.Path
+ZIP_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError, RuntimeError
+)  # fmt: skip
+"""What zipfile raises for a damaged member, or one packed in a way that it does not know."""
 BLOCK = 16  # files that a thread reads at a time: handing over each by itself costs more
 
 
@@ -119,9 +123,10 @@ def _read_block(paths: Sequence[AnyPath]) -> list[bytes | OSError]:
 
 
 def read_bytes(path: AnyPath) -> bytes | OSError:
+    """The bytes of a file, or why they cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
         return error
-    except (zipfile.BadZipFile, zlib.error, KeyError) as error:
+    except ZIP_DAMAGE as error:
         return OSError(str(error))
