@@ -75,6 +75,19 @@ def execute(
     return json.loads("".join(output.get("text", "") for output in notebook.cells.pop().outputs))
 
 
+def check_committed(path: Path, *, num_images: int, says: str, most_bytes: int) -> None:
+    """That the committed outputs are of one full run, without warnings or paths of a machine."""
+    notebook = read(path)
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
+    assert num_figures(cells) == num_images
+    texts = "".join(output.get("text", "") for output in outputs_of(cells))
+    assert says in texts
+    assert not re.search(r"(?<!\w)/\w+/\w+/", texts)
+    assert not warnings_of(notebook)
+    assert path.stat().st_size < most_bytes
+
+
 def named_files(notebook) -> list[str]:
     """The files of the project that its texts point to."""
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")

@@ -14,7 +14,17 @@ import nn_graphs
 
 PACKAGE = Path(nn_graphs.__file__).parent
 FLOORS = (
-    {"errors", "fingerprint", "locks", "memory", "progress", "ranges", "records", "threads"}
+    {
+        "described_tensors",
+        "errors",
+        "fingerprint",
+        "locks",
+        "memory",
+        "progress",
+        "ranges",
+        "records",
+        "threads",
+    }
     | {"whole_files", "workers"},
     {"download", "structure", "datasets", "image_edits"},
     {"networks"},
@@ -23,7 +33,13 @@ FLOORS = (
     {"encoders"},
     {"metrics", "plotting", "tasks", "graph_drawings", "learned_optimizers"},
     {"training", "results", "testing", "relational_results"}
-    | {"boosted_trees", "best_statistic", "structure_performance", "sparse_structure"},
+    | {
+        "boosted_trees",
+        "best_statistic",
+        "regressor_training",
+        "structure_performance",
+        "sparse_structure",
+    },
     {"__init__"},
 )
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}

@@ -1,15 +1,13 @@
 """The notebook on learned optimizers trains a network, and shows Adam beside it."""
 
-import re
-
 from tests.notebook_runs import (
     NOTEBOOKS,
+    check_committed,
     code_cells,
     execute,
     missing_files,
     named_files,
     num_figures,
-    outputs_of,
     read,
     warnings_of,
 )
@@ -42,15 +40,7 @@ def test_three_lines_are_enough():
 
 
 def test_committed_outputs_are_of_one_full_run():
-    notebook = read(NOTEBOOK)
-    cells = code_cells(notebook)
-    assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
-    assert num_figures(cells) == 1
-    texts = "".join(output.get("text", "") for output in outputs_of(cells))
-    assert "1437 images for training" in texts
-    assert not re.search(r"(?<!\w)/\w+/\w+/", texts)
-    assert not warnings_of(notebook)
-    assert NOTEBOOK.stat().st_size < 500_000
+    check_committed(NOTEBOOK, num_images=1, says="1437 images for training", most_bytes=500_000)
 
 
 def test_the_files_it_points_to_are_there():

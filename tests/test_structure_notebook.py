@@ -1,17 +1,15 @@
 """The notebook on structure and performance runs without data, and finds what it says."""
 
-import re
-
 import pytest
 
 from tests.notebook_runs import (
     NOTEBOOKS,
+    check_committed,
     code_cells,
     execute,
     missing_files,
     named_files,
     num_figures,
-    outputs_of,
     read,
     warnings_of,
 )
@@ -44,15 +42,7 @@ def test_it_runs_without_data(tmp_path):
 
 
 def test_committed_outputs_are_of_one_full_run():
-    notebook = read(NOTEBOOK)
-    cells = code_cells(notebook)
-    assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
-    assert num_figures(cells) == 4
-    texts = "".join(output.get("text", "") for output in outputs_of(cells))
-    assert "216 networks of 18 runs" in texts
-    assert not re.search(r"(?<!\w)/\w+/\w+/", texts)
-    assert not warnings_of(notebook)
-    assert NOTEBOOK.stat().st_size < 1_000_000
+    check_committed(NOTEBOOK, num_images=4, says="216 networks of 18 runs", most_bytes=1_000_000)
 
 
 def test_the_files_it_points_to_are_there():

@@ -175,10 +175,7 @@ class AccuracyFromStructure:
             scores["fit/r2"] = found.r2_fitted
             rows += study_rows(run, NAME, name, scores, minutes=minutes)
             logger.info("%s: R2 %.3f, fitted %.3f", name, found.scores.r2, found.r2_fitted)
-        done = run.folder / "recorded"
-        if not done.exists():
-            append_rows(run.config.results, rows)
-            done.touch()
+        run.record_once(rows)
         title = f"{len(graphs)} structures, {run.config.dataset.name}"
         figure = plot_predicted_accuracies(predicted, accuracies, families, r2=r2, title=title)
         save_figure(figure, run.folder / "predicted.png")

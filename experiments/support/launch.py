@@ -5,7 +5,7 @@ import logging
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ NO_OPTIONS = (
     "seed",
     "sweep",
 )  # or what has a column of its own
+RECORDED = "recorded"  # in the folder of a run whose rows are written
 NO_RESULTS = ("config.yaml", ".hydra", "tensorboard")  # of a run's folder
 OF_ENCODER = ("encoder", "trainer", "augmentation", "target")  # what others than it don't depend on
 
@@ -98,21 +99,24 @@ class Run:
             others: further metrics, by the name of the model; names that begin with that of the
                 encoder are of it, all others don't depend on its options.
         """
-        done = self.folder / "recorded"
-        with only_writer(done):
-            if not done.exists():
-                append_rows(self.config.results, self._all_rows(outcome, others or {}))
-                done.touch()
-
-    def _all_rows(
-        self, outcome: Outcome, others: Mapping[str, Mapping[str, float]]
-    ) -> list[ResultRow]:
         metrics = {f"val/{name}": value for name, value in outcome.val.items()}
         metrics |= {f"test/{name}": value for name, value in outcome.test.items()}
         rows = self._rows(self.config.encoder.name, metrics, outcome)
-        for model, found in others.items():
+        for model, found in (others or {}).items():
             rows += self._rows(model, found, outcome)
-        return rows
+        self.record_once(rows)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the run's rows are in the result file."""
+        return (self.folder / RECORDED).exists()
+
+    def record_once(self, rows: Sequence[ResultRow]) -> None:
+        """Appends the run's rows to the result file, unless that is done."""
+        with only_writer(self.folder / RECORDED):
+            if not self.is_recorded:
+                append_rows(self.config.results, rows)
+                (self.folder / RECORDED).touch()
 
     def _rows(self, model: str, metrics: Mapping[str, float], outcome: Outcome) -> list[ResultRow]:
         is_own = model.startswith(self.config.encoder.name)  # as it is, or untrained
@@ -186,7 +190,7 @@ def _open_run(config: DictConfig) -> Run:
     record = folder / "config.yaml"
     if config.restart:
         forget_run(folder)
-        for file in (record, folder / "recorded"):
+        for file in (record, folder / RECORDED):
             file.unlink(missing_ok=True)
     content = OmegaConf.to_container(config, resolve=True)
     settled = OmegaConf.to_yaml({k: v for k, v in content.items() if k not in NO_SETTINGS})

@@ -33,7 +33,6 @@ from nn_graphs.plotting import save_figure
 from nn_graphs.progress import progress_bar
 from nn_graphs.results import (
     ResultRow,
-    append_rows,
     commit,
     latest_results,
     now,
@@ -87,13 +86,12 @@ def learn_to_optimize(run: Run) -> None:
         order=config.order,
     )  # fmt: skip
     _save(run, update, outcome)
-    if (run.folder / "recorded").exists():
+    if run.is_recorded:
         return
     optimizers = {config.optimizer.name: (update, outcome.weights.unsqueeze(0))}
     optimizers |= _tuned(run, val, settings)
     curves = _tested(run, tests, optimizers, settings)
-    append_rows(config.results, _rows(run, outcome, update.num_weights, curves))
-    (run.folder / "recorded").touch()
+    run.record_once(_rows(run, outcome, update.num_weights, curves))
     _report(run, outcome, curves)
 
 

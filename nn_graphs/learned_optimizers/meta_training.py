@@ -10,7 +10,6 @@ the checkpoint is plain data, and what is finished is read.
 import dataclasses
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from nn_graphs.learned_optimizers.registry import describe_update
 from nn_graphs.networks.classifiers.draws import joined
 from nn_graphs.progress import ProgressBar, progress_bar
 from nn_graphs.records import as_json_data, differences, write_record
+from nn_graphs.whole_files import whole_file
 
 RECORD, CHECKPOINT, HISTORY = "meta_training.json", "last.ckpt", "history.csv"
 RUNS, VALIDATION = 0, 1  # what a seed is for
@@ -325,9 +325,8 @@ def _refused(folder: Path, found: str) -> NNGraphsError:
 
 
 def _write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    torch.save(content, partial)
-    os.replace(partial, path)
+    with whole_file(path) as partial, partial.open("wb") as stream:
+        torch.save(content, stream)
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from torch import Tensor, nn
 from torch_geometric.nn import DenseGraphConv
 
+from nn_graphs.regressor_training import fit_one_cycle
 from nn_graphs.structure import betweenness, degrees, distances, local_clustering
 
 NodeMeasures = Float[np.ndarray, "N n measures"]
@@ -56,7 +57,7 @@ class RelationalGraphEncoder(nn.Module):
 
 
 class GraphRegressor(RegressorMixin, BaseEstimator):
-    """Fits a `RelationalGraphEncoder` to numbers of graphs by AdamW under a cosine schedule.
+    """Fits a `RelationalGraphEncoder` to numbers of graphs by AdamW under a one-cycle schedule.
 
     Args:
         dim, num_layers, dropout: of the encoder.
@@ -104,21 +105,16 @@ class GraphRegressor(RegressorMixin, BaseEstimator):
     def _train(self, measures: Tensor, adjacency: Tensor, targets: Tensor) -> None:
         self.encoder_ = RelationalGraphEncoder(
             measures.shape[-1], dim=self.dim, num_layers=self.num_layers, dropout=self.dropout
-        ).train()
-        optimizer = torch.optim.AdamW(
-            self.encoder_.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
-        num_steps = self.num_epochs * -(-len(targets) // self.batch_size)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, total_steps=num_steps, pct_start=0.1
+        fit_one_cycle(
+            self.encoder_,
+            (measures, adjacency),
+            targets,
+            num_epochs=self.num_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
         )
-        for _ in range(self.num_epochs):
-            for batch in torch.randperm(len(targets)).split(self.batch_size):
-                loss = F.mse_loss(self.encoder_(measures[batch], adjacency[batch]), targets[batch])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
 
     def _inputs(
         self, graphs: Bool[np.ndarray, "N n n"], measures: NodeMeasures

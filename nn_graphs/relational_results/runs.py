@@ -6,7 +6,6 @@ architectures one by one. What has a row already is not trained again.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,9 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.objectives import Scores
 from nn_graphs.networks.classifiers.single import train_module
-from nn_graphs.networks.classifiers.stack_chunks import Chunk, train_chunks
+from nn_graphs.networks.classifiers.stack_chunks import Chunk, train_groups
 from nn_graphs.networks.classifiers.streams import StreamedData
-from nn_graphs.networks.classifiers.train_stack import Checkpoint, Plan, Recipe
+from nn_graphs.networks.classifiers.train_stack import Plan, Recipe
 from nn_graphs.networks.relational.architectures import Architecture
 from nn_graphs.networks.relational.family import groups_by_width, stack_family
 from nn_graphs.networks.relational.matching import match_widths
@@ -185,23 +184,14 @@ def train_jobs(
             do="Choose image_folders with a smaller side, or convolutional networks.",
         )
     places = groups_by_width([job.widths[0] for job in jobs], chunk_size)
-    groups = [[jobs[place] for place in group] for group in places]
-    sizes = {
-        number: len(group)
-        for number, group in enumerate(groups)
-        if not all(_key(job) in done for job in group)
-    }
-
-    def on_done(number: int, checkpoints: list[Checkpoint]) -> None:
-        record(groups[number], checkpoints[-1].scores)
-
-    train_chunks(
-        partial(training.make_chunk, groups),
-        sizes,
+    train_groups(
+        training.make_chunk,
+        [[jobs[place] for place in group] for group in places],
         data,
         training.plan,
+        is_done=lambda job: _key(job) in done,
+        on_done=record,
         folder=folder,
-        on_done=on_done,
         num_workers=num_workers,
     )
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from nn_graphs.regressor_training import fit_one_cycle
 from nn_graphs.sparse_structure.graph_properties import log_num_paths
 from nn_graphs.structure.layered_graph import LayeredGraph
 
@@ -126,21 +127,16 @@ class DAGRegressor:
     def _train(self, batch: tuple[Tensor, Tensor, Tensor], targets: Tensor) -> None:
         self.encoder = DAGEncoder(
             NUM_NODE_FEATURES, dim=self.dim, num_layers=self.num_layers, dropout=self.dropout
-        ).train()
-        optimizer = torch.optim.AdamW(
-            self.encoder.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
-        num_steps = self.num_epochs * -(-len(targets) // self.batch_size)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, total_steps=num_steps, pct_start=0.1
+        fit_one_cycle(
+            self.encoder,
+            batch,
+            targets,
+            num_epochs=self.num_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
         )
-        for _ in range(self.num_epochs):
-            for places in torch.randperm(len(targets)).split(self.batch_size):
-                loss = F.mse_loss(self.encoder(*(part[places] for part in batch)), targets[places])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
 
     def _batch(
         self, graphs: Sequence[LayeredGraph], features: Sequence[Float[np.ndarray, "_ features"]]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,8 @@ from jaxtyping import Float
 
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.objectives import Scores
-from nn_graphs.networks.classifiers.stack_chunks import Chunk, train_chunks
-from nn_graphs.networks.classifiers.train_stack import Checkpoint, Plan, Recipe, train_classifiers
+from nn_graphs.networks.classifiers.stack_chunks import Chunk, train_groups
+from nn_graphs.networks.classifiers.train_stack import Plan, Recipe, train_classifiers
 from nn_graphs.networks.dag.dag_family import DAGFamily, stack_dags
 from nn_graphs.networks.dag.dag_network import DAGNetwork
 from nn_graphs.networks.relational.family import groups_by_width
@@ -115,23 +114,14 @@ def train_structures(
         chunk_size: networks of a stack.
         num_workers: processes; None: one a core where there are stacks enough.
     """
-    groups = in_stacks(jobs, chunk_size)
-    sizes = {
-        number: len(group)
-        for number, group in enumerate(groups)
-        if not all(job.key in done for job in group)
-    }
-
-    def finish(number: int, checkpoints: list[Checkpoint]) -> None:
-        on_done(groups[number], checkpoints[-1].scores)
-
-    train_chunks(
-        partial(training.make_chunk, groups),
-        sizes,
+    train_groups(
+        training.make_chunk,
+        in_stacks(jobs, chunk_size),
         data,
         training.plan,
+        is_done=lambda job: job.key in done,
+        on_done=on_done,
         folder=folder,
-        on_done=finish,
         num_workers=num_workers,
     )
 

@@ -55,19 +55,12 @@ class StructureReconstruction(Task):
             NNGraphsError: neither edges nor weights are to be told, a factor is negative, or
                 vectors have no numbers.
         """
-        if min(latent_dim, hidden_dim) < 1:
-            raise NNGraphsError(
-                "train encoders to reconstruct graphs",
-                found=f"latent_dim is {latent_dim} and hidden_dim {hidden_dim}.",
-                do="Give 1 or more of both.",
-            )
-        factors = adjacency_factor, weight_factor, kl_factor
-        if min(factors) < 0 or adjacency_factor + weight_factor == 0:
+        if adjacency_factor + weight_factor == 0:
             raise NNGraphsError(
                 "train encoders to reconstruct graphs",
                 found="adjacency_factor, weight_factor and kl_factor are "
-                f"{', '.join(map(str, factors))}.",
-                do="Give none below 0, and one of the first two above.",
+                f"{adjacency_factor}, {weight_factor} and {kl_factor}.",
+                do="Give one of the first two above 0.",
             )
         super().__init__(zoo)
         self.latent_dim, self.hidden_dim = latent_dim, hidden_dim

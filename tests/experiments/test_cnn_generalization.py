@@ -1,19 +1,17 @@
 """CNN generalization as a user runs it: from published files to a row of results."""
 
 import json
-import runpy
 import shlex
-import sys
 
 import numpy as np
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from support.launch import EXPERIMENTS
 
 from nn_graphs.metrics import kendall_tau
 from nn_graphs.results import read_results
 from nn_graphs.zoos.zoo import Zoo
+from tests.experiments.in_process import commands_of
 from tests.zoos.readers.small_cnns import write_zoo
 
 FOLDER = EXPERIMENTS / "cnn_generalization"
@@ -31,27 +29,17 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def run_main(tmp_path, monkeypatch):
+def run_main(tmp_path):
     """`python main.py ...` in this process, on a zoo in the publisher's files."""
-    monkeypatch.chdir(FOLDER)
     files = write_zoo(tmp_path / "small_cnn_zoo_cifar10", 40)
+    options = (f"data_root={tmp_path}", f"zoo.source.folder={files}")
+    with commands_of(FOLDER, tmp_path) as command:
 
-    def run(*overrides: str, tiny: tuple[str, ...] = TINY):
-        arguments = (
-            f"data_root={tmp_path}",
-            f"hydra.run.dir={tmp_path / 'run'}",
-            f"results={tmp_path / 'results.csv'}",
-            f"zoo.source.folder={files}",
-            "hydra/job_logging=none",
-            "hydra/hydra_logging=none",
-        )
-        monkeypatch.setattr(sys, "argv", ["main.py", *arguments, *tiny, *overrides])
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        runpy.run_path(str(FOLDER / "main.py"), run_name="__main__")
-        return tmp_path
+        def run(*overrides: str, tiny: tuple[str, ...] = TINY):
+            command(*options, *tiny, *overrides)
+            return tmp_path
 
-    yield run
-    GlobalHydra.instance().clear()
+        yield run
 
 
 def test_from_published_files_to_results(run_main):

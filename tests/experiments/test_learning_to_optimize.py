@@ -1,17 +1,14 @@
 """Learning to optimize as a user runs it: to rows, figures and a file, or to one clear error."""
 
-import runpy
-import sys
-
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from support.paths import EXPERIMENTS
 from support.tables import optimizer_table
 
 from nn_graphs import LearnedOptimizer
 from nn_graphs.learned_optimizers.update_files import load_update, origin_of
 from nn_graphs.results import ResultRow, append_rows, read_results
+from tests.experiments.in_process import commands_of
 
 FOLDER = EXPERIMENTS / "learning_to_optimize"
 TINY = (
@@ -32,24 +29,15 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def run_main(tmp_path, monkeypatch):
+def run_main(tmp_path):
     """`python main.py ...` in this process, over in no time."""
-    monkeypatch.chdir(FOLDER)
+    with commands_of(FOLDER, tmp_path) as command:
 
-    def run(*overrides: str):
-        arguments = (
-            f"hydra.run.dir={tmp_path / 'run'}",
-            f"results={tmp_path / 'results.csv'}",
-            "hydra/job_logging=none",
-            "hydra/hydra_logging=none",
-        )
-        monkeypatch.setattr(sys, "argv", ["main.py", *arguments, *TINY, *overrides])
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        runpy.run_path(str(FOLDER / "main.py"), run_name="__main__")
-        return read_results(tmp_path / "results.csv")
+        def run(*overrides: str):
+            command(*TINY, *overrides)
+            return read_results(tmp_path / "results.csv")
 
-    yield run
-    GlobalHydra.instance().clear()
+        yield run
 
 
 def test_from_the_command_to_rows_figures_and_an_optimizer(run_main, tmp_path):

@@ -1,15 +1,12 @@
 """Three studies of sparse structures: rows, going on, figures, and settings that cannot be."""
 
-import runpy
-import sys
-
 import pandas as pd
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from support.paths import EXPERIMENTS
 from support.tables import sparse_structure_tables
 
 from nn_graphs.results import read_results
+from tests.experiments.in_process import commands_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FOLDER = EXPERIMENTS / "sparse_structure"
@@ -50,26 +47,16 @@ TINY = {
 
 
 @pytest.fixture
-def run_main(tmp_path, monkeypatch):
+def run_main(tmp_path):
     """`python main.py study=...` in this process, tiny; returns the result rows."""
-    monkeypatch.chdir(FOLDER)
+    with commands_of(FOLDER, tmp_path) as command:
 
-    def run(study: str, *overrides: str) -> pd.DataFrame:
-        arguments = (
-            f"study={study}",
-            f"data_root={tmp_path}",
-            f"hydra.run.dir={tmp_path / study}",
-            f"results={tmp_path / 'results.csv'}",
-            "hydra/job_logging=none",
-            "hydra/hydra_logging=none",
-        )
-        monkeypatch.setattr(sys, "argv", ["main.py", *arguments, *TINY[study], *overrides])
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        runpy.run_path(str(FOLDER / "main.py"), run_name="__main__")
-        return read_results(tmp_path / "results.csv")
+        def run(study: str, *overrides: str) -> pd.DataFrame:
+            options = (f"study={study}", f"data_root={tmp_path}", *TINY[study], *overrides)
+            command(*options, run=study)
+            return read_results(tmp_path / "results.csv")
 
-    yield run
-    GlobalHydra.instance().clear()
+        yield run
 
 
 def is_figure(path) -> bool:

@@ -1,13 +1,9 @@
 """Everything that the experiment makes of a zoo of trajectories, and its tables."""
 
-import runpy
-import sys
-
 import hydra
 import numpy as np
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from support.paths import EXPERIMENTS
 from support.structure import Study
@@ -18,6 +14,7 @@ from nn_graphs.graphs.positional import LaplacianEncoding
 from nn_graphs.plotting import save_figure
 from nn_graphs.results import ResultRow, append_rows, read_results
 from nn_graphs.zoos.batches import make_templates
+from tests.experiments.in_process import commands_of
 from tests.structure_performance.trajectories import CNN, DEEP, FLAT, trajectory_zoo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -144,25 +141,15 @@ def data_root(tmp_path_factory):
 
 
 @pytest.fixture
-def run_main(tmp_path, data_root, monkeypatch):
+def run_main(tmp_path, data_root):
     """`python main.py ...` in this process, on a zoo that is made in no time."""
-    monkeypatch.chdir(FOLDER)
+    with commands_of(FOLDER, tmp_path) as command:
 
-    def run(*overrides: str):
-        arguments = (
-            f"data_root={data_root}",
-            f"hydra.run.dir={tmp_path / 'run'}",
-            f"results={tmp_path / 'results.csv'}",
-            "hydra/job_logging=none",
-            "hydra/hydra_logging=none",
-        )
-        monkeypatch.setattr(sys, "argv", ["main.py", *arguments, *TINY, *overrides])
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        runpy.run_path(str(FOLDER / "main.py"), run_name="__main__")
-        return read_results(tmp_path / "results.csv")
+        def run(*overrides: str):
+            command(f"data_root={data_root}", *TINY, *overrides)
+            return read_results(tmp_path / "results.csv")
 
-    yield run
-    GlobalHydra.instance().clear()
+        yield run
 
 
 def test_from_the_command_to_rows_and_figures(run_main, tmp_path):

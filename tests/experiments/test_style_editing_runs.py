@@ -1,47 +1,38 @@
 """Style editing as a user runs it: on the tiny zoo, to a row of results, or to one clear error."""
 
 import dataclasses
-import runpy
-import sys
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from support.launch import EXPERIMENTS
 
 from nn_graphs.results import read_results
 from tests.conftest import TINY_RECIPE
+from tests.experiments.in_process import commands_of
 
 FOLDER = EXPERIMENTS / "style_editing"
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def run_main(tmp_path, tiny_zoo_path, monkeypatch):
+def run_main(tmp_path, tiny_zoo_path):
     """`python main.py ...` in this process, for two epochs."""
-    monkeypatch.chdir(FOLDER)
     recipe = dataclasses.asdict(TINY_RECIPE) | {"hidden_widths": list(TINY_RECIPE.hidden_widths)}
     zoo = [f"zoo.recipe.{name}={value}".replace(" ", "") for name, value in recipe.items()]
+    options = (
+        f"zoo.path={tiny_zoo_path}",
+        *zoo,
+        "trainer.num_epochs=2",
+        "trainer.batch_size=16",
+        "trainer.accelerator=cpu",
+        "trainer.max_minutes=null",
+    )
+    with commands_of(FOLDER, tmp_path) as command:
 
-    def run(*overrides: str):
-        arguments = (
-            f"hydra.run.dir={tmp_path / 'run'}",
-            f"results={tmp_path / 'results.csv'}",
-            f"zoo.path={tiny_zoo_path}",
-            *zoo,
-            "trainer.num_epochs=2",
-            "trainer.batch_size=16",
-            "trainer.accelerator=cpu",
-            "trainer.max_minutes=null",
-            "hydra/job_logging=none",
-            "hydra/hydra_logging=none",
-        )
-        monkeypatch.setattr(sys, "argv", ["main.py", *arguments, *overrides])
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        runpy.run_path(str(FOLDER / "main.py"), run_name="__main__")
-        return tmp_path
+        def run(*overrides: str):
+            command(*options, *overrides)
+            return tmp_path
 
-    yield run
-    GlobalHydra.instance().clear()
+        yield run
 
 
 @pytest.mark.parametrize("encoder", ["ng_gnn_small", "nfn_hnp_small"])

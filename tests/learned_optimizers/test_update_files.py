@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from nn_graphs.learned_optimizers.registry import UPDATES, describe_update, make_update
 from nn_graphs.learned_optimizers.update_files import (
-    KEY,
+    FILE,
     load_update,
     origin_of,
     save_update,
@@ -51,7 +51,7 @@ def test_weights_of_another_update_are_not_saved(path, raises_saying):
 
 
 def rewrite(path, record=None, tensors=None):
-    metadata = {} if record is None else {KEY: json.dumps(record)}
+    metadata = {} if record is None else {FILE.key: json.dumps(record)}
     save_file(load_file(path) if tensors is None else tensors, path, metadata)
 
 

@@ -1,18 +1,22 @@
 """Many classifiers in chunks that stay in the processor's cache, by one process a core."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.model import StackedModel
+from nn_graphs.networks.classifiers.objectives import Scores
 from nn_graphs.networks.classifiers.train_stack import Checkpoint, Plan, Recipe, train_classifiers
 from nn_graphs.progress import Progress, progress_bar
 from nn_graphs.workers import default_num_workers, work_off
+
+Groups = Sequence[Sequence[Any]]  # of jobs, whatever these are
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,44 @@ def train_chunks(
     work = partial(_train, make_chunk, data, plan, folder)
     with progress_bar(total, unit="epoch", description="training") as bar:
         work_off(work, list(sizes), bar, num_workers=num_workers, on_done=finish)
+
+
+def train_groups(
+    make_chunk: Callable[[Groups, int], Chunk],
+    groups: Groups,
+    data: LabelledData,
+    plan: Plan,
+    *,
+    is_done: Callable[[Any], bool],
+    on_done: Callable[[Sequence[Any], Scores], None],
+    folder: str | Path,
+    num_workers: int | None = None,
+) -> None:
+    """Trains jobs in groups, a stack each, and tells the last scores of every stack.
+
+    Args:
+        make_chunk: makes the chunk of all groups and a number, where it is trained; picklable.
+        groups: of jobs, the same ones each time, so that stacks are the same.
+        data, plan, folder, num_workers: see `train_chunks`.
+        is_done: of a job; a group is trained unless all of its jobs are.
+        on_done: called with the jobs of a group and their scores.
+    """
+    sizes = {
+        number: len(group) for number, group in enumerate(groups) if not all(map(is_done, group))
+    }
+
+    def finish(number: int, checkpoints: list[Checkpoint]) -> None:
+        on_done(groups[number], checkpoints[-1].scores)
+
+    train_chunks(
+        partial(make_chunk, groups),
+        sizes,
+        data,
+        plan,
+        folder=folder,
+        on_done=finish,
+        num_workers=num_workers,
+    )
 
 
 def _train(

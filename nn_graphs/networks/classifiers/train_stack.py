@@ -99,13 +99,11 @@ class Plan:
 
     def __post_init__(self):
         wrong = [epoch for epoch in self.checkpoint_epochs if not 0 <= epoch <= self.num_epochs]
-        if wrong or self.num_epochs < 1 or self.batch_size < 1:
+        if wrong:
             raise NNGraphsError(
                 f"train for {self.num_epochs} epochs in batches of {self.batch_size}",
-                found=f"checkpoints are asked for after the epochs {wrong}."
-                if wrong
-                else "there is nothing to do.",
-                do="Give one epoch and one input a batch at least, and checkpoints among them.",
+                found=f"checkpoints are asked for after the epochs {wrong}.",
+                do="Give checkpoints among the epochs.",
             )
 
     @property
