@@ -35,7 +35,7 @@ def check_config(config: DictConfig) -> int:
     Raises:
         NNGraphsError: with all faults together, or all values that must be given and are not.
     """
-    missing = sorted(OmegaConf.missing_keys(config))
+    missing = sorted(_missing(OmegaConf.to_container(config), ""))
     if missing:
         raise NNGraphsError(
             "use this configuration",
@@ -53,6 +53,18 @@ def check_config(config: DictConfig) -> int:
             do="Correct them; `python main.py --cfg job` prints the whole configuration.",
         )
     return len(targets)
+
+
+def _missing(node: Any, path: str) -> Iterator[str]:
+    """Values that a config leaves to the user (`???`).
+
+    `OmegaConf.missing_keys` raises where another value is made of such a one.
+    """
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _missing(value, f"{path}.{key}".lstrip("."))
+    elif node == "???":
+        yield path
 
 
 def _own_faults(content: dict) -> Iterator[str]:

@@ -103,7 +103,7 @@ class Plan:
             raise NNGraphsError(
                 f"train for {self.num_epochs} epochs in batches of {self.batch_size}",
                 found=f"checkpoints are asked for after the epochs {wrong}.",
-                do="Give checkpoints among the epochs.",
+                do="Give one epoch or more, and checkpoints among them.",
             )
 
     @property
