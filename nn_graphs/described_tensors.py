@@ -54,14 +54,19 @@ class DescribedTensors:
         return path
 
     def read(self, path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """The description, and the tensors on the CPU."""
+        """The description, and the tensors on the CPU.
+
+        Each is in memory of its own, aligned as torch aligns it: matrix products of some processors
+        differ by a rounding where weights lie anywhere in the file.
+        """
         path = Path(path)
         if not path.is_file():
             raise self._refused(path, "there is no such file.", self.missing)
         try:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                names = file.keys()  # the file itself is no mapping
+                tensors = {name: file.get_tensor(name).clone() for name in names}
         except (OSError, SafetensorError) as error:
             raise self.damaged(path, str(error)) from error
         return self._description(path, metadata), tensors

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import tests.type_checks  # noqa: F401
+
+# isort: split
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.whole_files import NODE
 from nn_graphs.zoos.makers.inr_zoos import INRRecipe, make_inr_zoo
