@@ -73,7 +73,11 @@ class MaskedLayer(nn.Module):
         """The weight with zeros where the mask is, whatever is stored there."""
         if torch.compiler.is_compiling():  # also in torch.export
             return self.weight * self.mask
-        return self.weight * self._known().factors(self.weight.dtype)
+        return self.weight * self.mask_as_numbers()
+
+    def mask_as_numbers(self) -> Float[Tensor, "out in *_"]:
+        """The mask in the weight's type; made once for each mask."""
+        return self._known().factors(self.weight.dtype)
 
     @property
     def num_connections(self) -> int:
@@ -113,8 +117,8 @@ class MaskedLayer(nn.Module):
 
     def _known(self) -> "_Derived":
         """What is derived from the mask, anew where it was changed."""
-        mask, known = self.mask, self._derived
-        if known is None or not known.is_of(mask):
+        mask, known = self._buffers["mask"], self._derived
+        if known is None or known.mask is not mask or known.version != _version(mask):
             self._derived = known = _Derived(mask)
         return known
 
@@ -140,9 +144,6 @@ class _Derived:
         self.mask, self.version = mask, _version(mask)
         self._factors: Tensor | None = None
         self._suits_blocks: bool | None = None
-
-    def is_of(self, mask: Tensor) -> bool:
-        return self.mask is mask and self.version == _version(mask)
 
     def factors(self, dtype: torch.dtype) -> Tensor:
         """The mask as numbers: a product with booleans takes four times as long."""

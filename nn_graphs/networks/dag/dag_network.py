@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.activations import Activation, ActivationModule
+from nn_graphs.networks.block_sparse import MIN_WORK
 from nn_graphs.networks.dag.layer_reading import Reading, make_reading, next_window, read_layers
+from nn_graphs.networks.dag.window_pass import ACTIVATE, WindowPass
 from nn_graphs.networks.masked import MaskedLinear
 from nn_graphs.structure.framing import complete_layers, frame, unframe
 from nn_graphs.structure.layered_graph import LayeredGraph
@@ -74,6 +76,7 @@ class DAGNetwork(nn.Module):
             )
         self.activation = ActivationModule(activation)
         self.reading: Reading = make_reading(framed.layer_sizes, framed.num_connections)
+        self._windows = self.reading.first_values(framed.layer_sizes)
         self._node_layers, self.nodes_by_layer = framed.layers, framed.nodes_by_layer
         layers = []
         with torch.random.fork_rng(devices=[]):  # torch's initial values, all replaced below
@@ -82,6 +85,7 @@ class DAGNetwork(nn.Module):
                 layers.append(MaskedLinear(mask.shape[1], mask.shape[0], mask=mask))
         self.layers = nn.ModuleList(layers)
         widths = [layer.out_features for layer in layers]
+        self._most_weights = max(layer.weight.numel() for layer in layers)
         self.norms = nn.ModuleList(map(nn.LayerNorm, widths[:-1] if has_norm else []))
         self.reset_parameters(generator)
 
@@ -92,7 +96,36 @@ class DAGNetwork(nn.Module):
             NNGraphsError: the inputs are of another width.
         """
         values = flat_inputs(inputs, len(self.nodes_by_layer[0]))
-        return self._by_windows(values) if self.reading.is_windowed else self._by_layers(values)
+        if not self.reading.is_windowed:
+            return self._by_layers(values)
+        return self._at_once(values) if self._is_plain(values) else self._by_windows(values)
+
+    def _at_once(self, values: Float[Tensor, "B in"]) -> Float[Tensor, "B out"]:
+        """Layers and their gradients without the operations between them, see `WindowPass`."""
+        layers = list(self.layers)
+        return WindowPass.apply(
+            values,
+            self._by_windows,
+            self.activation.activation.name,
+            self._windows,
+            [layer.mask_as_numbers() for layer in layers],
+            *(layer.weight for layer in layers),
+            *(layer.bias for layer in layers),
+        )
+
+    def _is_plain(self, values: Tensor) -> bool:
+        """Whether nothing but its formula and its first gradients is asked of the network."""
+        return (
+            self.activation.activation.name in ACTIVATE
+            and not self.norms
+            and not torch.compiler.is_compiling()  # also in torch.export
+            and not torch.is_autocast_enabled(values.device.type)
+            and not torch._C._are_functorch_transforms_active()  # a custom gradient is no vmap rule
+            and torch.autograd.forward_ad._current_level < 0
+            and len(values) * self._most_weights < MIN_WORK  # larger layers may run in blocks
+            and values.dtype == self.layers[0].weight.dtype
+            and all(map(is_bare, self.layers))
+        )
 
     def _by_windows(self, window: Float[Tensor, "B seen"]) -> Float[Tensor, "B out"]:
         """Every layer reads all values from some layer on; only what others will read is kept."""
@@ -172,6 +205,12 @@ def flat_inputs(inputs: Float[Tensor, "B *shape"], width: int) -> Float[Tensor, 
             do="Make a network for inputs of that size, or give others.",
         )
     return values
+
+
+def is_bare(layer: nn.Module) -> bool:
+    """Whether a layer is a masked product and no more: no other class, nothing hooked to it."""
+    hooks = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks
+    return type(layer) is MaskedLinear and layer.execution != "blocks" and not hooks
 
 
 @torch.no_grad()

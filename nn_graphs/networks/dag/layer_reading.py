@@ -34,6 +34,11 @@ class Reading:
     is_windowed: bool
     kept: tuple[int, ...]
 
+    def first_values(self, sizes: Int[np.ndarray, " layers"]) -> list[int]:
+        """For each layer how many values lie before the first layer that it reads."""
+        before = np.cumsum(sizes) - sizes
+        return [int(before[reads[0]]) for reads in self.layers]
+
 
 def make_reading(
     sizes: Int[np.ndarray, " layers"], connections: Shaped[np.ndarray, "layers layers"]
@@ -54,11 +59,16 @@ def make_reading(
         sum(int(sizes[list(reads)].sum() * sizes[number]) for number, reads in enumerate(own, 1))
         for own in (windows, single)
     ]
-    if weights[0] > max(MAX_SURPLUS * weights[1], FEW_WEIGHTS):
+    if not are_few(*weights):
         return Reading(tuple(single), False, ())
     following = [*(own[0] for own in windows[1:]), len(sizes) - 1]
     kept = tuple(int(sizes[first:number].sum()) for number, first in enumerate(following, 1))
     return Reading(tuple(windows), True, kept)
+
+
+def are_few(num_weights: int, num_needed: int) -> bool:
+    """Whether products with so many weights take about as long as with those that are needed."""
+    return num_weights <= max(MAX_SURPLUS * num_needed, FEW_WEIGHTS)
 
 
 def next_window(window: Tensor, values: Tensor, kept: int) -> Tensor:
