@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -37,20 +38,28 @@ OPTIONS = sorted(name for name in FILES if "/" in name)
 TASKS = sorted(folder.parent.name for folder in EXPERIMENTS.glob("*/main.py"))
 
 
-def groups_of(task: str) -> list[list[str]]:
-    """The options that a task's config chooses from, group by group."""
+def options_of(task: str) -> set[str]:
+    """The options that a task's config chooses from."""
     text = (CONFIGS / f"{task}.yaml").read_text()
-    groups = sorted({option.split("/")[0] for option in OPTIONS})
-    chosen = [group for group in groups if f"- {group}: " in text]
-    return [[one for one in OPTIONS if one.split("/")[0] == group] for group in chosen]
+    return {option for option in OPTIONS if f"- {option.split('/')[0]}: " in text}
 
 
-# One of each group at once, until all were chosen: what an option configures is bound by itself.
-CHOICES = [
-    (task, tuple(option for option in options if option))
-    for task in TASKS
-    for options in itertools.zip_longest(*groups_of(task))
-]
+def choices() -> list[tuple[str, tuple[str, ...]]]:
+    """Tasks with one option of each group at once: what one configures is bound by itself.
+
+    An option is chosen once, in the first task that has it.
+    """
+    found, chosen = [], set()
+    for task in TASKS:
+        left = sorted(options_of(task) - chosen)
+        groups = [list(own) for _, own in itertools.groupby(left, lambda one: one.split("/")[0])]
+        rows = itertools.zip_longest(*groups)
+        found += [(task, tuple(option for option in row if option)) for row in rows] or [(task, ())]
+        chosen.update(left)
+    return found
+
+
+CHOICES = choices()
 
 
 GIVEN = {  # what a user has to give
@@ -93,14 +102,14 @@ def test_values_that_must_be_given_are_named(raises_saying):
 
 
 def recorded_options() -> list[tuple[str, tuple[str, ...]]]:
-    """The options of all commands that made rows, but for their seeds."""
-    found = set()
+    """Options of the commands that made rows: of those that differ in numbers alone, the last."""
+    found = {}
     for task in TASKS:
         for command in pd.read_csv(EXPERIMENTS / task / "results.csv")["command"].unique():
             _, script, *options = shlex.split(command)
             if script == "main.py":
-                found.add((task, tuple(o for o in options if not o.startswith("seed="))))
-    return sorted(found)
+                found[task, re.sub(r"=-?[\d.]+(e-?\d+)?\b", "", command)] = tuple(options)
+    return sorted((task, options) for (task, _), options in found.items())
 
 
 @pytest.mark.parametrize(("task", "options"), recorded_options())
