@@ -76,7 +76,7 @@ def test_networks_run_along_the_graphs_of_a_template_that_was_read():
     [
         ("aten.max_pool2d.default", "aten.from_file.default", "aten.from_file.default"),
         ('"is": "Step"', '"is": "system"', "'system'"),
-        ('"is": "NodeGroup"', '"is": "ParameterSlot"', "missing a required argument"),
+        ('"is": "NodeGroup"', '"is": "ParameterSlot"', "unexpected keyword argument"),
         ('"groups"', '"group"', "groups"),
     ],
 )

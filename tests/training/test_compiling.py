@@ -1,9 +1,5 @@
 """Encoders compile as one graph, from the first chunk on, and compute the same."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -16,6 +12,7 @@ from nn_graphs.encoders.scalegmn import ScaleGMN
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.training import accumulate_gradients, supervised
+from tests.processes import Forked
 from tests.toy_zoos import SMALL
 
 TRANSFORMER = {
@@ -38,12 +35,9 @@ ENCODERS = {
 
 def test_encoders_compile_as_one_graph():
     """In a process of its own: functions whose shapes are checked cannot be compiled."""
-    program = "from tests.training.test_compiling import compile_all; compile_all()"
-    root = Path(__file__).parents[2]
-    found = subprocess.run(
-        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True
-    )
-    assert found.returncode == 0, found.stderr
+    found = Forked(compile_all)
+    output = found.communicate()
+    assert found.returncode == 0, output
 
 
 def compile_all() -> None:
