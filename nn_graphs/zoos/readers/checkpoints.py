@@ -27,7 +27,12 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from nn_graphs.zoos.readers.layer_order import natural_key
-from nn_graphs.zoos.readers.plain_pickles import is_plain_pickle, load_plain_pickle
+from nn_graphs.zoos.readers.plain_pickles import (
+    as_tensors,
+    is_plain_pickle,
+    load_plain_pickle,
+    numpy_stand_ins,
+)
 from nn_graphs.zoos.readers.read_report import Reason, Skipped
 from nn_graphs.zoos.readers.weight_names import (
     listed,
@@ -40,10 +45,10 @@ SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".pth.tar", ".npz", ".pkl", 
 FLAT = "(all parameters)"  # what a vector of all of them is called in a state
 HARMLESS = re.compile(
     r"argparse\.Namespace|types\.SimpleNamespace|pathlib(\._local)?\.\w+"
-    r"|omegaconf(\.\w+)+|typing\.Any|numpy\.dtype|numpy\.(_core|core)\.multiarray\.scalar"
+    r"|omegaconf(\.\w+)+|typing\.Any"
+    r"|numpy\.(dtype|ndarray)|numpy\.(_core|core)\.multiarray\.(scalar|_reconstruct)"
 )
-"""Classes that training scripts keep beside weights; their objects are read as `Fields`."""
-NUMBER = re.compile(r"[fiub]\d+")  # of numpy: its kind and its bytes
+"""Classes that training scripts keep beside weights; most objects are read as `Fields`."""
 STATE_NAMES = ("state_dict", "model_state_dict", "model", "network", "net", "params")
 MAX_DEPTH = 3
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")  # of files that are no archives
@@ -76,7 +81,7 @@ def load_weights(content: bytes) -> Any:
     """What the bytes of a file hold, by torch's restricted unpickler alone.
 
     Plain pickles are read by `plain_pickles`. Objects of `HARMLESS` classes become `Fields`,
-    numbers of numpy become Python's.
+    arrays of numpy tensors, and its numbers Python's.
     """
     try:
         return _load_knowing((), content)
@@ -124,9 +129,11 @@ def load_arrays(content: bytes) -> dict[str, Tensor]:
 
 def _load_knowing(names: Iterable[str], content: bytes) -> Any:
     """As `torch.load`, with stand-ins for the classes and functions of these names."""
-    known = [(STAND_INS.get(name, Fields), name) for name in sorted(names)]
+    stand_ins = {"collections.defaultdict": _empty_dict} | numpy_stand_ins()
+    known = [(stand_ins.get(name, Fields), name) for name in sorted(names)]
     with safe_globals(known):
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return as_tensors(loaded) if "numpy.ndarray" in names else loaded
 
 
 def _unknown_names(content: bytes) -> set[str]:
@@ -384,22 +391,8 @@ class Fields:
 
 
 def _empty_dict(*arguments: Any) -> dict:
+    """Of a `defaultdict`, whose items are pickled behind it."""
     return {}
-
-
-def _number(kind: Any, content: Any) -> int | float | bool:
-    """A number of numpy: the `Fields` of its type, and its bytes, lowest first."""
-    code = kind.arguments[0] if isinstance(kind, Fields) and kind.arguments else None
-    if not isinstance(code, str) or not NUMBER.fullmatch(code) or not isinstance(content, bytes):
-        raise UnpicklingError(f"a number of the type {code!r}")
-    return np.frombuffer(content, dtype=f"<{code}")[0].item()
-
-
-STAND_INS = {
-    "collections.defaultdict": _empty_dict,  # whose items are pickled behind it
-    "numpy.core.multiarray.scalar": _number,
-    "numpy._core.multiarray.scalar": _number,
-}
 
 
 class ObjectReader:

@@ -75,7 +75,7 @@ def load_plain_pickle(content: bytes, *, harmless: Callable[[str], type | None])
     Raises:
         pickle.UnpicklingError: it names what is not known ("GLOBAL name"), or is damaged.
     """
-    return _as_tensors(_Reader(content, harmless).load())
+    return as_tensors(_Reader(content, harmless).load())
 
 
 class _Reader(pickle.Unpickler):
@@ -92,23 +92,35 @@ class _Reader(pickle.Unpickler):
         return found
 
 
+def numpy_stand_ins() -> dict[str, Callable]:
+    """What arrays and numbers of numpy name in a pickle, but for their bytes."""
+    known = {
+        "numpy.ndarray": type("Array", (_Array,), {}),
+        "numpy.dtype": type("DType", (_DType,), {}),
+    }
+    for numpy in NUMPY:
+        known[f"{numpy}.multiarray._reconstruct"] = _reconstruct
+        known[f"{numpy}.multiarray.scalar"] = _scalar
+    return known
+
+
 def _stand_ins() -> dict[str, Any]:
     """By the names in pickles."""
-    array = _StandIn(lambda *_: _Array())
     known = {
         "collections.OrderedDict": _StandIn(OrderedDict),
-        "numpy.ndarray": type("ndarray", (), {}),  # an argument of _reconstruct
-        "numpy.dtype": _StandIn(_DType),
+        **{name: _StandIn(made) for name, made in numpy_stand_ins().items()},
         "_codecs.encode": _StandIn(_encoded),
         "torch._utils._rebuild_tensor_v2": _StandIn(_tensor),
         "torch._utils._rebuild_parameter": _StandIn(lambda tensor, *_: tensor),
         "torch.storage._load_from_bytes": _StandIn(_storage),
     }
     for numpy in NUMPY:
-        known[f"{numpy}.multiarray._reconstruct"] = array
-        known[f"{numpy}.multiarray.scalar"] = _StandIn(_scalar)
         known[f"{numpy}.numeric._frombuffer"] = _StandIn(_from_buffer)
     return known
+
+
+def _reconstruct(kind: Callable[[], _Array], *_: Any) -> _Array:
+    return kind()
 
 
 def _encoded(text: str, encoding: str) -> bytes:
@@ -134,14 +146,15 @@ def _tensor(storage: Any, offset: int, size: tuple, stride: tuple, *_: Any) -> T
     return torch._utils._rebuild_tensor(storage, offset, size, stride).detach()
 
 
-def _as_tensors(value: Any) -> Any:
+def as_tensors(value: Any) -> Any:
+    """What was read, with its arrays as tensors; those of texts as lists."""
     if isinstance(value, _Array):
         value = value.values
     if isinstance(value, np.ndarray):
         native = np.array(value, dtype=value.dtype.newbyteorder("="), order="C")
         return torch.from_numpy(native) if native.dtype.kind in "fiubc" else native.tolist()
     if isinstance(value, dict):
-        return {key: _as_tensors(entry) for key, entry in value.items()}
+        return {key: as_tensors(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_as_tensors(entry) for entry in value]
+        return [as_tensors(entry) for entry in value]
     return value

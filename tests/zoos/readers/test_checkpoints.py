@@ -96,11 +96,35 @@ def test_code_is_not_run(tmp_path, is_zip, is_nested):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", ["<f4", ">f4", "<f2", "fortran"])
+def test_arrays_in_files_of_torch_save(kind):
+    arrays = {name: value.numpy() for name, value in STATE.items()}
+    changed = {
+        name: np.asfortranarray(value) if kind == "fortran" else value.astype(kind)
+        for name, value in arrays.items()
+    }
+    found = parse_checkpoint(saved({"epoch": np.int64(3), "state_dict": changed}))
+    assert found.entries["epoch"] == 3
+    assert list(found.state) == list(STATE)
+    for name, value in STATE.items():
+        assert torch.equal(
+            found.state[name].float(), value.half().float() if "2" in kind else value
+        )
+
+
+def test_arrays_that_say_what_they_do_not_hold():
+    objects = np.array([print, None], dtype=object)
+    with pytest.raises(Skipped, match="damaged|would have to be"):
+        parse_checkpoint(saved({"weight": objects}))
+    content = saved({"weight": np.zeros((3, 5), np.float32)})
+    with pytest.raises(Skipped):
+        parse_checkpoint(content.replace(b"K\x03K\x05\x86", b"K\x7fK\x7f\x86"))
+
+
 @pytest.mark.parametrize(
     ("content", "detail"),
     [
         (saved(nn.Linear(2, 3)), "torch.nn.modules.linear.Linear would have to be called"),
-        (saved({name: value.numpy() for name, value in STATE.items()}), "numpy"),
     ],
 )
 def test_what_needs_code(content, detail):
