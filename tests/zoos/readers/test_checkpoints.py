@@ -114,7 +114,7 @@ def test_arrays_in_files_of_torch_save(kind):
 
 def test_arrays_that_say_what_they_do_not_hold():
     objects = np.array([print, None], dtype=object)
-    with pytest.raises(Skipped, match="damaged|would have to be"):
+    with pytest.raises(Skipped, match=r"damaged|would have to be"):
         parse_checkpoint(saved({"weight": objects}))
     content = saved({"weight": np.zeros((3, 5), np.float32)})
     with pytest.raises(Skipped):
