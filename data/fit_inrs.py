@@ -1,6 +1,10 @@
 """Fit a zoo of INRs, one small network per image.
 
     python data/fit_inrs.py --dataset mnist --num-train 10000 --preset dws --output data/mnist.h5
+    python data/fit_inrs.py --images photos --num-val 20 --output photos.h5
+
+Images of your own are a folder with a folder of images for each class, or arrays in an .npz or .npy
+file (`nn_graphs/datasets/own_images.py` says how).
 
 Interrupted, the same command goes on from the last finished shard.
 """
@@ -10,6 +14,7 @@ import sys
 from pathlib import Path
 
 from nn_graphs.datasets import DATASETS
+from nn_graphs.datasets.own_images import read_own_images
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.inr import PRESETS
 from nn_graphs.zoos.makers.inr_zoos import INRRecipe
@@ -21,7 +26,9 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     default = INRRecipe()
-    parser.add_argument("--dataset", choices=sorted(DATASETS), default=default.dataset)
+    images = parser.add_mutually_exclusive_group()
+    images.add_argument("--dataset", choices=sorted(DATASETS), default=default.dataset)
+    images.add_argument("--images", type=Path, help="a folder or file of your own images")
     parser.add_argument("--preset", choices=list(PRESETS), default=default.preset)
     parser.add_argument("--num-train", type=int, help="training images (default: all)")
     parser.add_argument("--num-val", type=int, default=default.num_val)
@@ -41,9 +48,12 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     options = vars(parse_arguments())
     output, root = options.pop("output"), options.pop("data_root")
-    device = options.pop("device")
-    recipe = INRRecipe(**{**options, "hidden_widths": tuple(options["hidden_widths"])})
+    device, own = options.pop("device"), options.pop("images")
     try:
+        if own is not None:
+            options["dataset"] = str(own.resolve())
+            options["contents"] = read_own_images(own).fingerprint
+        recipe = INRRecipe(**options)
         zoo = open_or_make_zoo(recipe, output, data_root=root, device=device)
     except NNGraphsError as error:
         sys.exit(f"error: {error}")

@@ -6,11 +6,15 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pooch
 import pytest
 import torch
 
 from nn_graphs.download import DOWNLOADS
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.tasks.fitted_images import find_fitted_images
+from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.zoos.makers import inr_zoos
 from nn_graphs.zoos.zoo import Zoo
 from tests.download.server import make_archive, make_download, running_server
@@ -104,6 +108,23 @@ def test_mistakes(fit_inrs, tmp_path, options, code, said):
     assert found[0] == code
     assert said in found[2]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_own_images_and_their_change(fit_inrs, tmp_path):
+    images, path = tmp_path / "own.npz", tmp_path / "zoo.h5"
+    pixels = np.arange(20 * 36, dtype=np.uint16).reshape(20, 6, 6).astype(np.uint8)
+    np.savez(images, images=pixels, labels=np.arange(20) % 3)
+    command = ("--output", str(path), *TINY.split(), "--images", str(images))
+    assert fit_inrs(*command)[0] == 0
+    zoo = Zoo.open(path)
+    task = INRClassification(zoo)
+    assert task.class_names == ("0", "1", "2")
+    assert set(task.figures(torch.eye(3)[:3], torch.arange(3))) >= {"renderings"}
+    assert find_fitted_images(zoo).images.images.shape == (20, 6, 6, 1)
+    np.savez(images, images=255 - pixels, labels=np.arange(20) % 3)
+    assert "its zoo was made by another (contents was" in fit_inrs(*command)[2]
+    with pytest.raises(NNGraphsError, match="not those that the zoo was made from"):
+        find_fitted_images(zoo)
 
 
 def test_output_is_asked_for(fit_inrs):

@@ -3,6 +3,7 @@
 from nn_graphs.datasets.dataset_registry import (
     DATASETS,
     TABLES,
+    are_known,
     data_root,
     load_dataset,
     load_images,
@@ -18,6 +19,7 @@ __all__ = [
     "ImageDataset",
     "LabelledDataset",
     "TableDataset",
+    "are_known",
     "data_root",
     "load_dataset",
     "load_images",

@@ -12,9 +12,10 @@ from nn_graphs.datasets.images import ImageDataset
 from nn_graphs.datasets.labelled import LabelledDataset
 from nn_graphs.datasets.mnist import FASHION_MNIST, read_mnist
 from nn_graphs.datasets.moons import read_moons
+from nn_graphs.datasets.own_images import names_own_images, read_own_images
 from nn_graphs.datasets.tables import TableDataset
 from nn_graphs.datasets.tiny_imagenet import read_tiny_imagenet
-from nn_graphs.errors import check_known
+from nn_graphs.errors import NNGraphsError, check_known
 
 DATASETS: dict[str, Callable[[Path], ImageDataset]] = {
     "digits": lambda root: read_digits(),
@@ -31,14 +32,39 @@ TABLES: dict[str, Callable[[Path], TableDataset]] = {
 }
 
 
-def load_images(name: str, root: Path | None = None) -> ImageDataset:
+def load_images(
+    name: str, root: Path | None = None, *, contents: str | None = None
+) -> ImageDataset:
     """The image data set `name`, one of `DATASETS`, from the files under `data_root(root)`.
 
+    Or images of your own: `name` is the path of a folder or file, see `own_images`.
+
+    Args:
+        name: of the images, or their path.
+        root: where published data sets lie.
+        contents: the fingerprint that they must have; None: any.
+
     Raises:
-        NNGraphsError: where the name is unknown, or the files are missing or damaged.
+        NNGraphsError: where the name is unknown, the files are missing or damaged, or the images
+            are others.
     """
-    check_known(name, DATASETS, asked=f"load the images {name!r}")
-    return DATASETS[name](data_root(root))
+    if names_own_images(name):
+        images = read_own_images(name)
+    else:
+        check_known(name, DATASETS, asked=f"load the images {name!r}")
+        images = DATASETS[name](data_root(root))
+    if contents is not None and images.fingerprint != contents:
+        raise NNGraphsError(
+            f"load the images {name!r}",
+            found="they are not those that the zoo was made from.",
+            do="Bring back those, or make a zoo of its own from these.",
+        )
+    return images
+
+
+def are_known(name: object) -> bool:
+    """Whether `load_images` takes such a name."""
+    return isinstance(name, str) and (name in DATASETS or names_own_images(name))
 
 
 def load_table(name: str, root: Path | None = None) -> TableDataset:

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Int64, Integer, UInt8
+
+from nn_graphs.fingerprint import fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +31,12 @@ class ImageDataset:
     num_train: int
     max_value: int
     class_names: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal of equal images with equal labels, in one order."""
+        arrays = torch.from_numpy(self.images), torch.from_numpy(self.labels)
+        return fingerprint([str(self.num_train), *arrays])
 
     @property
     def inputs(self) -> UInt8[np.ndarray, "num_images channels height width"]:

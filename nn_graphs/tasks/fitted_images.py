@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from nn_graphs.datasets import DATASETS, ImageDataset, load_images
+from nn_graphs.datasets import ImageDataset, are_known, load_images
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.inr import PRESETS, INRPreset
 from nn_graphs.zoos.zoo import Zoo
@@ -49,7 +49,7 @@ def find_fitted_images(zoo: Zoo, data_root: str | Path | None = None) -> FittedI
     """
     recipe = zoo.metadata.get("recipe", {})
     dataset, preset = recipe.get("dataset"), recipe.get("preset")
-    if dataset not in DATASETS or preset not in PRESETS or "source_id" not in zoo.table:
+    if not are_known(dataset) or preset not in PRESETS or "source_id" not in zoo.table:
         raise NNGraphsError(
             ASKED,
             found=f"the zoo says of its images that they are {dataset!r}, of its convention that "
@@ -57,7 +57,8 @@ def find_fitted_images(zoo: Zoo, data_root: str | Path | None = None) -> FittedI
             "source_id.",
             do="Make it from an INRRecipe, or read the files of a published zoo of INRs.",
         )
-    images = load_images(dataset, None if data_root is None else Path(data_root))
+    root = None if data_root is None else Path(data_root)
+    images = load_images(dataset, root, contents=recipe.get("contents"))
     _check_shapes(zoo, images)
     return FittedImages(images, _image_numbers(zoo, images), PRESETS[preset])
 

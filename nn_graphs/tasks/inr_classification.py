@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from nn_graphs.datasets import DATASETS, ImageDataset, load_images
+from nn_graphs.datasets import ImageDataset, are_known, load_images
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.inr import inr_preset
 from nn_graphs.plotting import plot_renderings
@@ -93,11 +93,12 @@ class INRClassification(ColumnClassification):
     def _images(self) -> ImageDataset | None:
         """What the INRs were fitted to; None where the zoo does not say, or it is not there."""
         recipe = self.zoo.metadata.get("recipe", {})
-        is_told = recipe.get("dataset") in DATASETS and "preset" in recipe
+        is_told = are_known(recipe.get("dataset")) and "preset" in recipe
         if not is_told or "source_id" not in self.zoo.table or len(self.zoo.specs) > 1:
             return None
         try:
-            return load_images(recipe["dataset"], self._data_root)
+            contents = recipe.get("contents")
+            return load_images(recipe["dataset"], self._data_root, contents=contents)
         except NNGraphsError as error:
             logger.warning("No figure of the images: %s", error)
             return None

@@ -34,7 +34,7 @@ class INRRecipe:
     """What a zoo of INRs is made of; equal recipes make equal zoos.
 
     Attributes:
-        dataset: name of the images, see `nn_graphs.datasets`.
+        dataset: name of the images, or the path of your own, see `nn_graphs.datasets`.
         preset: name of the INR convention, see `nn_graphs.networks.inr`.
         hidden_widths: neurons of the sine layers.
         num_steps: Adam steps of an INR that does not reach `target_psnr` before.
@@ -45,6 +45,7 @@ class INRRecipe:
             (num_val must then be given).
         num_inits: independent initial values, hence INRs, per training image.
         seed: of the choice of images and of all initial values.
+        contents: the fingerprint of the images, which must be these; None: whichever are there.
     """
 
     dataset: str = "digits"
@@ -58,6 +59,7 @@ class INRRecipe:
     num_test: PositiveInt | None = None
     num_inits: PositiveInt = 1
     seed: Seed = 0
+    contents: str | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "hidden_widths", tuple(self.hidden_widths))
@@ -139,7 +141,8 @@ def make_inr_zoo(
         NNGraphsError: shards of another recipe lie at `path`, or the data set cannot be read.
     """
     path = Path(path)
-    images = load_images(recipe.dataset, None if data_root is None else Path(data_root))
+    root = None if data_root is None else Path(data_root)
+    images = load_images(recipe.dataset, root, contents=recipe.contents)
     spec, table = recipe.make_spec(images), recipe.make_table(images)
     height, width = images.images.shape[1:3]
     chunk = chunk_size or fitting_chunk_size(spec, num_points=height * width)
@@ -150,7 +153,7 @@ def make_inr_zoo(
     fit = partial(
         _fit_shard, recipe, images, table, device=device, chunk_size=chunk, is_compiled=is_compiled
     )
-    title = f"fitting {recipe.dataset} INRs"
+    title = f"fitting {images.name} INRs"
     with progress_bar(len(table), unit="fits", description=title, done=shards.num_done) as bar:
         fit_shards(fit, shards, bar, num_workers=num_workers)
     columns = shards.read()
