@@ -6,6 +6,7 @@ from .models import make_flat_mlp as make_flat_mlp
 from .models import make_probe_only as make_probe_only
 from .models import make_statnn as make_statnn
 from .models import make_weight_space_classifier as make_weight_space_classifier
+from .part_regression import PartRegression as PartRegression
 from .regression import Regression as Regression
 from .structure_reconstruction import StructureReconstruction as StructureReconstruction
 from .style_editing import StyleEditing as StyleEditing
