@@ -39,7 +39,7 @@ def make_model(task: PartRegression) -> torch.nn.Module:
 @pytest.mark.parametrize(("kind", "part"), [("one", "neuron"), ("mixed", "edge")])
 def test_what_a_part_shows_is_learned(tmp_path, kind, part):
     task = make_task(kind, part)
-    settings = change(num_epochs=6, learning_rate=0.03, batch_size=8)
+    settings = change(num_epochs=12, learning_rate=0.03, batch_size=8)
     outcome = train_and_test(make_model(task), task, settings, tmp_path)
     assert outcome.test["r2"] > 0.9
 
