@@ -1,10 +1,28 @@
 """Installation of nn_graphs: `pip install -c constraints.txt -e .[test]`."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+
+
+class BuildWithExperiments(build_py):
+    """A wheel holds the scripts of experiments too, for the command `nn-graphs`."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib) / "nn_graphs" / "experiments"
+        for script in sorted((ROOT / "experiments").glob("*/*.py")):
+            if script.parent.name != "benchmarks":
+                place = target / script.parent.name / script.name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(script, place)
+
 
 setup(
     name="nn_graphs",
@@ -14,8 +32,15 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
+    cmdclass={"build_py": BuildWithExperiments},
+    entry_points={"console_scripts": ["nn-graphs = nn_graphs.command_line:main"]},
     packages=find_packages(include=["nn_graphs", "nn_graphs.*"]),
-    package_data={"": ["*.pyi"], "nn_graphs.learned_optimizers": ["shipped/*.safetensors"]},
+    package_data={
+        "": ["*.pyi", "py.typed"],
+        "nn_graphs.by_name": ["*.yaml"],
+        "nn_graphs.configs": ["**/*.yaml"],
+        "nn_graphs.learned_optimizers": ["shipped/*.safetensors"],
+    },
     install_requires=[
         "torch>=2.6",
         "torch-geometric>=2.6,<2.9",  # the versions that graphs/geometric_batch.py was tried with
@@ -24,7 +49,7 @@ setup(
         "omegaconf>=2.3",
         "einops>=0.8",
         "numpy>=1.26",
-        "scipy>=1.11",
+        "scipy>=1.15",
         "networkx>=3.2",
         "h5py>=3.10",
         "safetensors>=0.5",

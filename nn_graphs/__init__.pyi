@@ -1,3 +1,12 @@
+from .by_name.cards import describe as describe
+from .by_name.named_parts import get_encoder as get_encoder
+from .by_name.named_parts import get_task as get_task
+from .by_name.named_parts import get_training as get_training
+from .by_name.named_parts import get_zoo as get_zoo
+from .by_name.named_parts import list_encoders as list_encoders
+from .by_name.named_parts import list_tasks as list_tasks
+from .by_name.named_parts import list_zoos as list_zoos
+from .by_name.task_scores import evaluate as evaluate
 from .encoders.embedding import embed as embed
 from .encoders.encoder_files import load_encoder as load_encoder
 from .encoders.encoder_files import save_encoder as save_encoder

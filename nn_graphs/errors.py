@@ -1,6 +1,7 @@
 """The one error class: what was asked, what was found, what to do about it."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import partial
 
 
@@ -29,10 +30,10 @@ def check_known(name: str, known: Iterable[str], *, asked: str) -> None:
     """A name out of a list of them.
 
     Raises:
-        NNGraphsError: it is another; with what was `asked` and the names that there are.
+        NNGraphsError: it is another; with what was `asked`, the nearest name and all there are.
     """
     names = tuple(known)
     if name not in names:
-        raise NNGraphsError(
-            asked, found=f"there is no {name!r}.", do=f"Choose one of {', '.join(names)}."
-        )
+        near = get_close_matches(str(name), names, n=1)
+        found = f"there is no {name!r}" + (f", but {near[0]!r}." if near else ".")
+        raise NNGraphsError(asked, found=found, do=f"Choose one of {', '.join(names)}.")

@@ -34,9 +34,9 @@ from benchmarks.plain_vgae import PlainVGAE, make_data_list
 from benchmarks.training_steps import StepCost, measure
 from omegaconf import OmegaConf
 from support.benchmarks import RESULTS, record, seconds
-from support.paths import EXPERIMENTS
 from torch_geometric.loader import DataLoader
 
+from nn_graphs.configs import CONFIGS
 from nn_graphs.encoders.embedding import embed
 from nn_graphs.encoders.vgae.graph_autoencoder import VGAE, Reconstruction
 from nn_graphs.graphs.builder import template_from_spec
@@ -72,7 +72,7 @@ def make_task_and_model(
 ) -> tuple[StructureReconstruction, Reconstruction]:
     """The published encoder, whose convolutions read weights too, in front of a VGAE."""
     task = StructureReconstruction(zoo, all_pairs_below=all_pairs_below)
-    node = OmegaConf.load(EXPERIMENTS / "configs" / "encoder" / "vgae" / "ea_tc_lf.yaml").model
+    node = OmegaConf.load(CONFIGS / "encoder" / "vgae" / "ea_tc_lf.yaml").model
     node.encoder.update({"has_edge_features": True, "has_random_signs": False})
     torch.manual_seed(0)
     return task, hydra.utils.instantiate(node, _convert_="all")(task)

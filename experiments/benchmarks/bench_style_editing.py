@@ -30,9 +30,9 @@ import torch.nn.functional as F
 from benchmarks.training_steps import StepCost, measure
 from omegaconf import OmegaConf
 from support.benchmarks import RESULTS, record
-from support.paths import EXPERIMENTS
 from torch import Tensor, nn
 
+from nn_graphs.configs import CONFIGS
 from nn_graphs.datasets import DATASETS, ImageDataset
 from nn_graphs.memory import keep_freed_memory
 from nn_graphs.networks.inr import PRESETS
@@ -92,7 +92,7 @@ def prepare_step(variant: str, options: argparse.Namespace) -> Callable[[], floa
     task = make_task(
         layout, num_train=options.batch_size, side=options.side, num_copies=options.num_copies
     )
-    config = EXPERIMENTS / "configs" / "encoder"
+    config = CONFIGS / "encoder"
     node = OmegaConf.merge(
         *(OmegaConf.load(config / f"{name}.yaml").model for name in ("ng_gnn", options.encoder))
     )

@@ -19,9 +19,9 @@ from benchmarks.published_gnn import PublishedGNN
 from benchmarks.published_transformer import PublishedTransformer
 from omegaconf import OmegaConf
 from support.benchmarks import device_name
-from support.paths import EXPERIMENTS
 from torch import Tensor, nn
 
+from nn_graphs.configs import CONFIGS
 from nn_graphs.memory import keep_freed_memory
 from nn_graphs.networks.compiling import CompiledIfPossible
 from nn_graphs.networks.inr import PRESETS
@@ -98,7 +98,7 @@ def make_published_model(
 ) -> nn.Module:
     """Our model as files of `configs/encoder` describe it, with changes to its encoder."""
     names = [config] if isinstance(config, str) else config
-    folder = EXPERIMENTS / "configs" / "encoder"
+    folder = CONFIGS / "encoder"
     node = OmegaConf.merge(*(OmegaConf.load(folder / f"{name}.yaml").model for name in names))
     if changes:
         node.encoder.update(changes)

@@ -18,7 +18,9 @@ from support.launch import launch
 from support.predict import predict
 
 
-@hydra.main(version_base=None, config_path="../configs", config_name="cnn_generalization")
+@hydra.main(
+    version_base=None, config_path="pkg://nn_graphs.configs", config_name="cnn_generalization"
+)
 def main(config: DictConfig) -> None:
     launch(predict, config)
 

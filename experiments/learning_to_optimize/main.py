@@ -18,7 +18,9 @@ from support.launch import launch
 from support.learned_updates import learn_to_optimize
 
 
-@hydra.main(version_base=None, config_path="../configs", config_name="learning_to_optimize")
+@hydra.main(
+    version_base=None, config_path="pkg://nn_graphs.configs", config_name="learning_to_optimize"
+)
 def main(config: DictConfig) -> None:
     launch(learn_to_optimize, config)
 

@@ -15,7 +15,9 @@ from support.launch import launch
 from support.predict import predict
 
 
-@hydra.main(version_base=None, config_path="../configs", config_name="policy_classification")
+@hydra.main(
+    version_base=None, config_path="pkg://nn_graphs.configs", config_name="policy_classification"
+)
 def main(config: DictConfig) -> None:
     launch(predict, config)
 

@@ -43,7 +43,9 @@ def train_graphs(run: Run) -> None:
     report_runs(run)
 
 
-@hydra.main(version_base=None, config_path="../configs", config_name="relational_graphs")
+@hydra.main(
+    version_base=None, config_path="pkg://nn_graphs.configs", config_name="relational_graphs"
+)
 def main(config: DictConfig) -> None:
     launch(train_graphs, config)
 

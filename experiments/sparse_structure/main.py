@@ -23,7 +23,9 @@ def study_structure(run: Run) -> None:
     study.perform(run, in_memory(load_data(run)))
 
 
-@hydra.main(version_base=None, config_path="../configs", config_name="sparse_structure")
+@hydra.main(
+    version_base=None, config_path="pkg://nn_graphs.configs", config_name="sparse_structure"
+)
 def main(config: DictConfig) -> None:
     launch(study_structure, config)
 

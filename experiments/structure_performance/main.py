@@ -17,15 +17,15 @@ from support.launch import Run, launch
 from support.report import report_outcome
 from support.structure import Study, report_study, train_encoder
 from support.study_settings import StudySettings
-from support.zoos import open_zoo
 
+from nn_graphs.by_name.configured_zoo import open_configured_zoo
 from nn_graphs.tasks.task import Task
 
 
 def tell_performance(run: Run) -> None:
     """Trains the config's encoder on a zoo of trajectories, and scores its embedding."""
     settings: StudySettings = run.build(run.config.study)
-    zoo = open_zoo(run)
+    zoo = open_configured_zoo(run.config)
     settings.check_zoo(zoo, seed=run.config.seed)
     task: Task = run.build(run.config.target)(zoo)
     encoders, outcome = train_encoder(run, task)
@@ -36,7 +36,9 @@ def tell_performance(run: Run) -> None:
     report_study(run, study, metrics)
 
 
-@hydra.main(version_base=None, config_path="../configs", config_name="structure_performance")
+@hydra.main(
+    version_base=None, config_path="pkg://nn_graphs.configs", config_name="structure_performance"
+)
 def main(config: DictConfig) -> None:
     launch(tell_performance, config)
 

@@ -17,7 +17,7 @@ from support.launch import launch
 from support.predict import predict
 
 
-@hydra.main(version_base=None, config_path="../configs", config_name="style_editing")
+@hydra.main(version_base=None, config_path="pkg://nn_graphs.configs", config_name="style_editing")
 def main(config: DictConfig) -> None:
     launch(predict, config)
 

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from support.checks import check_config
 from support.paths import EXPERIMENTS, default_data_root
 from torch import nn
 
+from nn_graphs.by_name.composing import build
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.locks import only_writer
 from nn_graphs.results import ResultRow, append_rows, commit, now, versions
@@ -76,12 +75,7 @@ class Run:
 
     def build(self, node: DictConfig) -> Any:
         """The object that a part of the config describes."""
-        try:
-            return hydra.utils.instantiate(node, _convert_="all")
-        except InstantiationException as error:
-            if isinstance(error.__cause__, NNGraphsError):
-                raise error.__cause__ from None
-            raise
+        return build(node)
 
     def seeded(self, make_model: Callable[[Task], nn.Module], task: Task) -> nn.Module:
         """A model whose initial values depend on the run's seed alone."""

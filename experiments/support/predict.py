@@ -6,8 +6,8 @@ a config alone.
 
 from support.launch import Run
 from support.report import report_outcome
-from support.zoos import open_zoo
 
+from nn_graphs.by_name.configured_zoo import open_configured_zoo
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.augmentations import Compose, OfMixes
 from nn_graphs.tasks.task import Task
@@ -20,7 +20,7 @@ def predict(run: Run) -> None:
     Configs of encoders say how to make a module for a task (`model`), which the trainer trains, or,
     where there is no module, how to fit and test what they name (`fit_and_test`).
     """
-    task: Task = run.build(run.config.target)(open_zoo(run))
+    task: Task = run.build(run.config.target)(open_configured_zoo(run.config))
     outcome = train(run, task) if "model" in run.config.encoder else _fit(run, task)
     run.record(outcome)
     report_outcome(run, task, outcome)

@@ -128,7 +128,9 @@ def _numbers(zoo: Zoo, column: str, asked: str) -> Float[np.ndarray, "N"]:
         asked=asked,
         do=f"Choose one of these, or add a column `{column}` with each network's number.",
     )
-    numbers = pd.to_numeric(zoo.table[column], errors="coerce").to_numpy(dtype=np.float64)
+    numbers = pd.to_numeric(zoo.table[column], errors="coerce").to_numpy(
+        dtype=np.float64, copy=True
+    )
     is_bad = ~(np.abs(numbers) <= np.finfo(np.float32).max)  # NaN is not
     if is_bad.any():
         raise NNGraphsError(

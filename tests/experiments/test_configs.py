@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from support.checks import check_config
 from support.launch import EXPERIMENTS
 
+from nn_graphs.configs import CONFIGS
 from nn_graphs.graphs.augmentations import Compose
 from nn_graphs.networks.cnn import small_cnn_zoo_spec, wild_park_spec
 from nn_graphs.networks.inr import PRESETS
@@ -31,7 +32,6 @@ from nn_graphs.zoos.makers.small_cnns import SmallCNNRecipe
 from nn_graphs.zoos.makers.wild_cnns import WildCNNRecipe
 from nn_graphs.zoos.zoo import Zoo
 
-CONFIGS = EXPERIMENTS / "configs"
 ALL_FILES = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")}
 FILES = {name for name in ALL_FILES if not name.startswith("hydra/")}  # see test_slurm.py
 OPTIONS = sorted(name for name in FILES if "/" in name)

@@ -37,7 +37,11 @@ TIMEOUT = 240
 def recipe_options(recipe: INRRecipe) -> list[str]:
     """The options that turn the recipe of `zoo=digits` into another one."""
     values = dataclasses.asdict(recipe) | {"hidden_widths": list(recipe.hidden_widths)}
-    return [f"zoo.recipe.{name}={value}".replace(" ", "") for name, value in values.items()]
+    return [
+        f"zoo.recipe.{name}={value}".replace(" ", "")
+        for name, value in values.items()
+        if value is not None
+    ]
 
 
 SETTINGS = {

@@ -144,6 +144,7 @@ def run_here(folder, tiny_zoo_path, monkeypatch, one_thread):
     recipe = [
         f"zoo.recipe.{name}={list(value) if isinstance(value, tuple) else value}".replace(" ", "")
         for name, value in vars(TINY_RECIPE).items()
+        if value is not None
     ]
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [*sys.path])

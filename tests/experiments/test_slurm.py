@@ -9,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from support.launch import EXPERIMENTS
 
+from nn_graphs.configs import CONFIGS
 from tests.processes import start_script
 
 HAS_PLUGIN = importlib.util.find_spec("hydra_plugins") and importlib.util.find_spec(
@@ -46,7 +47,7 @@ def plugin():
 
 @pytest.mark.parametrize("task", ["relational_graphs", "inr_classification"])
 def test_settings_are_those_of_the_launcher(plugin, task):
-    with hydra.initialize_config_dir(str(EXPERIMENTS / "configs"), version_base=None):
+    with hydra.initialize_config_dir(str(CONFIGS), version_base=None):
         config = hydra.compose(
             task, [SLURM, "hydra.launcher.partition=gpu"], return_hydra_config=True
         )

@@ -9,6 +9,7 @@ from support.paths import EXPERIMENTS
 from support.structure import Study
 from support.tables import structure_tables
 
+from nn_graphs.configs import CONFIGS
 from nn_graphs.encoders import VGAE, GraphDims, StructureEncoder
 from nn_graphs.graphs.positional import LaplacianEncoding
 from nn_graphs.plotting import save_figure
@@ -19,7 +20,7 @@ from tests.structure_performance.trajectories import CNN, DEEP, FLAT, trajectory
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FOLDER = EXPERIMENTS / "structure_performance"
-CONFIG = OmegaConf.load(EXPERIMENTS / "configs" / "structure_performance.yaml")
+CONFIG = OmegaConf.load(CONFIGS / "structure_performance.yaml")
 SETTINGS = hydra.utils.instantiate(CONFIG.study, _convert_="all")
 BASELINES = {"epoch_index", "weight_norms", "statnn_statistics", "boosted_trees", "graph_measures"}
 

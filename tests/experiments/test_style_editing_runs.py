@@ -17,7 +17,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def run_main(tmp_path, tiny_zoo_path):
     """`python main.py ...` in this process, for two epochs."""
     recipe = dataclasses.asdict(TINY_RECIPE) | {"hidden_widths": list(TINY_RECIPE.hidden_widths)}
-    zoo = [f"zoo.recipe.{name}={value}".replace(" ", "") for name, value in recipe.items()]
+    zoo = [
+        f"zoo.recipe.{name}={value}".replace(" ", "")
+        for name, value in recipe.items()
+        if value is not None
+    ]
     options = (
         f"zoo.path={tiny_zoo_path}",
         *zoo,

@@ -3,8 +3,8 @@
 import hydra
 import pytest
 import torch
-from support.launch import EXPERIMENTS
 
+from nn_graphs.configs import CONFIGS
 from nn_graphs.encoders.heads import GraphModel
 from nn_graphs.encoders.vgae.convolutions import AttentionConvolution, TransformerConvolution
 from nn_graphs.encoders.vgae.graph_autoencoder import VGAE, Reconstruction
@@ -13,7 +13,6 @@ from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.tasks.structure_reconstruction import StructureReconstruction
 from tests.toy_zoos import separable_zoo
 
-CONFIGS = EXPERIMENTS / "configs"
 ROWS = sorted(f"vgae_{path.stem}" for path in (CONFIGS / "encoder" / "vgae").glob("*.yaml"))
 CONVOLUTIONS = {"tc": TransformerConvolution, "gc": AttentionConvolution}
 ENCODINGS = {

@@ -9,8 +9,8 @@ import torch
 from omegaconf import OmegaConf
 from support.checks import check_config
 from support.launch import Run
-from support.zoos import at_steps, open_zoo
 
+from nn_graphs.by_name.configured_zoo import at_steps, open_configured_zoo
 from nn_graphs.networks.cnn import small_cnn_zoo_spec
 from nn_graphs.zoos.recipes import save_made_zoo
 from nn_graphs.zoos.zoo import Zoo
@@ -69,4 +69,4 @@ def test_a_recipe_of_ones_own_is_named_by_its_path(tmp_path):
     config = OmegaConf.create({**others, "zoo": zoo})
     assert check_config(config) == 1
     run = Run(config, tmp_path, command="", options="")
-    assert len(open_zoo(run)) == len(open_zoo(run)) == 5
+    assert len(open_configured_zoo(run.config)) == len(open_configured_zoo(run.config)) == 5

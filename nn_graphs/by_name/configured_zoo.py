@@ -1,7 +1,10 @@
 """The zoo that a config names, and what its options leave of it."""
 
-from support.launch import Run
+from pathlib import Path
 
+from omegaconf import DictConfig
+
+from nn_graphs.by_name.composing import build
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.zoos.canonical_copies import canonical_zoo
 from nn_graphs.zoos.readers.read_zoo import open_or_read_zoo
@@ -9,28 +12,26 @@ from nn_graphs.zoos.recipes import open_or_make_zoo
 from nn_graphs.zoos.zoo import Zoo
 
 
-def open_zoo(run: Run) -> Zoo:
+def open_configured_zoo(config: DictConfig) -> Zoo:
     """The zoo at `zoo.path`, made from its recipe or read from files where it is missing.
 
     Of it, the checkpoints `zoo.steps`, the first `num_train` networks of the split train, and
     canonical copies of all of them (`canonical`).
     """
-    config = run.config
-    zoo = _open_whole(run)
+    zoo = _open_whole(config.zoo, Path(config.data_root))
     if config.zoo.get("steps") is not None:
         zoo = at_steps(zoo, list(config.zoo.steps))
     zoo = zoo.keep_first(config.num_train, split="train")
     return canonical_zoo(zoo, kinds=list(config.canonical))
 
 
-def _open_whole(run: Run) -> Zoo:
-    config = run.config.zoo
+def _open_whole(config: DictConfig, root: Path) -> Zoo:
     if "recipe" in config:
-        return open_or_make_zoo(run.build(config.recipe), config.path, data_root=run.data_root)
+        return open_or_make_zoo(build(config.recipe), config.path, data_root=root)
     if "source" not in config:
         return Zoo.open(config.path)
-    architecture = run.build(config.architecture) if "architecture" in config else None
-    return open_or_read_zoo(run.build(config.source), config.path, architecture=architecture)
+    architecture = build(config.architecture) if "architecture" in config else None
+    return open_or_read_zoo(build(config.source), config.path, architecture=architecture)
 
 
 def at_steps(zoo: Zoo, steps: list[int]) -> Zoo:

@@ -1,0 +1,11 @@
+from .cards import Card as Card
+from .cards import describe as describe
+from .named_parts import get_encoder as get_encoder
+from .named_parts import get_task as get_task
+from .named_parts import get_training as get_training
+from .named_parts import get_zoo as get_zoo
+from .named_parts import list_encoders as list_encoders
+from .named_parts import list_tasks as list_tasks
+from .named_parts import list_zoos as list_zoos
+from .task_scores import Score as Score
+from .task_scores import evaluate as evaluate
