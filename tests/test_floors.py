@@ -39,6 +39,7 @@ FLOORS = (
         "regressor_training",
         "structure_performance",
         "sparse_structure",
+        "zoo_audit",
     },
     {"by_name", "configs"},
     {"command_line"},
