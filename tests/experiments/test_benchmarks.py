@@ -35,7 +35,7 @@ TINY = {
         "bench_meta_training.py": "--num-networks 2 --num-steps 2 --repeats 1",
         "bench_pruning.py": "--widths 64 40 40 10 --num-steps 5 --batch-size 4 --repeats 1",
         "bench_relational_graphs.py": "--num-graphs 3 --plain-every 2",
-        "bench_tracing.py": "--tiny --only bert",
+        "bench_tracing.py": "--tiny --only bert_base",
         "bench_relational_training.py": "--num-graphs 2 --num-seeds 2 --num-plain 2 --num-epochs 1",
         "bench_scaling.py": "--curves transformer_edges transformer_all_pairs --batch-sizes 1 2 "
         "--widths 4 8 --fixed-width 4 --fixed-batch-size 1 --num-steps 1 --in-one-process",
