@@ -224,7 +224,7 @@ def test_a_download_by_hand(download, tmp_path):
     ("arguments", "code", "said"),
     [
         ((), 2, "give a name, or --list"),
-        (("imagenet",), 1, "there is no 'imagenet'. Choose one of mnist, "),
+        (("imagenet",), 1, "there is no 'imagenet', but 'tiny_imagenet'. Choose one of mnist, "),
     ],
 )
 def test_mistakes_of_downloads(download, arguments, code, said):
