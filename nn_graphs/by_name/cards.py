@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from nn_graphs.by_name.composing import compose
 from nn_graphs.download import DOWNLOADS
 from nn_graphs.errors import NNGraphsError, check_known
+from nn_graphs.tasks.task import Task
 
 FILE = Path(__file__).parent / "zoo_cards.yaml"
 
@@ -101,7 +102,7 @@ def describe(name: str) -> str:
     if not task:
         return str(card)
     check_known(task, card.tasks, asked=f"describe the task {name!r}")
-    kind = get_class(compose(task, f"zoo={zoo}").target._target_)
+    kind: type[Task] = get_class(compose(task, f"zoo={zoo}").target._target_)
     says = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     return f"{says}\nmetric: {kind.metric}{f' in {kind.unit}' if kind.unit else ''}\n\n{card}"
 

@@ -7,6 +7,7 @@ its number in the zoo's table.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -109,14 +110,13 @@ def _outputs_of(model: nn.Module, task: Task) -> tuple[Tensor, Tensor]:
     return torch.cat(outputs), torch.cat(labels)
 
 
-def _in_order(predictions: Predictions, ids: Int[np.ndarray, "N"]) -> np.ndarray:
+def _in_order(predictions: Any, ids: Int[np.ndarray, "N"]) -> np.ndarray:
     """One for each network of the split, in its order."""
     if isinstance(predictions, str | Path):
         predictions = _read(Path(predictions))
     if isinstance(predictions, Mapping):
-        predictions = pd.DataFrame(
-            dict(zip(COLUMNS, zip(*predictions.items(), strict=True), strict=True))
-        )
+        columns = list(predictions), [predictions[key] for key in predictions]
+        predictions = pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
     if isinstance(predictions, pd.DataFrame):
         return _by_ids(predictions, ids)
     values = np.asarray(predictions)
