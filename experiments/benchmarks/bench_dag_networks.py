@@ -21,7 +21,7 @@ import networkx as nx
 import numpy as np
 import torch
 import torch.nn.functional as F
-from support.benchmarks import RESULTS, record, seconds
+from support.benchmarks import RESULTS, record, seconds, seconds_in_turn
 from torch import Tensor, nn
 
 from nn_graphs.datasets import load_images
@@ -131,12 +131,14 @@ def compare_step(options: argparse.Namespace) -> None:
             wanted, found = plain(inputs), network(inputs)
         error = float((found - wanted).abs().max())
         assert error < 1e-6 * max(1, float(wanted.abs().max()))
+        steps = step_of(plain, inputs), step_of(network, inputs)
+        times = seconds_in_turn(*steps, repeats=options.repeats)
         record(
             "forward and backward of a directed acyclic network",
             setting=f"{name}, {structure.num_layers} layers, batch 64",
             unit="s",
-            plain=seconds(step_of(plain, inputs), repeats=options.repeats),
-            ours=seconds(step_of(network, inputs), repeats=options.repeats),
+            plain=times[0],
+            ours=times[1],
             remark=f"{plain.num_products} products the plain way, {len(network.layers)} ours. "
             f"Outputs differ by {error:.0e} at most.",
             results=options.results,
