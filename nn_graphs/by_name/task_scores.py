@@ -97,14 +97,15 @@ def evaluate(model_or_predictions: nn.Module | Predictions, task: Task) -> Score
 
 def _outputs_of(model: nn.Module, task: Task) -> tuple[Tensor, Tensor]:
     dataset, was_training = task.open_test(), model.training
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    parameter = next(model.parameters(), None)
     outputs, labels = [], []
     model.eval()
     with torch.no_grad():
         for first in range(0, len(dataset), BATCH_SIZE):
             places = range(first, min(first + BATCH_SIZE, len(dataset)))
             graphs, own = dataset.batch(places)
-            outputs.append(task.outputs(model, graphs.to(device)).cpu())
+            graphs = graphs if parameter is None else graphs.to(parameter.device)
+            outputs.append(task.outputs(model, graphs).cpu())
             labels.append(own)
     model.train(was_training)
     return torch.cat(outputs), torch.cat(labels)
