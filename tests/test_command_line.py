@@ -1,7 +1,9 @@
 """`nn-graphs`: lists, cards and experiments; the wheel holds all that it needs."""
 
+import importlib.util
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -31,6 +33,11 @@ def test_lists_and_cards(call):
     folders = {script.parent.name for script in EXPERIMENTS.glob("*/main.py")}
     assert set(call("list", "experiments").split()) == folders
     assert "licence" in call("describe", "digits")
+
+
+def test_the_page_of_cards_is_what_the_command_prints(call):
+    page = CONFIGS.parents[1] / "docs" / "zoos.md"
+    assert page.read_text(encoding="utf-8") == call("cards")
 
 
 def test_an_experiment(call):
@@ -63,3 +70,24 @@ def test_the_wheel_holds_configs_cards_and_experiments(tmp_path):
         assert (package / "experiments" / script.relative_to(EXPERIMENTS)).is_file(), script
     assert (package / "py.typed").is_file()
     assert list((package / "learned_optimizers" / "shipped").glob("*.safetensors"))
+
+
+@pytest.mark.slow
+def test_a_wheel_of_the_source_archive_is_whole_and_keeps_to_the_index(tmp_path):
+    """From `git archive`, as a release is made; `twine check` where it is installed."""
+    source = tmp_path / "source"
+    source.mkdir()
+    root = EXPERIMENTS.parent
+    packed = subprocess.run(["git", "archive", "HEAD"], cwd=root, capture_output=True, check=True)
+    subprocess.run(["tar", "x", "-C", str(source)], input=packed.stdout, check=True)
+    python = [sys.executable]
+    subprocess.run([*python, "setup.py", "-q", "sdist"], cwd=source, check=True)
+    (archive,) = (source / "dist").glob("*.tar.gz")
+    flags = ["-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    subprocess.run([*python, "-m", "pip", "wheel", *flags, str(archive)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "nn_graphs/experiments/inr_classification/main.py" in names
+    assert "nn_graphs/configs/encoder/ng_gnn.yaml" in names
+    if importlib.util.find_spec("twine"):
+        subprocess.run([*python, "-m", "twine", "check", str(archive), str(wheel)], check=True)

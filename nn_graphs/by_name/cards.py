@@ -107,6 +107,18 @@ def describe(name: str) -> str:
     return f"{says}\nmetric: {kind.metric}{f' in {kind.unit}' if kind.unit else ''}\n\n{card}"
 
 
+def cards_page() -> str:
+    """All cards as a page of Markdown, `docs/zoos.md`."""
+    parts = [
+        "# Zoos\n\nWhat `nn-graphs cards` prints; cards are `nn_graphs/by_name/zoo_cards.yaml`.\n"
+    ]
+    for name, card in cards().items():
+        rows = [line.split(maxsplit=1) for line in str(card).splitlines()[1:]]
+        table = "\n".join(f"| {key} | {value} |" for key, value in rows)
+        parts.append(f"\n## {name}\n\n| | |\n|---|---|\n{table}\n")
+    return "".join(parts)
+
+
 def _whole(name: str, content: Mapping[str, dict]) -> dict:
     """The fields of a card, with those of the card that it is like."""
     own = dict(content[name])
