@@ -10,6 +10,7 @@ Names and options are those of `python main.py zoo=mnist_10k encoder=ng_gnn_smal
 from pathlib import Path
 
 import torch
+from omegaconf import DictConfig
 from torch import nn
 
 from nn_graphs.by_name.cards import card_of, cards
@@ -49,8 +50,7 @@ def get_zoo(name: str, *options: str, root: str | Path | None = None) -> Zoo:
             downloaded are not there (what to run is said).
     """
     check_known(name, list_zoos(), asked=f"open the zoo {name!r}")
-    task = card_of(name).tasks[0]
-    return open_configured_zoo(compose(task, f"zoo={name}", *options, root=root))
+    return _open(name, compose(card_of(name).tasks[0], f"zoo={name}", *options, root=root))
 
 
 def get_task(name: str, *options: str, root: str | Path | None = None) -> Task:
@@ -66,7 +66,7 @@ def get_task(name: str, *options: str, root: str | Path | None = None) -> Task:
     check_known(name, list_tasks(), asked=f"make the task {name!r}")
     zoo, task = name.split("/")
     config = compose(task, f"zoo={zoo}", *options, root=root)
-    return build(config.target)(open_configured_zoo(config))
+    return build(config.target)(_open(zoo, config))
 
 
 def get_encoder(name: str, task: Task, *options: str, seed: int = 0) -> nn.Module:
@@ -108,6 +108,20 @@ def get_training(name: str, *options: str, seed: int = 0) -> TrainingSettings:
     """
     check_known(name, names_in("trainer"), asked=f"train by {name!r}")
     return build(compose("inr_classification", f"trainer={name}", f"seed={seed}", *options).trainer)
+
+
+def _open(name: str, config: DictConfig) -> Zoo:
+    """The zoo; where it is to be downloaded first, its terms and size are said."""
+    card, root = card_of(name), Path(config.data_root)
+    is_missing = card.download is not None and not (root / card.download).exists()
+    if is_missing and not Path(config.zoo.path).exists():
+        raise NNGraphsError(
+            f"open the zoo {name!r}",
+            found=f"its files are not in {root / card.download}.",
+            do=f"Download them: nn_graphs.download.fetch({card.download!r}, Path({str(root)!r})). "
+            f"Size: {card.size}. Licence: {card.licence}.",
+        )
+    return open_configured_zoo(config)
 
 
 def _experiments() -> set[str]:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import nn_graphs
-from nn_graphs.by_name.composing import names_in
+from nn_graphs.by_name.cards import card_of
+from nn_graphs.by_name.composing import compose, names_in
 from nn_graphs.tasks.inr_classification import INRClassification
 from nn_graphs.training import TrainingSettings, train_and_test
 from tests.conftest import TINY_RECIPE
@@ -50,8 +51,16 @@ def test_from_names_to_a_score(here, tmp_path, one_thread):
 
 
 def test_the_root_is_where_zoos_are(tmp_path, raises_saying):
-    with raises_saying(asked="INRs of MNIST", found="no such folder", do="Unpack"):
+    found = f"its files are not in {tmp_path / 'mnist_inrs'}"
+    with raises_saying(asked="'mnist_published'", found=found, do="Licence: not stated"):
         nn_graphs.get_zoo("mnist_published", root=tmp_path)
+    with raises_saying(asked="'wild_park'", found=str(tmp_path), do="fetch('cnn_wild_park'"):
+        nn_graphs.get_task("wild_park/cnn_generalization", root=tmp_path)
+    for name in nn_graphs.list_zoos():
+        card = card_of(name)
+        if card.download is not None:
+            source = compose(card.tasks[0], f"zoo={name}").zoo.source
+            assert f"${{data_root}}/{card.download}" in str(source)
 
 
 def test_trainings_are_settings():
