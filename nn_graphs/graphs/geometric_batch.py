@@ -22,7 +22,7 @@ from nn_graphs.graphs.graph_structure import EDGE_FIELDS
 from nn_graphs.graphs.neural_graph import NeuralGraph
 
 OF_EDGES = (*EDGE_FIELDS, "edge_attr", "is_value")
-OF_GRAPHS = ("template_id",)  # one entry a graph
+OF_GRAPHS = ("template_id", "unshown")  # one entry a graph
 
 
 def batch_of_fields(

@@ -32,6 +32,7 @@ from nn_graphs.graphs.graph_structure import (
 )
 from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
+from nn_graphs.graphs.parts.group_rules import Opaque
 from nn_graphs.graphs.parts.kernels import (
     centred_kernels,
     check_fits,
@@ -109,6 +110,12 @@ class GraphTemplate:
         return groups and all(block.is_plain for block in self.blocks)
 
     @cached_property
+    def opaque_operations(self) -> tuple[Opaque, ...]:
+        """Operations that `trace` does not know and was asked to keep, in order."""
+        rules = (group.rule for group in self.groups)
+        return tuple(dict.fromkeys(rule for rule in rules if isinstance(rule, Opaque)))
+
+    @cached_property
     def is_runnable(self) -> bool:
         """Whether the graph alone tells how to compute the network's outputs (`propagate`)."""
         steps = (step for block in self.blocks for step in block.steps)
@@ -162,6 +169,15 @@ class GraphTemplate:
         """Which parameters the graph shows; a parameter that no output needs is in none."""
         return torch.cat([torch.full((slot.size,), slot in self.places) for slot in self._slots])
 
+    @property
+    def num_unshown(self) -> int:
+        """How many parameters the graph shows nowhere; stacks and graphs carry them along."""
+        return len(self._unshown_ids)
+
+    @cached_property
+    def _unshown_ids(self) -> Int[Tensor, "num_unshown"]:
+        return (~self.is_shown).nonzero().flatten()
+
     @cached_property
     def _slots(self) -> list[ParameterSlot]:
         return divided_slots(self.parameters, self.places)
@@ -211,7 +227,9 @@ class GraphTemplate:
         """
         check_shape(self.parameters, params, (len(params), self.num_params))
         nodes = node_features(self.groups, self.parameters, params)
-        return NeuralGraphStack(self, nodes, edge_features(self.blocks, self.parameters, params))
+        edges = edge_features(self.blocks, self.parameters, params)
+        unshown = params[:, self._unshown_ids.to(params.device)] if self.num_unshown else None
+        return NeuralGraphStack(self, nodes, edges, unshown=unshown)
 
     # Graph -> parameters.
 
@@ -226,11 +244,12 @@ class GraphTemplate:
         For graphs as the template made them this gives back the parameters bit for bit. A tensor
         that stands in several places of the graph (tied weights) is read from the first; give
         `base`, the parameters before the graph was edited, and the changes of all places add up.
-        Parameters that no place shows are taken from `base`, else they are 0. Of centred kernels,
-        the middles are read.
+        Parameters that no place shows are taken from `base`, else from what graphs carry of them
+        (`unshown`). Of centred kernels, the middles are read.
 
         Raises:
-            NNGraphsError: the graphs are of another architecture.
+            NNGraphsError: the graphs are of another architecture; or neither they nor `base` have
+                the parameters that no place shows.
         """
         if not isinstance(graphs, NeuralGraphStack) and "batch" in graphs:
             graphs = self.stack_of(graphs)
@@ -247,7 +266,10 @@ class GraphTemplate:
             num_edges=self.num_edges,
             num_values=self.num_values,
         )
-        return shown_params(self._slots, self.places, nodes, edges, base=base)
+        unshown = _unshown(graphs)
+        if unshown is not None and not isinstance(graphs, NeuralGraphStack):
+            unshown = unshown[0]
+        return shown_params(self._slots, self.places, nodes, edges, base=base, unshown=unshown)
 
     def stack_of(self, graphs: NeuralGraph) -> "NeuralGraphStack":
         """A torch-geometric batch of graphs of this architecture, or one graph, as a stack.
@@ -268,6 +290,7 @@ class GraphTemplate:
             nodes.unflatten(0, (count, self.num_nodes)),
             edges.unflatten(0, (count, -1)),
             kernel_size=size or None,
+            unshown=_unshown(graphs),
         )
 
     def _check_batch(self, graphs: NeuralGraph, *, num_rows: int, has_own_kernels: bool) -> None:
@@ -376,6 +399,11 @@ class GraphTemplate:
         return {**vars(self), "_cache": {}}
 
 
+def _unshown(graphs: "NeuralGraph | NeuralGraphStack") -> Float[Tensor, "B num_unshown"] | None:
+    """The parameters that graphs carry beside what they show."""
+    return graphs.unshown if isinstance(graphs, NeuralGraphStack) else graphs.get("unshown")
+
+
 def _structure_field(
     template: GraphTemplate, name: str, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
@@ -392,12 +420,15 @@ class NeuralGraphStack:
         edge_features: `[B, num_edges, edge_dim]`; of kernels as their template makes them,
             `[B, num_values, 1]`.
         kernel_size: the size that all kernels have been brought to (`GraphTemplate.centred`).
+        unshown: `[B, num_unshown]`, the parameters that no neuron and no edge shows; None where the
+            graphs show all, or are none of a network's.
     """
 
     template: GraphTemplate
     node_features: Float[Tensor, "B num_nodes node_dim"]
     edge_features: Float[Tensor, "B num_edges edge_dim"]
     kernel_size: tuple[int, ...] | None = None
+    unshown: Float[Tensor, "B num_unshown"] | None = None
 
     def __repr__(self) -> str:
         template = self.template
@@ -422,6 +453,8 @@ class NeuralGraphStack:
         graph = NeuralGraph(
             x=nodes, edge_attr=edges, num_nodes=len(nodes), **template.node_fields(nodes)
         )
+        if self.unshown is not None:
+            graph.unshown = self.unshown[number].unsqueeze(0)
         later = {
             name: partial(_structure_field, template, name, nodes.device, nodes.dtype)
             for name in EDGE_FIELDS
@@ -436,8 +469,12 @@ class NeuralGraphStack:
 
     def split(self, size: int) -> "list[NeuralGraphStack]":
         """Stacks of at most `size` of these graphs, in order."""
-        parts = zip(self.node_features.split(size), self.edge_features.split(size), strict=True)
-        return [self.with_features(*features) for features in parts]
+        nodes, edges = self.node_features.split(size), self.edge_features.split(size)
+        rests = [None] * len(nodes) if self.unshown is None else self.unshown.split(size)
+        return [
+            replace(self, node_features=node, edge_features=edge, unshown=rest)
+            for node, edge, rest in zip(nodes, edges, rests, strict=True)
+        ]
 
     @property
     def structure(self) -> GraphStructure:
@@ -487,6 +524,8 @@ class NeuralGraphStack:
             "x": self.node_features.flatten(0, 1),
             "edge_attr": self.edge_features.flatten(0, 1),
         }
+        if self.unshown is not None:
+            fields["unshown"] = self.unshown
         ones = torch.ones(len(self), dtype=torch.long)
         return batch_of_fields(
             features | fields,
@@ -495,7 +534,8 @@ class NeuralGraphStack:
         )
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "NeuralGraphStack":
-        return self.with_features(
-            self.node_features.to(device, non_blocking=non_blocking),
-            self.edge_features.to(device, non_blocking=non_blocking),
+        nodes, edges, rest = (
+            None if each is None else each.to(device, non_blocking=non_blocking)
+            for each in (self.node_features, self.edge_features, self.unshown)
         )
+        return replace(self, node_features=nodes, edge_features=edges, unshown=rest)

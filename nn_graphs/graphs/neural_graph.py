@@ -29,7 +29,9 @@ class NeuralGraph(Data):
     - `factor_id [num_nodes]`, of graphs that a template made: by what each neuron may be multiplied
       (`GraphTemplate.factor_id`);
     - `is_value [num_edges, edge_dim]`, of networks with kernels: which values are the kernels' own,
-      and not zeros around them.
+      and not zeros around them;
+    - `unshown [num_graphs, num_unshown]`, of networks with parameters that no neuron and no edge
+      shows: these, so that `GraphTemplate.invert` gives back all.
 
     No field's name contains "index" or "batch" but `edge_index`, so that torch-geometric leaves the
     ids as they are when it batches graphs.

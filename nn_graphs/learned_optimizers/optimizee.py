@@ -48,7 +48,8 @@ class ParameterNumbers:
         )
         rows = torch.arange(template.num_nodes, dtype=torch.float64).view(1, -1, 1)
         edges = (template.num_nodes + template.edge_of_value).double().view(1, -1, 1)
-        row = template.invert(NeuralGraphStack(template, rows, edges))[0].long()
+        none = rows.new_zeros(1, template.num_unshown)
+        row = template.invert(NeuralGraphStack(template, rows, edges, unshown=none))[0].long()
         of_value = torch.where(is_weight, values - 1, 0)
         return cls(
             (neurons - 1).clamp_min(0), of_value, neurons > 0, is_weight, row, template.is_shown

@@ -20,6 +20,7 @@ from nn_graphs.graphs.builder.operations import (
     Convolve,
     Flatten,
     Gather,
+    Hide,
     Input,
     Linear,
     LookUp,
@@ -269,6 +270,19 @@ def add_combination(draft: Draft, operation: Combine) -> Value:
     return draft.new_group(width, -1, rule=rule, blocks=blocks)
 
 
+def add_hidden(draft: Draft, operation: Hide) -> Value:
+    """One neuron that all channels of all values are joined to, and those that read it."""
+    blocks = []
+    for source in operation.sources:
+        for piece in draft.unrepeated(draft.values[source]).pieces:
+            joins = tuple(range(piece.length)), (0,) * piece.length
+            blocks.append(joining(piece, joins, 1))
+    middle = draft.new_group(1, -1, rule=operation.rule, blocks=blocks)
+    width, axis = operation.width, -1 if operation.axis is None else operation.axis
+    block = joining(middle.pieces[0], ((0,) * width, tuple(range(width))), width)
+    return draft.new_group(width, axis, rule=operation.rule, blocks=[block])
+
+
 def add_memory(draft: Draft, operation: Remember) -> Value:
     """A group of the values one step before."""
     return draft.new_group(operation.width, -1, rule=Memory())
@@ -323,6 +337,7 @@ RULES: dict[type, Callable[..., Value]] = {
     Choose: add_alternatives,
     Modulate: add_modulation,
     Combine: add_combination,
+    Hide: add_hidden,
     Remember: add_memory,
     Recur: add_recurrence,
     Output: add_output,

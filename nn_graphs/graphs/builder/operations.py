@@ -11,7 +11,7 @@ out, the one before the places of what a convolution does.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nn_graphs.graphs.parts.group_rules import Normalization
+from nn_graphs.graphs.parts.group_rules import Normalization, Opaque
 from nn_graphs.graphs.parts.steps import AnyStep, Convolution, Reshape
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterSlot
@@ -245,6 +245,22 @@ class Combine(_Binary):
 
 
 @dataclass(frozen=True)
+class Hide:
+    """What an unknown operation makes of several values: `width` channels, each told apart.
+
+    They lie on `axis`; one channel lies on none.
+    """
+
+    sources: tuple[int, ...]
+    rule: Opaque
+    width: int
+    axis: int | None
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return replace(self, sources=tuple(places[source] for source in self.sources))
+
+
+@dataclass(frozen=True)
 class Remember(_Constant):
     """The values of `width` recurrent neurons one step before the first `Recur` of it."""
 
@@ -281,6 +297,7 @@ Operation = (
     | Choose
     | Modulate
     | Combine
+    | Hide
     | Remember
     | Recur
     | Output

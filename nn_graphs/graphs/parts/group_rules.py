@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nn_graphs.graphs.parts.edge_blocks import EdgeKind
+from nn_graphs.networks.parameters import ParameterSlot
 
 Statistics = Mapping[EdgeKind, Tensor]
 
@@ -153,7 +154,30 @@ class Memory:
     is_linear = is_runnable = False
 
 
-Rule = Sum | Product | Choice | Normalization | OneHot | Match | Pairing | Modulation | Memory
+@dataclass(frozen=True)
+class Opaque:
+    """What an operation that `trace` does not know makes of all that reaches it.
+
+    Attributes:
+        operation: its name, as `aten.argsort.default`.
+        place: where it stands: the submodule, and a name of its own.
+        parameters: those that it reads itself, which no edge shows.
+    """
+
+    operation: str
+    place: str
+    parameters: tuple[ParameterSlot, ...] = ()
+
+    is_linear = is_runnable = False
+
+    @property
+    def num_params(self) -> int:
+        return sum(slot.size for slot in self.parameters)
+
+
+Rule = (
+    Sum | Product | Choice | Normalization | OneHot | Match | Pairing | Modulation | Memory | Opaque
+)
 
 
 def along(axis: int, vector: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Features of nodes and edges are slices of flat parameter vectors; a parameter th
 places (tied weights) is read from all of them.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
+from nn_graphs.graphs.parts.group_rules import Opaque
 from nn_graphs.graphs.parts.node_groups import NodeGroup
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
 
@@ -27,6 +28,17 @@ def places_of(groups: Sequence[NodeGroup], blocks: Sequence[EdgeBlock]) -> Place
         if slot is not None:
             places.setdefault(slot, []).append(place)
     return places
+
+
+def hidden_parameters(groups: Sequence[NodeGroup]) -> list[ParameterSlot]:
+    """The parameters that opaque operations read."""
+    rules = [group.rule for group in groups if isinstance(group.rule, Opaque)]
+    return list(dict.fromkeys(slot for rule in rules for slot in rule.parameters))
+
+
+def overlaps(slot: ParameterSlot, others: Iterable[ParameterSlot]) -> bool:
+    """Whether one of several parameters, or parts of them, shares values with another."""
+    return any(slot.offset < other.stop and other.offset < slot.stop for other in others)
 
 
 def divided_slots(layout: ParameterLayout, shown: Collection[ParameterSlot]) -> list[ParameterSlot]:
@@ -131,10 +143,31 @@ def shown_params(
     edges: Float[Tensor, "*B num_values 1"],
     *,
     base: Float[Tensor, "*B num_params"] | None = None,
+    unshown: Float[Tensor, "*B num_unshown"] | None = None,
 ) -> Float[Tensor, "*B num_params"]:
-    """The parameters that graphs with these features show, see `GraphTemplate.invert`."""
-    parts = [_read(slot, places.get(slot, []), nodes, edges, base) for slot in slots]
+    """The parameters of graphs with these features, see `GraphTemplate.invert`."""
+    missing = [slot for slot in slots if slot not in places]
+    if missing and base is None and unshown is None:
+        raise _not_shown(missing)
+    rest = {}
+    if unshown is not None:
+        rest = dict(zip(missing, unshown.split([s.size for s in missing], dim=-1), strict=True))
+    parts = []
+    for slot in slots:
+        is_left = slot in rest and base is None
+        parts.append(
+            rest[slot] if is_left else _read(slot, places.get(slot, []), nodes, edges, base)
+        )
     return torch.cat(parts, dim=-1)
+
+
+def _not_shown(missing: Sequence[ParameterSlot]) -> NNGraphsError:
+    count = sum(slot.size for slot in missing)
+    return NNGraphsError(
+        "read all parameters of a network from its graph",
+        found=f"the graph shows {count} of them nowhere, the first in {missing[0].name}.",
+        do="Give base=, the network's parameters; or the graph as the template made it.",
+    )
 
 
 def _read(

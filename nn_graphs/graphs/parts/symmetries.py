@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
 from nn_graphs.graphs.parts.node_groups import NeuronKind, NodeGroup
-from nn_graphs.graphs.parts.parameter_places import Places
+from nn_graphs.graphs.parts.parameter_places import Places, hidden_parameters, overlaps
 from nn_graphs.networks.parameters import ParameterSlot
 
 
@@ -115,7 +115,10 @@ class NeuronRules:
             torch.tensor([kind in kinds for axis in symmetries.axes for kinds in self._kinds(axis)])
             for kind in ("sign", "scale")
         )
-        shared = {slot for slot, shown in places.items() if len(shown) > 1}
+        hidden = hidden_parameters(groups)
+        shared = {
+            slot for slot, shown in places.items() if len(shown) > 1 or overlaps(slot, hidden)
+        }
         odd_turns = [
             group.offset == 0
             and all(_passes_signs(b) and b.weight not in shared for b in blocks if b.source == n)

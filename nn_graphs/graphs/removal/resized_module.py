@@ -94,7 +94,8 @@ def on_elements(
     """Numbers of neurons, or made of those at the ends of edges, in the place of parameters."""
     source, target = template.structure().edge_index
     edges = at_edges(at_ends[source], at_ends[target])[template.edge_of_value]
-    stack = NeuralGraphStack(template, nodes[None, :, None], edges[None, :, None])
+    unshown = nodes.new_zeros(1, template.num_unshown)
+    stack = NeuralGraphStack(template, nodes[None, :, None], edges[None, :, None], unshown=unshown)
     return template.invert(stack)[0]
 
 

@@ -40,6 +40,7 @@ class AxisTies:
         self._nests: list[tuple[Numbers, Numbers]] = []  # neurons, their items
         self._cuts: list[set[int]] = [set() for _ in widths]
         self._fixed: list[int] = []
+        self._fixed_elements: list[Numbers] = []
         self._follows: list[tuple[Numbers, Numbers]] = []  # neurons, those whose order they keep
         self._shared: list[tuple[Numbers, Numbers]] = []  # heads, items
         self._told: list[tuple[Numbers, Numbers]] = []  # neurons, marks
@@ -47,6 +48,11 @@ class AxisTies:
     def fix(self, group: int) -> None:
         """Neurons of this group keep their places."""
         self._fixed.append(group)
+
+    def fix_elements(self, elements: Numbers) -> None:
+        """These neurons keep their places, and others do without them."""
+        self._fixed_elements.append(elements)
+        self._told.append((elements, np.ones_like(elements)))
 
     def tie(
         self,
@@ -214,6 +220,8 @@ class AxisTies:
         is_fixed = forest.is_crossed.copy()
         for group in self._fixed:
             is_fixed[classes[self._starts[group] : self._starts[group + 1]]] = True
+        for elements in self._fixed_elements:
+            is_fixed[classes[elements]] = True
         for _ in range(forest.depth + 1):  # an item around a fixed neuron stays as well
             np.logical_or.at(is_fixed, leaders, is_fixed.copy())
             is_fixed |= is_fixed[leaders]

@@ -23,9 +23,11 @@ from nn_graphs.graphs.parts.group_rules import (
     Modulation,
     Normalization,
     OneHot,
+    Opaque,
     Pairing,
 )
 from nn_graphs.graphs.parts.node_groups import NeuronKind, NodeGroup
+from nn_graphs.graphs.parts.parameter_places import hidden_parameters, overlaps
 from nn_graphs.graphs.parts.symmetries import Symmetries
 from nn_graphs.graphs.symmetry.axis_ties import AxisTies
 from nn_graphs.graphs.symmetry.neuron_classes import Numbers
@@ -48,6 +50,7 @@ def find_symmetries(
             items = ties.new_items(group.rule.num_groups)
             ties.nest(number, items, first=0, length=group.width)
         _tie_by_rule(ties, number, group, [block for block in blocks if block.target == number])
+    _fix_hidden(ties, groups, blocks)
     twins: dict[tuple[ParameterSlot, tuple[int, int] | None], EdgeBlock] = {}
     for block in blocks:
         ties.cut(block.source, block.first_source)  # neurons that are read apart from others
@@ -81,6 +84,10 @@ def _tie_by_rule(
     rule = group.rule
     if isinstance(rule, OneHot):
         ties.fix(number)
+    elif isinstance(rule, Opaque):
+        ties.fix(number)
+        for block in blocks:
+            ties.fix_elements(_sources(ties, block))
     elif isinstance(rule, Modulation):
         ties.tell_apart(number, rule.pattern)
     elif isinstance(rule, Memory) and group.memory_of is not None:
@@ -94,6 +101,18 @@ def _tie_by_rule(
             sources, targets = (end.numpy() for end in block.ends())
             ends = ties.elements(number, targets), ties.elements(block.source, sources)
             ties.tie_elements(*ends)
+
+
+def _fix_hidden(ties: AxisTies, groups: Sequence[NodeGroup], blocks: Sequence[EdgeBlock]) -> None:
+    """What an opaque operation reads of a parameter, it reads in the parameter's order."""
+    hidden = hidden_parameters(groups)
+    for number, group in enumerate(groups):
+        if group.bias is not None and overlaps(group.bias, hidden):
+            ties.fix(number)
+    for block in blocks:
+        if block.weight is not None and overlaps(block.weight, hidden):
+            ties.fix(block.source)
+            ties.fix(block.target)
 
 
 def _tie_ends(ties: AxisTies, block: EdgeBlock) -> None:

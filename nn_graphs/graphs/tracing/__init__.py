@@ -13,6 +13,6 @@ Where things are:
   `attention_rules`, `recurrent_rules`.
 """
 
-from nn_graphs.graphs.tracing.from_module import trace, traceable_operations
+from nn_graphs.graphs.tracing.from_module import Unknown, trace, traceable_operations
 
-__all__ = ["trace", "traceable_operations"]
+__all__ = ["Unknown", "trace", "traceable_operations"]

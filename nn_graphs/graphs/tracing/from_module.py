@@ -7,11 +7,11 @@ new operation is one more rule.
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from nn_graphs.errors import NNGraphsError
+from nn_graphs.errors import NNGraphsError, check_known
 from nn_graphs.graphs.builder import Flattening, build_template
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.tracing.activation_rules import ACTIVATIONS, GATES, IDENTITIES
@@ -28,6 +28,7 @@ from nn_graphs.graphs.tracing.moving_rules import (
     joined,
     moving,
 )
+from nn_graphs.graphs.tracing.opaque_operations import LenientTracer
 from nn_graphs.graphs.tracing.pointwise_rules import ELEMENTS, OTHERS, keeping
 from nn_graphs.graphs.tracing.pooling_rules import PLACES
 from nn_graphs.graphs.tracing.recurrent_rules import RECURRENT
@@ -35,6 +36,8 @@ from nn_graphs.graphs.tracing.refusals import shortened
 from nn_graphs.graphs.tracing.statistics_rules import STATISTICS
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer, known_operations
 from nn_graphs.networks.parameters import ParameterLayout
+
+Unknown = Literal["error", "opaque"]
 
 
 def _wrapped(rules: Mapping[Callable, Rule], wrapper: Callable[[Rule], Rule]) -> dict:
@@ -65,6 +68,7 @@ def trace(
     example_inputs: Tensor | tuple[Tensor, ...],
     *,
     flattening: Flattening = "parallel_edges",
+    unknown: Unknown = "error",
 ) -> GraphTemplate:
     """The graph template of a module's architecture.
 
@@ -73,6 +77,9 @@ def trace(
         example_inputs: what its `forward` takes, e.g. `torch.zeros(1, 2)`; only shapes matter.
         flattening: how a linear map reads channels at several places: by parallel edges with a
             `position_id`, or from nodes that repeat each channel (`"repeat_nodes"`).
+        unknown: what becomes of operations that `trace` does not know: an error, or `"opaque"`
+            neurons without symmetries, which `template.opaque_operations` lists; such a graph
+            cannot be run, and parameters that only they read stand on none of its edges.
 
     Returns:
         The template; `template(module)` is the module's neural graph, and `template(other)` that
@@ -84,9 +91,10 @@ def trace(
     """
     inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
     _check_arguments(module, inputs)
+    check_known(unknown, get_args(Unknown), asked=f"trace a network with unknown={unknown!r}")
     program = with_named_operations(exported(module, inputs))
     parameters = ParameterLayout.from_module(module)
-    tracer = Tracer(program, parameters, RULES)
+    tracer = (Tracer if unknown == "error" else LenientTracer)(program, parameters, RULES)
     operations = tracer.operations()
     try:
         return build_template(operations, parameters, flattening=flattening, masks=tracer.masks)

@@ -52,7 +52,9 @@ def permute(tracer: Tracer, node: Node) -> int | None:
     source, order = node.args[0], node.args[1:]
     number, num_axes = tracer.number(source, node), source.meta["val"].ndim
     places = list(range(num_axes))
-    if node.target in TRANSPOSES:
+    if node.target is aten.numpy_T.default:
+        places.reverse()
+    elif node.target in TRANSPOSES:
         first, second = (axis % num_axes for axis in order or (-2, -1))
         places[first], places[second] = second, first
     else:
@@ -247,6 +249,7 @@ SHAPES: dict[Callable, Rule] = {
     aten.transpose.int: permute,
     aten.mT.default: permute,
     aten.t.default: permute,
+    aten.numpy_T.default: permute,
     aten.slice.Tensor: part,
     aten.narrow.default: part,
     aten.select.int: select,

@@ -30,7 +30,7 @@ def refusal(node: Node, found: str, known: Sequence[str]) -> NNGraphsError:
     if name not in found:
         found = f"{name}: {found}"
     return NNGraphsError(
-        f"make a neural graph of {_module_of(node)}{_line_of(node)}",
+        f"make a neural graph of {module_of(node)}{_line_of(node)}",
         found=shortened(found, 130),
         do=f"{_nearest(name, known)} {ALL_OPERATIONS}",
     )
@@ -45,7 +45,8 @@ def shortened(text: str, length: int) -> str:
     return f"{text[: length - end - 3]}...{text[len(text) - end :]}"
 
 
-def _module_of(node: Node) -> str:
+def module_of(node: Node) -> str:
+    """The submodule that an operation comes from, in words."""
     frames = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
     last = shortened(frames[-1], 40) if frames else ""
     return f"the submodule {last}" if last else "the module itself"

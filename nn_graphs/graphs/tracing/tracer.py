@@ -188,6 +188,21 @@ class Tracer:
         given = map_arg((node.args, node.kwargs), lambda source: self._known[source])
         return node.target(*given[0], **given[1])
 
+    def _noted(self) -> tuple[int, list[dict]]:
+        """What has been written so far, for `_forget_since`."""
+        return len(self.written.operations), [dict(known) for known in self._by_node]
+
+    def _forget_since(self, noted: tuple[int, list[dict]]) -> None:
+        """Takes back what has been written since, as a rule does that gives up in the middle."""
+        self.written.forget(noted[0])
+        for known, before in zip(self._by_node, noted[1], strict=True):
+            known.clear()
+            known.update(before)
+
+    @property
+    def _by_node(self) -> tuple[dict, ...]:
+        return self._numbers, self._arranged, self._tables, self.parts, self.masks
+
     # For the rules.
 
     def emit(self, operation: Operation) -> int:

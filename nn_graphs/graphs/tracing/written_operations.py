@@ -16,6 +16,7 @@ from nn_graphs.graphs.builder.operations import (
     Convolve,
     Flatten,
     Gather,
+    Hide,
     Input,
     Linear,
     LookUp,
@@ -53,10 +54,17 @@ class Written:
     def emit(self, operation: Operation) -> int:
         """Writes an operation; the number of its value."""
         axis = getattr(operation, "axis", None)
-        self.axes.append(self.axes[operation.sources[0]] if axis is None else axis)
+        if axis is None:
+            axis = self.axes[operation.sources[0]] if operation.sources else -1
+        self.axes.append(axis)
         self.widths.append(_width(operation, self.widths))
         self.operations.append(operation)
         return len(self.operations) - 1
+
+    def forget(self, first: int) -> None:
+        """Takes back the operations from a number on."""
+        for written in (self.operations, self.axes, self.widths):
+            del written[first:]
 
     def gathered(self, number: int, channels: tuple[int, ...]) -> int:
         """A value of the chosen channels of another."""
@@ -80,7 +88,7 @@ class Written:
 def _width(operation: Operation, widths: Sequence[int]) -> int:
     """How many channels a value has, from those that it is made of."""
     match operation:
-        case Input() | Take() | Resize() | Remember():
+        case Input() | Take() | Resize() | Remember() | Hide():
             return operation.width
         case Linear():
             return operation.weight.shape[operation.is_transposed]

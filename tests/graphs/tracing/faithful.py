@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from nn_graphs.graphs.execution import module_outputs
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.symmetry import apply_symmetries, sample_symmetries
-from nn_graphs.graphs.tracing import trace
+from nn_graphs.graphs.tracing import Unknown, trace
 
 TOLERANCE = 1e-9
 
@@ -30,13 +30,15 @@ class Written(nn.Module):
 
 
 @torch.no_grad()
-def assert_faithful(module: nn.Module, *inputs: Tensor, seed: int = 0) -> GraphTemplate:
+def assert_faithful(
+    module: nn.Module, *inputs: Tensor, seed: int = 0, unknown: Unknown = "error"
+) -> GraphTemplate:
     """Traces a module in float64 and compares its graph with it."""
     module = module.double().eval()
     inputs = tuple(x.double() if x.is_floating_point() else x for x in inputs)
-    template = trace(module, inputs)
+    template = trace(module, inputs, unknown=unknown)
     params = template.parameters.flatten(module)
-    assert torch.equal(template.invert(template(module), base=params), params)
+    assert torch.equal(template.invert(template(module)), params)
     expected = _outputs(module, inputs)
     if template.is_runnable:
         found = [values[0] for values in module_outputs(template.stack(params[None]), *inputs)]
