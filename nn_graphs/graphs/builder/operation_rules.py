@@ -34,6 +34,7 @@ from nn_graphs.graphs.builder.operations import (
     Resize,
     Scale,
     ScaleChannels,
+    Share,
     Shift,
     Take,
     Total,
@@ -48,6 +49,7 @@ from nn_graphs.graphs.parts.group_rules import (
     Pairing,
     Product,
     Rule,
+    Shared,
 )
 from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.networks.activations import Activation
@@ -270,6 +272,18 @@ def add_combination(draft: Draft, operation: Combine) -> Value:
     return draft.new_group(width, -1, rule=rule, blocks=blocks)
 
 
+def add_shared(draft: Draft, operation: Share) -> Value:
+    """A group joined to a value one by one, and to channels that several of its neurons share."""
+    value, other = (draft.as_one_piece(draft.values[source]) for source in operation.sources)
+    width = len(operation.channels)
+    rows = tuple(range(width)), operation.channels
+    blocks = [
+        replace(joining(own.pieces[0], (channels, rows[0]), width), argument=argument)
+        for argument, (own, channels) in enumerate(zip((value, other), rows, strict=True))
+    ]
+    return draft.new_group(width, -1, rule=Shared(operation.is_product), blocks=blocks)
+
+
 def add_hidden(draft: Draft, operation: Hide) -> Value:
     """One neuron that all channels of all values are joined to, and those that read it."""
     blocks = []
@@ -337,6 +351,7 @@ RULES: dict[type, Callable[..., Value]] = {
     Choose: add_alternatives,
     Modulate: add_modulation,
     Combine: add_combination,
+    Share: add_shared,
     Hide: add_hidden,
     Remember: add_memory,
     Recur: add_recurrence,

@@ -245,6 +245,14 @@ class Combine(_Binary):
 
 
 @dataclass(frozen=True)
+class Share(_Binary):
+    """`h` times, or plus, channel `channels[i]` of `g` for channel i of `h`: once for each head."""
+
+    channels: tuple[int, ...]
+    is_product: bool
+
+
+@dataclass(frozen=True)
 class Hide:
     """What an unknown operation makes of several values: `width` channels, each told apart.
 
@@ -297,6 +305,7 @@ Operation = (
     | Choose
     | Modulate
     | Combine
+    | Share
     | Hide
     | Remember
     | Recur

@@ -5,7 +5,7 @@ statistics that stand on the edges into the group.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -44,9 +44,9 @@ class Normalization:
     """`gain * (h - mean) / sqrt(variance + eps)`, the bias is the neurons' own.
 
     The statistics are those of a neuron over all points and places where there are no running ones
-    ("batch"), over its places ("instance"), over all neurons ("layer", "rms" without the mean), or
-    over places and the neurons of one of `num_groups` blocks ("group"). A softmax over all neurons,
-    or its logarithm, is one of these rules too.
+    ("batch"), over its places ("instance"), over all neurons ("layer", "rms" without the mean), of
+    each of `num_groups` blocks apart (heads), or over places and the neurons of one of `num_groups`
+    blocks ("group"). A softmax over all neurons, or its logarithm, is one of these rules too.
     """
 
     kind: Literal["batch", "layer", "group", "instance", "rms", "softmax", "log_softmax"]
@@ -72,6 +72,9 @@ class Normalization:
             return getattr(torch, self.kind)(values, axis)
         if self.kind == "group":
             return F.group_norm(values, self.num_groups, eps=self.eps)
+        if self.kind in ("layer", "rms") and self.num_groups > 1:
+            heads = values.unflatten(axis, (self.num_groups, -1))
+            return replace(self, num_groups=1)._normalized(heads, axis).flatten(axis - 1, axis)
         axes = list(range(-values.ndim, 0))
         if self.kind in ("layer", "rms"):
             axes = [axis]
@@ -135,6 +138,18 @@ class Pairing:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Argument 0 times, or plus, argument 1, each of whose neurons several heads meet.
+
+    A parameter of one number a channel of a head: the gain of a norm that goes over each head.
+    """
+
+    is_product: bool
+
+    is_linear = is_runnable = False
+
+
+@dataclass(frozen=True)
 class Modulation:
     """Constants that differ from channel to channel (a rotary embedding), added or multiplied.
 
@@ -175,7 +190,7 @@ class Opaque:
         return sum(slot.size for slot in self.parameters)
 
 
-Rule = (
+Rule = Shared | (
     Sum | Product | Choice | Normalization | OneHot | Match | Pairing | Modulation | Memory | Opaque
 )
 

@@ -130,6 +130,7 @@ class AxisTies:
         classes = self._tie_shared_items(self._classes())
         while (merged := self._merge_twin_items(classes)) is not None:
             classes = merged
+        classes = self._tie_common_leaders(classes)
         forest = Forest(classes, self._nests)
         leaders = self._leaders(classes, forest)
         is_fixed = self._fixed_classes(classes, forest, leaders)
@@ -189,6 +190,18 @@ class AxisTies:
         representative = np.full(self._num_elements, -1)
         representative[classes] = np.arange(self._num_elements)
         self._ties.append((representative[items], representative[items[first[twin]]]))
+        return self._classes()
+
+    def _tie_common_leaders(self, classes: Numbers) -> Numbers:
+        """Leaders of the same followers keep one order, where they lie in no items."""
+        if len(self._follows) < 2:
+            return classes
+        followers, leaders = (np.concatenate(ends) for ends in zip(*self._follows, strict=True))
+        inside = [classes[neurons] for neurons, _ in self._nests]
+        is_free = ~np.isin(classes[leaders], np.concatenate(inside) if inside else [])
+        mine, theirs = classes[followers[is_free]], leaders[is_free]
+        _, first, which = np.unique(mine, return_index=True, return_inverse=True)
+        self._ties.append((theirs, theirs[first[which.ravel()]]))
         return self._classes()
 
     def _leaders(self, classes: Numbers, forest: Forest) -> Numbers:

@@ -25,6 +25,7 @@ from nn_graphs.graphs.parts.group_rules import (
     OneHot,
     Opaque,
     Pairing,
+    Shared,
 )
 from nn_graphs.graphs.parts.node_groups import NeuronKind, NodeGroup
 from nn_graphs.graphs.parts.parameter_places import hidden_parameters, overlaps
@@ -96,6 +97,11 @@ def _tie_by_rule(
         tie_match(ties, number, blocks)
     elif isinstance(rule, Pairing):
         tie_pairs(ties, number, blocks)
+    elif isinstance(rule, Shared):
+        own, shared = (_sources(ties, block) for block in blocks)
+        outs = ties.elements(number, np.arange(len(own)))
+        ties.tie_elements(outs, own)
+        ties.follow(outs, shared)
     else:
         for block in (b for b in blocks if b.joins is not None and not b.is_bundle):
             sources, targets = (end.numpy() for end in block.ends())

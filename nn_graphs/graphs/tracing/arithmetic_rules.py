@@ -151,9 +151,7 @@ def with_constants(tracer: Tracer, node: Node, value: Arranged, constant) -> Arr
     axes = varying_axes(channels)
     tensor = tracer.known(constant)
     if tensor is None and tracer.is_data(constant):
-        own = constant.meta["val"].shape
-        padded = (1,) * (len(shape) - len(own)) + tuple(own)
-        if any(padded[axis] != 1 for axis in axes):
+        if {*_data_axes(tracer, constant, shape)} & {*axes}:
             raise tracer.unknown(node, f"{node.target} takes data that differ between channels.")
         tensor = torch.zeros(())
     if tensor is None:
@@ -173,27 +171,50 @@ def with_constants(tracer: Tracer, node: Node, value: Arranged, constant) -> Arr
     return Arranged(number, which.view(small.shape).expand(shape))
 
 
+def _data_axes(tracer: Tracer, data: Node, shape: tuple[int, ...]) -> list[int]:
+    """The axes, of a shape that data are given, along which they may differ."""
+    sample = tracer.sample(data)
+    if sample is not None:
+        return varying_axes(sample.expand(shape))
+    own = data.meta["val"].shape
+    padded = (1,) * (len(shape) - len(own)) + tuple(own)
+    return [axis for axis, size in enumerate(padded) if size != 1]
+
+
 def _with_parameter(
     tracer: Tracer, node: Node, value: Node, parameter: ArrangedParameter, *, is_product: bool
 ) -> int | None:
     """A sum or product with a parameter: one number a channel, or a row for every place."""
     shape = tuple(node.meta["val"].shape)
     found = tracer.arrangement(value, node)
-    elements = parameter.elements.expand(shape)
     if not tracer.is_value(value):
         found = tracer.in_order(found, node)
-    channels = found.channels.expand(shape)
+    found = with_parameter(tracer, node, found, parameter, shape, is_product=is_product)
+    return tracer.put_same(node, value, found)
+
+
+def with_parameter(
+    tracer: Tracer,
+    node: Node,
+    found: Arranged,
+    parameter: ArrangedParameter,
+    shape: tuple[int, ...],
+    *,
+    is_product: bool = False,
+) -> Arranged:
+    """A sum or product, of this shape, with a parameter; channels are counted in order."""
+    elements, channels = parameter.elements.expand(shape), found.channels.expand(shape)
     width, first = int(channels.max()) + 1, int(elements.min())
     if torch.equal(elements - first, channels):
         slot = parameter.slot.part(first, (width,))
         made = ScaleChannels(found.number, slot) if is_product else AddBias(found.number, slot)
-        return tracer.put_same(node, value, Arranged(tracer.emit(made), channels))
+        return Arranged(tracer.emit(made), channels)
     place = neighbours_on_axis(channels)
     if place is None:
         raise tracer.unknown(node, f"{node.target} takes {parameter.slot.name} for several heads.")
     table = tracer.table(elements, place[0], parameter, node)
     made = Multiply(found.number, table) if is_product else Add(found.number, table)
-    return tracer.put_same(node, value, Arranged(tracer.emit(made), channels))
+    return Arranged(tracer.emit(made), channels)
 
 
 def element_by_element(tracer: Tracer, node: Node) -> int | None:

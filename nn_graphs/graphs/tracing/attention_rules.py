@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.fx import Node
 
 from nn_graphs.graphs.builder.operations import (
+    Add,
     Combine,
+    Gather,
     Linear,
     Normalize,
     Pass,
@@ -17,7 +19,7 @@ from nn_graphs.graphs.builder.operations import (
 )
 from nn_graphs.graphs.parts.group_rules import Normalization
 from nn_graphs.graphs.parts.steps import Step, Unfollowed
-from nn_graphs.graphs.tracing.arithmetic_rules import paired, with_constants
+from nn_graphs.graphs.tracing.arithmetic_rules import paired, with_constants, with_parameter
 from nn_graphs.graphs.tracing.arrangement import (
     Arranged,
     ArrangedParameter,
@@ -146,10 +148,25 @@ def attention(tracer: Tracer, node: Node) -> int | None:
     scores = Arranged(tracer.emit(Scale(scores.number, scale)), scores.channels)
     mask = given.get("attn_mask")
     if mask is not None:
-        scores = with_constants(tracer, node, scores, mask)
+        scores = _with_mask(tracer, node, scores, mask)
     softmax = Unfollowed("aten.softmax.int", is_linear=False)
     weights = Arranged(tracer.emit(Pass(scores.number, softmax, -1)), scores.channels)
     return tracer.put(node, product_of(tracer, node, weights, value))
+
+
+def _with_mask(tracer: Tracer, node: Node, scores: Arranged, mask: Node) -> Arranged:
+    """Scores with what is added to them: constants, data, a parameter, an input of one channel."""
+    parameter = tracer.parameter(mask)
+    if parameter is not None:
+        ordered = tracer.in_order(scores, node)
+        return with_parameter(tracer, node, ordered, parameter, scores.shape)
+    single = tracer.single(mask)
+    if single is None:
+        return with_constants(tracer, node, scores, mask)
+    single = tracer.emit(Pass(single, Unfollowed(str(node.target)), -1))
+    width = tracer.width(scores.number)
+    single = single if width == 1 else tracer.emit(Gather(single, (0,) * width))
+    return scores.with_number(tracer.emit(Add(scores.number, single)))
 
 
 def softmax(tracer: Tracer, node: Node, *, kind: str) -> int | None:

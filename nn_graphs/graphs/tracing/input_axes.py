@@ -31,12 +31,24 @@ def input_axis(node: Node) -> int | None:
         if user in seen or not isinstance(user.target, torch._ops.OpOverload):
             continue
         seen.add(user)
+        if _is_mask_of(source, user):
+            return None
         axis = _axis_read(user, source)
         if axis is not None:
             return _origin(moved, axis, value.ndim) if moved is not None else max(axis, -value.ndim)
         moved = _behind(user, moved)
         waiting += [(following, user, moved) for following in user.users]
     return -1
+
+
+def random_data(node: Node) -> Tensor:
+    """Random values of an integer input: they differ wherever they may."""
+    value = node.meta["val"]
+    generator = torch.Generator().manual_seed(0)
+    size = tuple(value.shape)
+    if value.dtype == torch.bool:
+        return torch.rand(size, generator=generator) < 0.5
+    return torch.randint(0, 2**15, size, generator=generator).to(value.dtype)
 
 
 def _stand_in(value: Tensor) -> Tensor:
@@ -56,6 +68,13 @@ def _axis_read(user: Node, source: Node) -> int | None:
     if name.startswith(LAST):
         return -1
     return 1 - num_axes if _flattens_image(user, num_axes) else None
+
+
+def _is_mask_of(source: Node, user: Node) -> bool:
+    """Whether it is added to the scores of attention, which have places on their axes."""
+    if user.target is not aten.scaled_dot_product_attention.default:
+        return False
+    return source in user.args[3:4] or user.kwargs.get("attn_mask") is source
 
 
 def _behind_points(user: Node, num_axes: int) -> int:

@@ -7,10 +7,15 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from nn_graphs.graphs.builder.operations import Convolve, Linear, Normalize, Pass, Take
+from nn_graphs.graphs.builder.operations import Convolve, Linear, Normalize, Pass, Share, Take
 from nn_graphs.graphs.parts.group_rules import Normalization
 from nn_graphs.graphs.parts.steps import Convolution, Unfollowed
-from nn_graphs.graphs.tracing.arrangement import ArrangedParameter
+from nn_graphs.graphs.tracing.arrangement import (
+    Arranged,
+    ArrangedParameter,
+    reduced,
+    varying_axes,
+)
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer, arguments
 from nn_graphs.networks.parameters import ParameterSlot
 
@@ -103,7 +108,7 @@ def group_norm(tracer: Tracer, node: Node) -> int:
     return _norm(tracer, node, rule, axis=_second_axis(node), names=AFFINE)
 
 
-def last_axis_norm(tracer: Tracer, node: Node, *, kind: str) -> int:
+def last_axis_norm(tracer: Tracer, node: Node, *, kind: str) -> int | None:
     given = arguments(node)
     if len(given["normalized_shape"]) != 1:
         shape = list(given["normalized_shape"])
@@ -112,7 +117,38 @@ def last_axis_norm(tracer: Tracer, node: Node, *, kind: str) -> int:
     if eps is None:
         eps = torch.finfo(given["input"].meta["val"].dtype).eps
     names = AFFINE if kind == "layer" else {"gain": "weight"}
+    heads = _rows_of_heads(tracer, node)
+    if heads is not None:
+        return _norm_of_heads(tracer, node, heads, Normalization(kind, eps, len(heads)))
     return _norm(tracer, node, Normalization(kind, eps), axis=-1, names=names)
+
+
+def _rows_of_heads(tracer: Tracer, node: Node) -> Tensor | None:
+    """The channels of each of several heads, `[heads, width]`; None where the last axis has all."""
+    arranged = tracer.arranged(node.args[0])
+    if not isinstance(arranged, Arranged) or arranged.is_as_run:
+        return None
+    axes = varying_axes(arranged.channels)
+    last = arranged.channels.ndim - 1
+    rows = reduced(arranged.channels, axes).flatten(0, -2)
+    return (
+        rows if last in axes and len(rows) > 1 and rows.unique().numel() == rows.numel() else None
+    )
+
+
+def _norm_of_heads(tracer: Tracer, node: Node, heads: Tensor, rule: Normalization) -> int | None:
+    """A norm that goes over each head apart, whose gain and bias the heads share."""
+    arranged = tracer.in_order(tracer.arranged(node.args[0]), node)
+    number = tracer.emit(Normalize(arranged.number, rule, None, None))
+    given, width = arguments(node), heads.shape[1]
+    for name in ("weight", "bias"):
+        slot = tracer.slot(given.get(name), node)
+        if slot is not None:
+            elements = torch.arange(width)
+            table = tracer.table(elements, -1, ArrangedParameter(slot), node)
+            channels = tuple(range(width)) * len(heads)
+            number = tracer.emit(Share(number, table, channels, is_product=name == "weight"))
+    return tracer.put(node, arranged.with_number(number))
 
 
 def embedding(tracer: Tracer, node: Node) -> int | None:

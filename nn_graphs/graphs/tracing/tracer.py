@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable, Collection, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ from nn_graphs.graphs.tracing.arrangement import (
     varying_axes,
 )
 from nn_graphs.graphs.tracing.exported_program import vocabulary
-from nn_graphs.graphs.tracing.input_axes import input_axis
+from nn_graphs.graphs.tracing.input_axes import input_axis, random_data
 from nn_graphs.graphs.tracing.refusals import refusal
 from nn_graphs.graphs.tracing.written_operations import Written, written_table
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
@@ -75,7 +76,7 @@ class Tracer:
         self._arranged: dict[Node, Arranged | ArrangedParameter] = {}
         self._tables: dict[Node, int] = {}  # parameters that are taken as values
         self._known: dict[Node, object] = {}  # constants
-        self._data: set[Node] = set()  # what depends on integer inputs alone
+        self._data: dict[Node, Any] = {}  # what depends on integer inputs alone, for random ones
         self.tokens: dict[Node, int] = {}  # integer inputs that embeddings read
         self.parts: dict[Node, list] = {}  # the values of operations that give several
         self.masks: dict[ParameterSlot, Tensor] = {}  # which values of a parameter exist
@@ -106,7 +107,7 @@ class Tracer:
         if is_constant:
             self._known[node] = self._evaluated(node)
         elif is_data:
-            self._data.add(node)
+            self._data[node] = self._sampled(node)
         elif node.target in self.rules:
             number = self.rules[node.target](self, node)
             if number is not None:
@@ -149,7 +150,7 @@ class Tracer:
             if node.meta["val"].is_floating_point():
                 self._add_input(node)
                 return
-            self._data.add(node)
+            self._data[node] = random_data(node)
             if num_tokens := vocabulary(node):
                 self.tokens[node] = self.emit(Input(num_tokens))
             return
@@ -203,6 +204,16 @@ class Tracer:
     def _by_node(self) -> tuple[dict, ...]:
         return self._numbers, self._arranged, self._tables, self.parts, self.masks
 
+    @torch.no_grad()
+    def _sampled(self, node: Node):
+        """The value of an operation for random integer inputs; None where it does not take them."""
+        known = {**self._known, **self._data}
+        given = map_arg((node.args, node.kwargs), lambda source: known[source])
+        try:
+            return node.target(*given[0], **given[1])
+        except (RuntimeError, IndexError, TypeError, ValueError):
+            return None
+
     # For the rules.
 
     def emit(self, operation: Operation) -> int:
@@ -241,6 +252,11 @@ class Tracer:
     def is_data(self, argument) -> bool:
         """Whether an argument depends on integer inputs alone, as a mask does."""
         return isinstance(argument, Node) and argument in self._data
+
+    def sample(self, argument: Node) -> Tensor | None:
+        """What data are for random integer inputs; None where that is not known."""
+        value = self._data[argument]
+        return value if isinstance(value, Tensor) else None
 
     def arranged(self, argument) -> Arranged | ArrangedParameter | None:
         """A value whose channels no single axis holds, or a parameter that has been moved."""
