@@ -20,7 +20,7 @@ from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
 from nn_graphs.graphs.neural_graph import NeuralGraph
 from nn_graphs.graphs.parts.edge_blocks import EdgeBlock, EdgeKind
-from nn_graphs.graphs.parts.group_rules import Normalization, OneHot, along, placed
+from nn_graphs.graphs.parts.group_rules import Directions, Normalization, OneHot, along, placed
 from nn_graphs.graphs.parts.node_groups import NeuronKind, NodeGroup
 from nn_graphs.graphs.topology import EdgeListTopology, LayeredTopology
 from nn_graphs.networks.activations import ACTIVATION_NAMES, ACTIVATIONS
@@ -198,6 +198,8 @@ def _arrived(
     statistics: dict[EdgeKind, Tensor] = {}
     for block in blocks:
         weights = edges[block.first_value : block.last_value]
+        if isinstance(group.rule, Directions):
+            weights = F.normalize(weights.view(group.width, -1), dim=1, eps=0).flatten()
         is_apart = isinstance(group.rule, Normalization) and not block.kind.is_carrier
         if is_apart:
             own = placed(weights, -1, first=block.first_target, width=group.width)

@@ -32,7 +32,8 @@ from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
 RULES = (
     *(group_rules.Sum, group_rules.Product, group_rules.Choice, group_rules.Normalization),
     *(group_rules.OneHot, group_rules.Match, group_rules.Pairing, group_rules.Modulation),
-    *(group_rules.Memory, group_rules.Opaque, group_rules.Shared),
+    group_rules.Directions,
+    *(group_rules.Memory, group_rules.Opaque, group_rules.Shared, group_rules.HeadTotal),
 )
 STEPS = (steps.Step, steps.Reshape, steps.Unfollowed, steps.Convolution)
 PARTS = (NodeGroup, EdgeBlock, ParameterSlot, Activation)

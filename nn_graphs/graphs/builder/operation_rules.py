@@ -36,12 +36,14 @@ from nn_graphs.graphs.builder.operations import (
     ScaleChannels,
     Share,
     Shift,
+    SumHeads,
     Take,
     Total,
 )
 from nn_graphs.graphs.parts.edge_blocks import EdgeKind
 from nn_graphs.graphs.parts.group_rules import (
     Choice,
+    HeadTotal,
     Match,
     Memory,
     Modulation,
@@ -50,6 +52,7 @@ from nn_graphs.graphs.parts.group_rules import (
     Product,
     Rule,
     Shared,
+    Sum,
 )
 from nn_graphs.graphs.parts.node_groups import NeuronKind
 from nn_graphs.networks.activations import Activation
@@ -68,14 +71,16 @@ def add_linear(draft: Draft, operation: Linear) -> Value:
         )
     if is_transposed:
         value = draft.unrepeated(value)
+    if operation.rule != Sum():
+        value = draft.as_one_piece(value)
     blocks = all_to_all(value, operation.weight, out_width, is_transposed=is_transposed)
-    return draft.new_group(out_width, -1, bias=operation.bias, blocks=blocks)
+    return draft.new_group(out_width, -1, rule=operation.rule, bias=operation.bias, blocks=blocks)
 
 
 def add_convolution(draft: Draft, operation: Convolve) -> Value:
     """A group with a kernel on every edge; channels in groups must come in one piece."""
     value, convolution = draft.values[operation.source], operation.convolution
-    is_whole = len(value.pieces) == 1 or convolution.num_groups == 1
+    is_whole = len(value.pieces) == 1 or (convolution.num_groups, operation.rule) == (1, Sum())
     if not value.is_simple or not is_whole or value.is_repeated:
         value = draft.follow(value)
     shape, groups = operation.weight.shape, convolution.num_groups
@@ -85,7 +90,8 @@ def add_convolution(draft: Draft, operation: Convolve) -> Value:
         replace(block, num_groups=groups, kernel=shape[2:], convolution=convolution)
         for block in dense
     ]
-    return draft.new_group(out_width, operation.axis, bias=operation.bias, blocks=blocks)
+    rule, bias = operation.rule, operation.bias
+    return draft.new_group(out_width, operation.axis, rule=rule, bias=bias, blocks=blocks)
 
 
 def add_norm(draft: Draft, operation: Normalize) -> Value:
@@ -249,6 +255,15 @@ def add_total(draft: Draft, operation: Total) -> Value:
     return draft.new_group(1, value.axis, blocks=blocks)
 
 
+def add_head_totals(draft: Draft, operation: SumHeads) -> Value:
+    """One neuron for each head, that its channels are joined to."""
+    value = draft.as_one_piece(draft.values[operation.source])
+    size = value.width // operation.num_heads
+    joins = tuple(range(value.width)), tuple(n // size for n in range(value.width))
+    block = joining(value.pieces[0], joins, operation.num_heads)
+    return draft.new_group(operation.num_heads, value.axis, rule=HeadTotal(), blocks=[block])
+
+
 def add_modulation(draft: Draft, operation: Modulate) -> Value:
     """A group that tells channels apart by their constants."""
     value = draft.values[operation.source]
@@ -348,6 +363,7 @@ RULES: dict[type, Callable[..., Value]] = {
     Resize: add_resize,
     Gather: add_choice,
     Total: add_total,
+    SumHeads: add_head_totals,
     Choose: add_alternatives,
     Modulate: add_modulation,
     Combine: add_combination,

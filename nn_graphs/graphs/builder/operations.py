@@ -11,7 +11,7 @@ out, the one before the places of what a convolution does.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nn_graphs.graphs.parts.group_rules import Normalization, Opaque
+from nn_graphs.graphs.parts.group_rules import Directions, Normalization, Opaque, Sum
 from nn_graphs.graphs.parts.steps import AnyStep, Convolution, Reshape
 from nn_graphs.networks.activations import Activation
 from nn_graphs.networks.parameters import ParameterSlot
@@ -67,6 +67,7 @@ class Linear(_Unary):
     weight: ParameterSlot
     bias: ParameterSlot | None
     is_transposed: bool = False  # the weight is `[in, out]`
+    rule: Sum | Directions = Sum()  # noqa: RUF009 (frozen)
 
     axis = -1
 
@@ -78,6 +79,7 @@ class Convolve(_Unary):
     weight: ParameterSlot
     bias: ParameterSlot | None
     convolution: Convolution
+    rule: Sum | Directions = Sum()  # noqa: RUF009 (frozen)
 
     @property
     def axis(self) -> int:
@@ -213,6 +215,13 @@ class Total(_Unary):
 
 
 @dataclass(frozen=True)
+class SumHeads(_Unary):
+    """The sum of each of `num_heads` runs of neighbouring channels, which are equally long."""
+
+    num_heads: int
+
+
+@dataclass(frozen=True)
 class Choose:
     """`g` where `c` is 1, `h` where it is 0, channel by channel; `sources` are `(c, g, h)`."""
 
@@ -302,6 +311,7 @@ Operation = (
     | AddBias
     | Gather
     | Total
+    | SumHeads
     | Choose
     | Modulate
     | Combine

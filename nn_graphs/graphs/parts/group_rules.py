@@ -29,6 +29,27 @@ class Sum:
 
 
 @dataclass(frozen=True)
+class Directions:
+    """The sum of all that arrives along weights that are divided by their length.
+
+    Attributes:
+        axis: of the weight, on which each has a length of its own: 0, each neuron's weights; 2 and
+            more, the weights at each place of a kernel, whose lengths are in no graph.
+    """
+
+    axis: int = 0
+
+    is_linear = False
+
+    @property
+    def is_runnable(self) -> bool:
+        return self.axis == 0
+
+    def __call__(self, arguments: Sequence[Tensor], statistics: Statistics, axis: int) -> Tensor:
+        return arguments[0]
+
+
+@dataclass(frozen=True)
 class Product:
     """A gate: the product of two values, neuron by neuron."""
 
@@ -128,6 +149,13 @@ class Match:
 
 
 @dataclass(frozen=True)
+class HeadTotal:
+    """The sum of the channels of each of several heads, which are neighbours: one neuron a head."""
+
+    is_linear = is_runnable = False
+
+
+@dataclass(frozen=True)
 class Pairing:
     """Argument 0 times argument 1, summed over places where it is a product of matrices.
 
@@ -190,8 +218,20 @@ class Opaque:
         return sum(slot.size for slot in self.parameters)
 
 
-Rule = Shared | (
-    Sum | Product | Choice | Normalization | OneHot | Match | Pairing | Modulation | Memory | Opaque
+Rule = (
+    Sum
+    | Directions
+    | Product
+    | Choice
+    | Normalization
+    | OneHot
+    | Match
+    | HeadTotal
+    | Pairing
+    | Shared
+    | Modulation
+    | Memory
+    | Opaque
 )
 
 

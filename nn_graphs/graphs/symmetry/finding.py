@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nn_graphs.graphs.parts.edge_blocks import EdgeBlock
 from nn_graphs.graphs.parts.group_rules import (
+    HeadTotal,
     Match,
     Memory,
     Modulation,
@@ -95,6 +96,10 @@ def _tie_by_rule(
         ties.tie(number, group.memory_of, length=group.width)
     elif isinstance(rule, Match):
         tie_match(ties, number, blocks)
+    elif isinstance(rule, HeadTotal):
+        rows = _sources(ties, blocks[0]).reshape(group.width, -1)
+        heads = ties.elements(number, np.arange(group.width))
+        ties.nest_elements(rows, np.broadcast_to(heads[:, None], rows.shape))
     elif isinstance(rule, Pairing):
         tie_pairs(ties, number, blocks)
     elif isinstance(rule, Shared):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 from torch.fx import Node
 
 from nn_graphs.graphs.builder.operations import (
@@ -56,11 +57,19 @@ def same(tracer: Tracer, node: Node) -> int | None:
 
 def cast(tracer: Tracer, node: Node) -> int | None:
     """From one precision to another, which is nothing to do; from a condition, 0 and 1."""
+    if isinstance(tracer.known(node.args[0]), Tensor):
+        tracer.put_constant(node)
+        return None
     before, after = (each.meta["val"].dtype for each in (node.args[0], node))
     is_kept = before.is_floating_point or before is torch.bool
     if before is not after and not (is_kept and after.is_floating_point):
         raise tracer.unknown(node, f"{node.target} casts {before} to {after}, other values.")
     return same(tracer, node)
+
+
+def created(tracer: Tracer, node: Node) -> None:
+    """A constant of the shape of a value."""
+    tracer.put_constant(node)
 
 
 def dropout(tracer: Tracer, node: Node) -> int | None:
@@ -74,6 +83,10 @@ def nothing(tracer: Tracer, node: Node) -> None:
     return None
 
 
+CREATED = (
+    *(aten.zeros_like.default, aten.ones_like.default, aten.full_like.default),
+    *(aten.new_zeros.default, aten.new_ones.default, aten.new_full.default),
+)
 ACTIVATIONS: dict[Callable, Rule] = {
     aten.sin.default: activation("sine"),
     aten.relu.default: activation("relu"),
@@ -99,9 +112,11 @@ IDENTITIES: dict[Callable, Rule] = {
     aten.contiguous.default: same,
     aten.detach.default: same,
     aten.to.dtype: cast,
+    aten.to.device: cast,
     aten.to.dtype_layout: cast,
     aten._to_copy.default: cast,
     aten.type_as.default: cast,
     aten.sym_size.int: nothing,
+    **dict.fromkeys(CREATED, created),
     aten._assert_tensor_metadata.default: nothing,
 }

@@ -18,6 +18,7 @@ from nn_graphs.graphs.builder.operations import (
     Pass,
     Scale,
     ScaleChannels,
+    Share,
     Shift,
 )
 from nn_graphs.graphs.parts.steps import Step, Unfollowed
@@ -101,6 +102,9 @@ def _with_number(tracer: Tracer, node: Node, value: Node, constant: float) -> in
         number = tracer.emit(Scale(number, 1 / constant))
     elif node.target in QUOTIENTS:
         number = tracer.emit(Scale(_reciprocal(tracer, number), constant))
+    elif node.target in BOUNDS:
+        own = Step(BOUNDS[node.target], (constant,), {}, not constant, is_odd=False)
+        number = tracer.emit(Pass(number, own, tracer.written.axes[number]))
     elif node.target in SUMS or node.target in DIFFERENCES or node.target is aten.rsub.Scalar:
         sign = 1.0 if node.target in SUMS else -1.0
         if node.target is aten.rsub.Scalar:  # constant - alpha * value
@@ -139,6 +143,10 @@ MEETING: dict[Callable, Callable[[Tracer, Node], Made]] = {
         compared,
     ),
 }
+BOUNDS = {
+    aten.maximum.default: "aten.clamp_min.default",
+    aten.minimum.default: "aten.clamp_max.default",
+}
 WITH_NUMBERS = (*SUMS, *DIFFERENCES, *PRODUCTS, *QUOTIENTS, aten.rsub.Scalar)
 
 
@@ -151,9 +159,9 @@ def with_constants(tracer: Tracer, node: Node, value: Arranged, constant) -> Arr
     axes = varying_axes(channels)
     tensor = tracer.known(constant)
     if tensor is None and tracer.is_data(constant):
-        if {*_data_axes(tracer, constant, shape)} & {*axes}:
-            raise tracer.unknown(node, f"{node.target} takes data that differ between channels.")
-        tensor = torch.zeros(())
+        is_alike = not {*_data_axes(tracer, constant, shape)} & {*axes}
+        sizes = [size if axis in axes else 1 for axis, size in enumerate(shape)]
+        tensor = torch.zeros(()) if is_alike else torch.arange(math.prod(sizes)).view(sizes)
     if tensor is None:
         raise tracer.unknown(node, f"{node.target} takes {constant}, which is no constant.")
     tensor = torch.as_tensor(tensor).expand(shape)
@@ -162,6 +170,7 @@ def with_constants(tracer: Tracer, node: Node, value: Arranged, constant) -> Arr
         number = tracer.emit(Pass(value.number, step, tracer.axis_of(value)))
         return Arranged(number, channels)
     others = [axis for axis in range(len(shape)) if axis not in axes]
+    tensor = reduced(tensor, sorted({*axes, *varying_axes(tensor)}))
     patterns = tensor.permute(*axes, *others).reshape(math.prod(shape[a] for a in axes), -1)
     _, pattern = ordered_unique(patterns)
     small = reduced(channels, axes)
@@ -211,10 +220,32 @@ def with_parameter(
         return Arranged(tracer.emit(made), channels)
     place = neighbours_on_axis(channels)
     if place is None:
-        raise tracer.unknown(node, f"{node.target} takes {parameter.slot.name} for several heads.")
+        return _shared_by_heads(tracer, node, found, parameter, shape, is_product=is_product)
     table = tracer.table(elements, place[0], parameter, node)
     made = Multiply(found.number, table) if is_product else Add(found.number, table)
     return Arranged(tracer.emit(made), channels)
+
+
+def _shared_by_heads(
+    tracer: Tracer,
+    node: Node,
+    found: Arranged,
+    parameter: ArrangedParameter,
+    shape: tuple[int, ...],
+    *,
+    is_product: bool,
+) -> Arranged:
+    """A parameter of one number a channel, where the channels of several heads meet the same."""
+    elements, channels = parameter.elements.expand(shape), found.channels.expand(shape)
+    pairs, which = distinct(channels, elements)
+    if [channel for channel, _ in pairs] != list(range(int(channels.max()) + 1)):
+        raise tracer.unknown(node, f"{node.target} takes {parameter.slot.name} for several heads.")
+    first, width = int(elements.min()), int(elements.max() - elements.min()) + 1
+    own = ArrangedParameter(parameter.slot.part(first, (width,)))
+    table = tracer.table(own.elements, -1, own, node)
+    places = tuple(element - first for _, element in pairs)
+    number = tracer.emit(Share(found.number, table, places, is_product))
+    return Arranged(number, which)
 
 
 def element_by_element(tracer: Tracer, node: Node) -> int | None:
@@ -300,7 +331,9 @@ def _of_arranged(tracer: Tracer, node: Node) -> int | None:
     shape = tuple(node.meta["val"].shape)
     left, right = (tracer.arrangement(side, node) for side in node.args[:2])
     mine, theirs = left.channels.expand(shape), right.channels.expand(shape)
-    if node.target in PRODUCTS:
+    if node.target in QUOTIENTS:
+        right = right.with_number(_reciprocal(tracer, right.number))
+    if node.target in PRODUCTS or node.target in QUOTIENTS:
         return tracer.put(node, paired(tracer, left, right, mine, theirs))
     pairs, which = distinct(mine, theirs)
     numbers = [
@@ -375,6 +408,7 @@ ARITHMETIC: dict[Callable, Rule] = dict.fromkeys((*MEETING, *WITH_NUMBERS), elem
 NEGATIVES: dict[Callable, Rule] = {aten.neg.default: negative}
 MASKS: dict[Callable, Rule] = {
     aten.masked_fill.Scalar: masked,
+    aten.masked_fill.Tensor: masked,
     aten.where.self: chosen,
     aten.where.ScalarOther: chosen,
     aten.where.ScalarSelf: chosen,

@@ -30,6 +30,7 @@ from nn_graphs.graphs.tracing.arrangement import (
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer, arguments
 
 aten = torch.ops.aten
+TURNED = Step("aten.transpose.int", (-1, -2))
 
 
 def matrix_product(tracer: Tracer, node: Node) -> int | None:
@@ -38,6 +39,8 @@ def matrix_product(tracer: Tracer, node: Node) -> int | None:
     parameter = tracer.parameter(right)
     if parameter is not None:
         return _linear(tracer, node, left, parameter, None)
+    if tracer.parameter(left) is not None and tracer.is_value(right) and tracer.axis(right) == -2:
+        return _linear_on_the_left(tracer, node, tracer.parameter(left), right)
     constants = [tracer.known(side) for side in (left, right)]
     if any(isinstance(constant, Tensor) for constant in constants):
         return _mixed_places(tracer, node, left, right)
@@ -70,6 +73,18 @@ def _linear(tracer: Tracer, node: Node, source, parameter: ArrangedParameter, bi
         raise tracer.unknown(node, f"it takes {parameter.slot.name} otherwise than as a matrix.")
     slot, is_transposed = found
     return tracer.emit(Linear(number, slot, bias, not is_transposed))
+
+
+def _linear_on_the_left(
+    tracer: Tracer, node: Node, parameter: ArrangedParameter, source: Node
+) -> int:
+    """`W @ x`, for channels on the axis before the last."""
+    found = parameter.matrix() if parameter.num_axes == 2 else None
+    if found is None:
+        raise tracer.unknown(node, f"it takes {parameter.slot.name} otherwise than as a matrix.")
+    slot, is_transposed = found
+    number = tracer.emit(Pass(tracer.number(source, node), TURNED, -1))
+    return tracer.emit(Pass(tracer.emit(Linear(number, slot, None, is_transposed)), TURNED, -2))
 
 
 def _sides(tracer: Tracer, node: Node, left: Node, right: Node) -> tuple[Arranged, Arranged]:

@@ -29,6 +29,33 @@ SAME_VALUE = (aten.to.dtype, aten._to_copy.default)
 CACHE = re.compile(r"\w*Cache\b")  # transformers' objects that no tree of tensors holds
 
 
+ALIASES: dict = {
+    aten.multiply.Tensor: aten.mul.Tensor,
+    aten.multiply.Scalar: aten.mul.Scalar,
+    aten.divide.Tensor: aten.div.Tensor,
+    aten.divide.Scalar: aten.div.Scalar,
+    aten.true_divide.Tensor: aten.div.Tensor,
+    aten.subtract.Tensor: aten.sub.Tensor,
+    aten.subtract.Scalar: aten.sub.Scalar,
+    aten.negative.default: aten.neg.default,
+    aten.absolute.default: aten.abs.default,
+    aten.clip.default: aten.clamp.default,
+    aten.max.other: aten.maximum.default,
+    aten.min.other: aten.minimum.default,
+    aten.concat.default: aten.cat.default,
+    aten.concatenate.default: aten.cat.default,
+    aten.swapaxes.default: aten.transpose.int,
+    aten.swapdims.default: aten.transpose.int,
+    aten.moveaxis.int: aten.movedim.int,
+    aten.arctan.default: aten.atan.default,
+    aten.fix.default: aten.trunc.default,
+    aten.special_expit.default: aten.sigmoid.default,
+    aten.special_erf.default: aten.erf.default,
+    aten.special_log1p.default: aten.log1p.default,
+}
+"""Operations that torch knows by a second name."""
+
+
 def exported(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     """A module, in evaluation mode, as a list of ATen operations.
 
@@ -53,7 +80,7 @@ def _evaluation_mode(module: nn.Module):
 def _export(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     """The module as a list of ATen operations, none of which writes into its inputs."""
     try:
-        with _silence():
+        with _silence(), torch.no_grad():
             program = torch.export.export(module, inputs)
             targets = {node.target for node in program.graph.nodes}
             if EINSUM in targets:
@@ -120,6 +147,7 @@ def with_named_operations(program: ExportedProgram) -> ExportedProgram:
     graph = program.graph
     graph.eliminate_dead_code()
     for node in list(graph.nodes):
+        node.target = ALIASES.get(node.target, node.target)
         rule = STARTS.get(node.target)
         if rule is not None:
             rule(graph, node)

@@ -17,6 +17,7 @@ from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.tracing.activation_rules import ACTIVATIONS, GATES, IDENTITIES
 from nn_graphs.graphs.tracing.arithmetic_rules import ARITHMETIC, MASKS, NEGATIVES
 from nn_graphs.graphs.tracing.attention_rules import PRODUCTS
+from nn_graphs.graphs.tracing.computed_weights import KEPT, MOVED, computing
 from nn_graphs.graphs.tracing.exported_program import exported, with_named_operations
 from nn_graphs.graphs.tracing.layer_rules import LAYERS
 from nn_graphs.graphs.tracing.moving_rules import (
@@ -61,6 +62,7 @@ RULES: dict[Callable, Rule] = (
     | MASKS
     | RECURRENT
 )
+RULES |= {target: computing(RULES[target]) for target in (*KEPT, *MOVED)}
 
 
 def trace(

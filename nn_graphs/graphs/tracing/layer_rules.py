@@ -7,14 +7,22 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from nn_graphs.graphs.builder.operations import Convolve, Linear, Normalize, Pass, Share, Take
+from nn_graphs.graphs.builder.operations import Convolve, Linear, Normalize, Pass, Take
 from nn_graphs.graphs.parts.group_rules import Normalization
 from nn_graphs.graphs.parts.steps import Convolution, Unfollowed
+from nn_graphs.graphs.tracing.arithmetic_rules import with_parameter
 from nn_graphs.graphs.tracing.arrangement import (
     Arranged,
     ArrangedParameter,
     reduced,
     varying_axes,
+)
+from nn_graphs.graphs.tracing.computed_weights import (
+    WeightDirections,
+    WeightSum,
+    applied_directions,
+    applied_sum,
+    weight_norm,
 )
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer, arguments
 from nn_graphs.networks.parameters import ParameterSlot
@@ -26,6 +34,12 @@ def linear(tracer: Tracer, node: Node) -> int:
     source, weight, *rest = node.args
     bias = rest[0] if rest else node.kwargs.get("bias")
     number = tracer.on_axis(source, -1, node)
+    computed = tracer.arranged(weight)
+    if isinstance(computed, WeightSum):
+        return applied_sum(tracer, number, computed, tracer.slot(bias, node))
+    if isinstance(computed, WeightDirections):
+        shift = tracer.slot(bias, node)
+        return applied_directions(tracer, computed, shift, lambda own: Linear(number, own, None))
     moved, is_transposed = tracer.arranged(weight), False
     if isinstance(moved, ArrangedParameter) and moved.num_axes == 2:
         slot, is_transposed = moved.matrix() or (tracer.slot(weight, node), False)
@@ -50,7 +64,7 @@ def convolution(num_axes: int, *, is_transposed: bool = False) -> Rule:
             return tuple(sizes) * (num_axes // len(sizes))
 
         number = tracer.on_axis(given["input"], -1 - num_axes, node)
-        weight, bias = (tracer.slot(given[name], node) for name in ("weight", "bias"))
+        bias = tracer.slot(given["bias"], node)
         movement = Convolution(
             stride=per_axis("stride"),
             padding=per_axis("padding"),
@@ -59,6 +73,12 @@ def convolution(num_axes: int, *, is_transposed: bool = False) -> Rule:
             is_transposed=is_transposed,
             output_padding=per_axis("output_padding") if is_transposed else (),
         )
+        computed = tracer.arranged(given["weight"])
+        if isinstance(computed, WeightDirections) and not is_transposed:
+            return applied_directions(
+                tracer, computed, bias, lambda own: Convolve(number, own, None, movement)
+            )
+        weight = tracer.slot(given["weight"], node)
         return tracer.emit(Convolve(number, weight, bias, movement))
 
     return rule
@@ -119,7 +139,7 @@ def last_axis_norm(tracer: Tracer, node: Node, *, kind: str) -> int | None:
     names = AFFINE if kind == "layer" else {"gain": "weight"}
     heads = _rows_of_heads(tracer, node)
     if heads is not None:
-        return _norm_of_heads(tracer, node, heads, Normalization(kind, eps, len(heads)))
+        return _norm_of_heads(tracer, node, Normalization(kind, eps, len(heads)))
     return _norm(tracer, node, Normalization(kind, eps), axis=-1, names=names)
 
 
@@ -131,24 +151,23 @@ def _rows_of_heads(tracer: Tracer, node: Node) -> Tensor | None:
     axes = varying_axes(arranged.channels)
     last = arranged.channels.ndim - 1
     rows = reduced(arranged.channels, axes).flatten(0, -2)
-    return (
-        rows if last in axes and len(rows) > 1 and rows.unique().numel() == rows.numel() else None
-    )
+    is_apart = last in axes and rows.unique().numel() == rows.numel()
+    return rows if is_apart and len(rows) > 1 else None
 
 
-def _norm_of_heads(tracer: Tracer, node: Node, heads: Tensor, rule: Normalization) -> int | None:
+def _norm_of_heads(tracer: Tracer, node: Node, rule: Normalization) -> int | None:
     """A norm that goes over each head apart, whose gain and bias the heads share."""
     arranged = tracer.in_order(tracer.arranged(node.args[0]), node)
     number = tracer.emit(Normalize(arranged.number, rule, None, None))
-    given, width = arguments(node), heads.shape[1]
+    normalised, given = arranged.with_number(number), arguments(node)
     for name in ("weight", "bias"):
-        slot = tracer.slot(given.get(name), node)
-        if slot is not None:
-            elements = torch.arange(width)
-            table = tracer.table(elements, -1, ArrangedParameter(slot), node)
-            channels = tuple(range(width)) * len(heads)
-            number = tracer.emit(Share(number, table, channels, is_product=name == "weight"))
-    return tracer.put(node, arranged.with_number(number))
+        parameter = tracer.parameter(given.get(name))
+        if parameter is not None:
+            is_gain = name == "weight"
+            normalised = with_parameter(
+                tracer, node, normalised, parameter, arranged.shape, is_product=is_gain
+            )
+    return tracer.put(node, normalised)
 
 
 def embedding(tracer: Tracer, node: Node) -> int | None:
@@ -161,12 +180,23 @@ def embedding(tracer: Tracer, node: Node) -> int | None:
     known = tracer.known(rows)
     if isinstance(known, Tensor):
         return tracer.put(node, parameter.with_channels(parameter.elements[known]))
-    origin = rows
-    while origin not in tracer.tokens and isinstance(origin, Node) and origin.args:
-        origin = origin.args[0]
-    if origin not in tracer.tokens:
+    origin = _tokens_behind(tracer, rows)
+    if origin is None:
         raise tracer.unknown(node, f"the tokens {rows} are no input.")
     return _look_up(tracer, node, tracer.tokens[origin], found[0], is_moved=origin is not rows)
+
+
+def _tokens_behind(tracer: Tracer, rows: Node) -> Node | None:
+    """The integer input that numbers of rows are made of."""
+    waiting, seen = [rows], set()
+    while waiting:
+        node = waiting.pop(0)
+        if node in tracer.tokens:
+            return node
+        if node not in seen and tracer.is_data(node):
+            waiting += node.all_input_nodes
+        seen.add(node)
+    return None
 
 
 def _look_up(
@@ -181,6 +211,7 @@ def _look_up(
 
 
 LAYERS: dict[Callable, Rule] = {
+    aten._weight_norm.default: weight_norm,
     aten.linear.default: linear,
     aten.embedding.default: embedding,
     aten.conv1d.default: convolution(1),

@@ -13,14 +13,21 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from nn_graphs.graphs.builder.operations import Add, Concatenate, Flatten, Gather, Pass, Take
-from nn_graphs.graphs.parts.steps import Reshape, Step
-from nn_graphs.graphs.tracing.arrangement import Arranged, ArrangedParameter, reduced
+from nn_graphs.graphs.parts.steps import Reshape, Step, Unfollowed
+from nn_graphs.graphs.tracing.arrangement import (
+    Arranged,
+    ArrangedParameter,
+    reduced,
+    varying_axes,
+)
 from nn_graphs.graphs.tracing.broadcasting import are_plain
 from nn_graphs.graphs.tracing.pooling_rules import shape_of, step
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer, arguments
 
 aten = torch.ops.aten
-RESHAPES = (aten.view.default, aten._unsafe_view.default)  # of what need not be contiguous here
+RESHAPES = (  # of what need not be contiguous here
+    *(aten.view.default, aten._unsafe_view.default, aten.view_as.default),
+)
 
 
 def reshape(tracer: Tracer, node: Node) -> int | None:
@@ -245,6 +252,7 @@ SHAPES: dict[Callable, Rule] = {
     aten.squeeze.dims: reshape,
     aten.unsqueeze.default: reshape,
     aten._unsafe_view.default: reshape,
+    aten.view_as.default: reshape,
     aten.permute.default: permute,
     aten.transpose.int: permute,
     aten.mT.default: permute,
@@ -334,6 +342,8 @@ def joined(rule: Rule) -> Rule:
             return rule(tracer, node)
         axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
         arranged = [tracer.arrangement(value, node) for value in values]
+        if not is_stack and (found := _along_places(tracer, node, arranged, axis)) is not None:
+            return tracer.put(node, found)
         number = tracer.emit(Concatenate(tuple(own.number for own in arranged)))
         widths = [tracer.width(own.number) for own in arranged]
         starts = [sum(widths[:count]) for count in range(len(widths))]
@@ -341,6 +351,23 @@ def joined(rule: Rule) -> Rule:
         return tracer.put(node, Arranged(number, node.target(channels, axis)))
 
     return either
+
+
+def _along_places(
+    tracer: Tracer, node: Node, arranged: Sequence[Arranged], axis: int
+) -> Arranged | None:
+    """Values with alike arranged channels, place behind place; None where they are not alike."""
+    ordered = [tracer.in_order(own, node) for own in arranged]
+    first, shape = ordered[0].channels.narrow(axis, 0, 1), tuple(shape_of(node))
+    for own in ordered:
+        is_along_places = axis % len(shape) not in varying_axes(own.channels)
+        if not is_along_places or not torch.equal(own.channels.narrow(axis, 0, 1), first):
+            return None
+    step = Unfollowed(str(node.target))
+    number, *others = (tracer.emit(Pass(own.number, step, tracer.axis_of(own))) for own in ordered)
+    for other in others:
+        number = tracer.emit(Add(number, other))
+    return Arranged(number, first.expand(shape))
 
 
 def _same(tracer: Tracer, node: Node, value: Node) -> int | None:

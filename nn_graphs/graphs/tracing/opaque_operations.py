@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 from torch.fx import Node
 
-from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.builder.operations import Hide, Output
 from nn_graphs.graphs.parts.group_rules import Opaque
 from nn_graphs.graphs.tracing.arrangement import Arranged, ArrangedParameter
@@ -61,7 +60,7 @@ class LenientTracer(Tracer):
         before = self._noted()
         try:
             super()._follow(node)
-        except NNGraphsError:
+        except Exception:  # what a rule did not think of, too
             self._forget_since(before)
             self._hide(node)
 

@@ -3,14 +3,25 @@
 What they make is one channel; where it meets many again, it is given to each of them.
 """
 
+import math
 from collections.abc import Callable, Collection
 from functools import partial
 
 import torch
+from torch import Tensor
 from torch.fx import Node
 
-from nn_graphs.graphs.builder.operations import Add, Gather, Multiply, Pass, Scale, Total
-from nn_graphs.graphs.parts.steps import Step
+from nn_graphs.graphs.builder.operations import (
+    Add,
+    Gather,
+    Multiply,
+    Pass,
+    Scale,
+    SumHeads,
+    Total,
+)
+from nn_graphs.graphs.parts.steps import Step, Unfollowed
+from nn_graphs.graphs.tracing.arrangement import Arranged, reduced, varying_axes
 from nn_graphs.graphs.tracing.pooling_rules import reduced_axes, reduction
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer, arguments
 
@@ -19,6 +30,10 @@ aten = torch.ops.aten
 
 def mean(tracer: Tracer, node: Node, *, is_sum: bool = False) -> int | None:
     """The mean or sum over channels, places, or both."""
+    if is_arranged(tracer, node):
+        number, channels, size = _of_heads(tracer, node, tracer.arrangement(node.args[0], node))
+        number = number if is_sum else tracer.emit(Scale(number, 1 / size))
+        return tracer.put(node, Arranged(number, channels))
     if not _goes_over_channels(tracer, node):
         return reduction(tracer, node)
     axes = reduced_axes(node)
@@ -55,6 +70,11 @@ def norm(tracer: Tracer, node: Node) -> int | None:
     given = arguments(node)
     order = given.get("ord", given.get("p", 2))
     order = 2.0 if order is None else float(order)
+    if is_arranged(tracer, node) and order == 2:
+        found = tracer.arrangement(node.args[0], node)
+        squares = found.with_number(tracer.emit(Multiply(found.number, found.number)))
+        number, channels, _ = _of_heads(tracer, node, squares)
+        return tracer.put(node, Arranged(_root(tracer, number), channels))
     if not _goes_over_channels(tracer, node):
         return reduction(tracer, node, is_odd=False)
     number, axes = tracer.number(node.args[0], node), reduced_axes(node)
@@ -68,6 +88,41 @@ def norm(tracer: Tracer, node: Node) -> int | None:
     found = _kept_mean(tracer, node, powers, axes, is_sum=True)
     found = _root(tracer, found) if order == 2 else found
     return _without_axes(tracer, node, found, axes)
+
+
+def is_arranged(tracer: Tracer, node: Node) -> bool:
+    """Whether no single axis holds the channels."""
+    source = node.args[0]
+    found = None if tracer.is_value(source) else tracer.arranged(source)
+    return isinstance(found, Arranged) and not found.is_as_run
+
+
+def _of_heads(tracer: Tracer, node: Node, found: Arranged) -> tuple[int, Tensor, int]:
+    """The sum over channels of each head, or over places of each channel.
+
+    Returns:
+        The number of the sum, its channels, and how many channels it went over; of places the graph
+        tells by name alone, means and sums alike.
+    """
+    axes, varying = reduced_axes(node), varying_axes(found.channels)
+    inside = [axis for axis in varying if axis in axes]
+    outside = [axis for axis in varying if axis not in axes]
+    places = [axis for axis in range(found.channels.ndim) if axis not in varying]
+    small = reduced(found.channels, varying)
+    sizes = [small.shape[axis] for axis in outside]
+    rows = small.permute(*outside, *inside, *places).reshape(math.prod(sizes), -1)
+    if rows.unique().numel() != rows.numel():
+        raise tracer.unknown(node, "it goes over channels of heads that overlap.")
+    number = tracer.written.gathered(found.number, tuple(rows.flatten().tolist()))
+    if axes - {*inside}:
+        number = tracer.emit(Pass(number, Unfollowed(str(node.target)), -1))
+    if inside:
+        number = tracer.emit(SumHeads(number, len(rows)))
+    shape = [small.shape[axis] if axis in outside else 1 for axis in range(small.ndim)]
+    channels = torch.arange(len(rows)).view(shape)
+    if not arguments(node).get("keepdim"):
+        channels = channels.squeeze(tuple(axes))
+    return number, channels.expand(node.meta["val"].shape), rows.shape[1]
 
 
 def _goes_over_channels(tracer: Tracer, node: Node) -> bool:

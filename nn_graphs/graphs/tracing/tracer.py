@@ -291,6 +291,17 @@ class Tracer:
         number = self.written.gathered(arranged.number, tuple(row[0] for row in rows))
         return Arranged(number, which)
 
+    def put_constant(self, node: Node) -> None:
+        """Gives a node the value that it has whatever the values of neurons are."""
+
+        def stand_in(source: Node):
+            known = self._known.get(source)
+            value = source.meta["val"]
+            return torch.zeros(value.shape, dtype=value.dtype) if known is None else known
+
+        args, keywords = map_arg((node.args, node.kwargs), stand_in)
+        self._known[node] = node.target(*args, **keywords)
+
     def put_like(self, node: Node, source: Node, number: int) -> int | None:
         """Gives a node what has been made of a value, element by element."""
         if self.is_value(source):

@@ -27,6 +27,7 @@ from nn_graphs.graphs.builder.operations import (
     Resize,
     Scale,
     Shift,
+    SumHeads,
     Take,
     Total,
 )
@@ -105,6 +106,8 @@ def _width(operation: Operation, widths: Sequence[int]) -> int:
             return len(operation.channels)
         case Total():
             return 1
+        case SumHeads():
+            return operation.num_heads
     return widths[operation.sources[0]]
 
 

@@ -136,6 +136,58 @@ IDIOMS = {
         (POINTS,),
     ),
 }
+
+
+def low_rank(forward) -> nn.Module:
+    return two(forward, A=random(2, 6), B=random(8, 2))
+
+
+IDIOMS |= {
+    "a low-rank sum": (
+        lambda: low_rank(
+            lambda m, x: m.b(F.linear(x, m.a.weight + 0.5 * m.B @ m.A, m.a.bias).tanh())
+        ),
+        (POINTS,),
+    ),
+    "a low-rank difference, transposed": (
+        lambda: low_rank(
+            lambda m, x: m.b(
+                F.linear(x, m.a.weight - (m.A.T @ m.B.t()).mT * 2 / 3, m.a.bias).tanh()
+            )
+        ),
+        (POINTS,),
+    ),
+    "weights of a length of their own": (
+        lambda: nn.Sequential(
+            nn.utils.parametrizations.weight_norm(Linear(6, 8)),
+            nn.Tanh(),
+            nn.utils.parametrizations.weight_norm(Linear(8, 2, bias=False)),
+        ),
+        (POINTS,),
+    ),
+    "kernels of a length of their own": (
+        lambda: nn.Sequential(
+            nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)),
+            nn.ReLU(),
+            nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 2, 3, groups=2)),
+        ),
+        (IMAGES,),
+    ),
+    "lengths behind joined channels": (
+        lambda: Written(
+            lambda m, x: m.c(torch.cat([m.a(x).relu(), x], 1)),
+            a=Linear(6, 8),
+            c=nn.utils.parametrizations.weight_norm(Linear(14, 3)),
+        ),
+        (POINTS,),
+    ),
+}
+IDIOMS |= {
+    "a weight on the left": (
+        lambda: two(lambda m, x: m.b((m.own @ m.a(x).tanh().mT).mT.relu()), own=random(8, 8)),
+        (torch.randn(2, 5, 6),),
+    ),
+}
 ARRANGED = {
     "an empty part of each head": (
         lambda: Written(
@@ -173,6 +225,115 @@ ARRANGED = {
 }
 
 
+def attending(m, x, mask=None, *, q=lambda m, h: h, k=lambda m, h: h):
+    """Two heads of four channels, with what is done to queries and keys."""
+    queries, keys, values = (part(x).view(2, 5, 2, 4) for part in (m.q, m.k, m.v))
+    sides = q(m, queries).transpose(1, 2), k(m, keys).transpose(1, 2), values.transpose(1, 2)
+    return m.out(F.scaled_dot_product_attention(*sides, mask).transpose(1, 2).reshape(2, 5, 8))
+
+
+def attention(forward, **parts) -> nn.Module:
+    maps = {name: Linear(8, 8) for name in ("q", "k", "v")}
+    return Written(forward, **maps, out=Linear(8, 3), **parts)
+
+
+def normed(m, heads):
+    return m.norm(heads)
+
+
+def scaled(m, heads):
+    return heads * heads.square().mean(-1, keepdim=True).add(1e-6).rsqrt() * m.gain + m.shift
+
+
+def unit(m, heads):
+    return F.normalize(heads, dim=-1)
+
+
+def first_apart(m, heads):
+    return torch.cat([heads[:, :1], heads[:, 1:] * torch.ones_like(heads[:, 1:]) * 3], 1)
+
+
+def apart(m, x):
+    return attending(m, x, q=normed, k=lambda m, h: m.other(h))
+
+
+HEADS, HEAD = (2, 1), (4, 2)  # two heads; four channels, drawn for each
+WHOLE = [(4, 1), HEADS, HEAD]  # queries and keys have one order in all heads, values their own
+ATTENTION = {
+    "a norm of each head": (
+        lambda: attention(lambda m, x: attending(m, x, q=normed, k=normed), norm=nn.RMSNorm(4)),
+        (TOKENS,),
+        WHOLE,
+    ),
+    "norms of each head, of queries and of keys": (
+        lambda: attention(apart, norm=nn.LayerNorm(4), other=nn.RMSNorm(4)),
+        (TOKENS,),
+        WHOLE,
+    ),
+    "a gain and a shift of each head": (
+        lambda: attention(
+            lambda m, x: attending(m, x, q=scaled, k=scaled), gain=random(4), shift=random(4)
+        ),
+        (TOKENS,),
+        WHOLE,
+    ),
+    "unit length in each head": (
+        lambda: attention(lambda m, x: attending(m, x, q=unit, k=unit)),
+        (TOKENS,),
+        [HEADS, HEAD, HEAD],
+    ),
+    "a class token that is turned otherwise": (
+        lambda: attention(lambda m, x: attending(m, x, q=first_apart, k=first_apart)),
+        (TOKENS,),
+        [HEADS, HEAD, HEAD],
+    ),
+    "names of operations that are known by others": (
+        lambda: attention(lambda m, x: attending(m, torch.multiply(x, 2.0).clip(-1, 1))),
+        (TOKENS,),
+        [HEADS, HEAD, HEAD],
+    ),
+    "a mask of keys": (
+        lambda: Written(
+            lambda m, x, k: m.inner(x, x, x, key_padding_mask=k, need_weights=False)[0],
+            inner=nn.MultiheadAttention(8, 2, batch_first=True),
+        ),
+        (TOKENS, torch.zeros(2, 5, dtype=torch.bool)),
+        [HEADS, HEAD, HEAD],
+    ),
+    "scores of an input": (
+        lambda: attention(lambda m, x, mask: attending(m, x, mask)),
+        (TOKENS, torch.randn(5, 5)),
+        [HEADS, HEAD, HEAD],
+    ),
+    "relative positions": (
+        lambda: attention(
+            lambda m, x: attending(m, x, m.table(m.offsets).permute(2, 0, 1)[None]),
+            table=nn.Embedding(9, 2),
+            offsets=torch.arange(5)[None] - torch.arange(5)[:, None] + 4,
+        ),
+        (TOKENS,),
+        [HEADS, HEAD, HEAD],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_keeps_its_symmetries(name):
+    make, inputs, expected = ATTENTION[name]
+    symmetries = assert_faithful(made(make), *inputs).symmetries
+    found = zip(symmetries.sizes, symmetries.num_copies, strict=True)
+    assert sorted(pair for pair in found if pair[0] > 1) == sorted(expected)
+
+
+def test_data_that_differ_between_heads_tell_them_apart():
+    def forward(m, x, ids):
+        slopes = torch.tensor([0.5, 2.0]).view(1, 2, 1, 1)
+        return attending(m, x, ids[:, None, None].float() * slopes)
+
+    template = assert_faithful(attention(forward), TOKENS, torch.arange(10).view(2, 5))
+    assert sorted(size for size in template.symmetries.sizes if size > 1) == [4, 4, 4, 4]
+
+
 def _rejoined(heads):
     return torch.cat([heads[..., :4], heads[..., 4:]], -1)
 
@@ -195,6 +356,21 @@ def test_idioms_are_traced(name):
     """Their graphs tell which channels meet, and not at which places."""
     make, inputs = ARRANGED[name]
     assert assert_faithful(made(make), *inputs).is_shown.all()
+
+
+def test_lengths_of_the_places_of_a_kernel_are_carried_along():
+    norm = nn.utils.parametrizations.weight_norm
+    module = nn.Sequential(
+        nn.Conv1d(3, 4, 1),
+        nn.Tanh(),
+        norm(nn.Conv1d(4, 5, 3), dim=2),
+        nn.Tanh(),
+        nn.Conv1d(5, 2, 1),
+    )
+    template = assert_faithful(module, torch.randn(2, 3, 7))
+    assert sorted(template.symmetries.sizes) == [4, 5]
+    assert template.num_unshown == 3
+    assert not template.is_runnable
 
 
 def permutations(module: nn.Module, *inputs: torch.Tensor) -> list[int]:
