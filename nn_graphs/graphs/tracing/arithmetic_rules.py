@@ -271,7 +271,7 @@ def element_by_element(tracer: Tracer, node: Node) -> int | None:
             return _with_number(tracer, node, value, tracer.scalar(other, node))
     if node.target in WITH_NUMBERS and node.target not in MEETING:
         raise tracer.unknown(node, "it takes two values.")
-    if are_plain(tracer, left, right):
+    if are_plain(tracer, left, right) and not _are_crossed(tracer, left, right):
         return met(tracer, node, (left, right), MEETING[node.target](tracer, node))
     return _of_arranged(tracer, node)
 
@@ -342,6 +342,20 @@ def _of_arranged(tracer: Tracer, node: Node) -> int | None:
     ]
     number = MEETING[node.target](tracer, node)(*numbers)
     return tracer.put(node, Arranged(number, which))
+
+
+def _are_crossed(tracer: Tracer, left: Node, right: Node) -> bool:
+    """Whether each channel of one value meets all channels of the other."""
+    if not all(tracer.is_value(side) and tracer.single(side) is None for side in (left, right)):
+        return False
+    mine, theirs = tracer.axis(left), tracer.axis(right)
+    return mine != theirs and _size(left, theirs) == _size(right, mine) == 1
+
+
+def _size(value: Node, axis: int) -> int:
+    """How far a value goes on an axis, counted from behind."""
+    shape = value.meta["val"].shape
+    return shape[axis] if len(shape) >= -axis else 1
 
 
 def masked(tracer: Tracer, node: Node) -> int | None:

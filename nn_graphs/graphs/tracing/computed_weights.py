@@ -21,6 +21,7 @@ from nn_graphs.graphs.builder.operations import (
     ScaleChannels,
 )
 from nn_graphs.graphs.parts.group_rules import Directions
+from nn_graphs.graphs.parts.parameter_places import overlaps
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer, arguments
 from nn_graphs.networks.parameters import ParameterSlot
 
@@ -47,6 +48,12 @@ class WeightSum:
             for factor, chain in self.terms
         ]
         return WeightSum(tuple(turned))
+
+    @property
+    def reads_twice(self) -> bool:
+        """Whether a parameter is read in two arrangements."""
+        slots = {slot for _, chain in self.terms for slot, _ in chain}
+        return any(overlaps(slot, slots - {slot}) for slot in slots)
 
     def __add__(self, other: "WeightSum") -> "WeightSum":
         return WeightSum(self.terms + other.terms)
@@ -83,7 +90,9 @@ def computing(rule: Rule) -> Rule:
 
     def either(tracer: Tracer, node: Node) -> int | None:
         found = _weights_of(tracer, node) if _ends_as_weight(node) else None
-        return rule(tracer, node) if found is None else tracer.put(node, found)
+        if found is None or found.reads_twice:
+            return rule(tracer, node)
+        return tracer.put(node, found)
 
     return either
 

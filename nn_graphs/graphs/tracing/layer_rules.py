@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from nn_graphs.graphs.builder.operations import Convolve, Linear, Normalize, Pass, Take
+from nn_graphs.graphs.builder.operations import (
+    AddBias,
+    Convolve,
+    Linear,
+    Multiply,
+    Normalize,
+    Pass,
+    Take,
+)
 from nn_graphs.graphs.parts.group_rules import Normalization
 from nn_graphs.graphs.parts.steps import Convolution, Unfollowed
 from nn_graphs.graphs.tracing.arithmetic_rules import with_parameter
@@ -92,6 +100,12 @@ def _norm(
     source = given["input"]
     number = tracer.on_axis(source, axis, node)
     slots = {"gain": None, "bias": None}
+    gain = given.get(names["gain"])
+    if tracer.is_value(gain):  # computed of parameters, as 1 + weight
+        number = tracer.emit(Normalize(number, rule, None, None))
+        number = tracer.emit(Multiply(number, tracer.on_axis(gain, axis, node)))
+        shift = tracer.slot(given.get(names.get("bias")), node)
+        return number if shift is None else tracer.emit(AddBias(number, shift))
     slots |= {field: tracer.slot(given.get(name), node) for field, name in names.items()}
     for field, slot in slots.items():
         if slot is not None and slot.shape != (tracer.num_channels(source),):

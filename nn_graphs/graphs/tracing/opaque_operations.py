@@ -42,7 +42,8 @@ class Behind:
 def hide(node: Node, behind: Behind) -> Hide:
     """The operation that stands for an unknown one, whose result is one tensor."""
     value, unknown = node.meta["val"], behind.unknown or node
-    axis = input_axis(node) if value.ndim else None
+    is_sized = all(isinstance(size, int) for size in value.shape)  # and not as values say
+    axis = input_axis(node) if value.ndim and is_sized else None
     width = 1 if axis is None else value.shape[axis]
     place = f"{unknown.name} in {module_of(unknown)}"
     rule = Opaque(str(unknown.target), place, behind.parameters)

@@ -7,7 +7,8 @@ import torch
 from torch.fx import Node
 
 from nn_graphs.graphs.builder.operations import Pass, Resize
-from nn_graphs.graphs.parts.steps import Step
+from nn_graphs.graphs.parts.steps import Step, Unfollowed
+from nn_graphs.graphs.tracing.arrangement import Arranged, reduced, varying_axes
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer, arguments
 
 aten = torch.ops.aten
@@ -70,6 +71,8 @@ def padding(tracer: Tracer, node: Node) -> int | None:
     if not tracer.is_value(source) and tracer.single(source) is not None:
         tracer.put_single(node, tracer.emit(Pass(tracer.single(source), own, -1)))
         return None
+    if is_arranged(tracer, source):
+        return _padded_places(tracer, node, tracer.arrangement(source, node))
     number = tracer.number(source, node)
     if shape_of(node) == source.meta["val"].shape:
         return number
@@ -79,6 +82,24 @@ def padding(tracer: Tracer, node: Node) -> int | None:
     if not is_zero or widths[place] != 0 or any(widths[:place]) or any(widths[place + 2 :]):
         raise tracer.unknown(node, "it pads otherwise than with zeros behind the channels.")
     return tracer.emit(Resize(number, shape_of(node)[tracer.axis(source)]))
+
+
+def _padded_places(tracer: Tracer, node: Node, found: Arranged) -> int | None:
+    """Padding along axes on which channels do not differ."""
+    shape = tuple(shape_of(node))
+    padded = {n for n, size in enumerate(found.shape) if size != shape[n]}
+    if padded & {*varying_axes(found.channels)}:
+        raise tracer.unknown(node, "it pads along an axis of channels.")
+    own = Unfollowed(str(node.target), is_linear=False)
+    number = tracer.emit(Pass(found.number, own, tracer.axis_of(found)))
+    channels = reduced(found.channels, varying_axes(found.channels)).expand(shape)
+    return tracer.put(node, Arranged(number, channels))
+
+
+def is_arranged(tracer: Tracer, argument: Node) -> bool:
+    """Whether no single axis holds the channels of a value."""
+    found = None if tracer.is_value(argument) else tracer.arranged(argument)
+    return isinstance(found, Arranged) and not found.is_as_run
 
 
 def shape_of(node: Node) -> torch.Size:
@@ -113,6 +134,7 @@ PLACES: dict[Callable, Rule] = {
     aten.upsample_nearest3d.vec: pooling(3),
     aten.upsample_linear1d.vec: pooling(1),
     aten.upsample_bilinear2d.vec: pooling(2),
+    aten.upsample_bicubic2d.vec: pooling(2),
     aten.upsample_trilinear3d.vec: pooling(3),
     aten.amax.default: max_reduction,
     aten.amin.default: max_reduction,

@@ -209,20 +209,10 @@ UNTRACEABLE = {
         "the module itself",
         "the weights tanh of aten.linear.default are no parameter",
     ),
-    "scaled weights": (
-        WithParameter(lambda m, x: F.linear(x, 2 * m.own), (3, 2)),
-        "the module itself",
-        "the weights mul of aten.linear.default are no parameter",
-    ),
     "constant weights": (
         net(lambda m, x: F.linear(m.a(x), torch.eye(2).mul(1)), (2, 2))(),
         "the module itself",
         "the weights mul of aten.linear.default are no parameter",
-    ),
-    "broadcast sum": (
-        net(lambda m, x: m.a(x)[:, None] + m.b(x)[..., None], (2, 3), (2, 3))(),
-        "the module itself",
-        "aten.add.Tensor",
     ),
     "largest channel": (
         net(lambda m, x: m.a(x).amax(-1), (2, 3))(),

@@ -183,6 +183,18 @@ IDIOMS |= {
     ),
 }
 IDIOMS |= {
+    "a gain that is one and a parameter": (
+        lambda: two(
+            lambda m, x: m.b(F.layer_norm(m.a(x), (8,), m.gain + 1, m.shift).tanh()),
+            gain=random(8),
+            shift=random(8),
+        ),
+        (POINTS,),
+    ),
+    "a weight that is doubled": (
+        lambda: Written(lambda m, x: F.linear(x, 2 * m.own).tanh(), own=random(3, 6)),
+        (POINTS,),
+    ),
     "a weight on the left": (
         lambda: two(lambda m, x: m.b((m.own @ m.a(x).tanh().mT).mT.relu()), own=random(8, 8)),
         (torch.randn(2, 5, 6),),
@@ -216,6 +228,27 @@ ARRANGED = {
     ),
     "the last of a recurrent layer": (
         lambda: Written(lambda m, x: m.out(m.own(x)[0][-1]), own=nn.GRU(8, 8), out=Linear(8, 2)),
+        (TOKENS,),
+    ),
+    "a sum of every channel with every other": (
+        lambda: Written(
+            lambda m, x: m.a(x)[..., None, :] + m.b(x)[..., None], a=Linear(6, 4), b=Linear(6, 3)
+        ),
+        (POINTS,),
+    ),
+    "every channel of one with every channel of another": (
+        lambda: Written(
+            lambda m, x: m.out((m.a(x).unsqueeze(-1) * m.b(x).unsqueeze(-2)).flatten(-2)),
+            a=Linear(8, 4),
+            b=Linear(8, 3),
+            out=Linear(12, 2),
+        ),
+        (TOKENS,),
+    ),
+    "heads that are padded": (
+        lambda: attention(
+            lambda m, x: attending(m, x, k=lambda m, h: F.pad(h, (0, 0, 0, 0, 1, 1))[:, 1:-1])
+        ),
         (TOKENS,),
     ),
     "minus a buffer that is not saved": (
