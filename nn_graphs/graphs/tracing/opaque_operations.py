@@ -56,11 +56,13 @@ class LenientTracer(Tracer):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._behind: dict[Node, Behind] = {}
+        self._shown: set[ParameterSlot] = set()
 
     def _follow(self, node: Node) -> None:
         before = self._noted()
         try:
             super()._follow(node)
+            self._shown |= self.written.checked_slots(before[0], self._shown)
         except Exception:  # what a rule did not think of, too
             self._forget_since(before)
             self._hide(node)

@@ -1,6 +1,6 @@
 """The operations that a tracer has written, with the channels of the values that they make."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -67,6 +67,17 @@ class Written:
         for written in (self.operations, self.axes, self.widths):
             del written[first:]
 
+    def checked_slots(self, first: int, others: set[ParameterSlot]) -> set[ParameterSlot]:
+        """The parameters that the operations from a number on show beside others.
+
+        Raises:
+            NNGraphsError: they overlap with those.
+        """
+        found = _slots_of(self.operations[first:])
+        if not found <= others:
+            _check_parts(found | others)
+        return found
+
     def gathered(self, number: int, channels: tuple[int, ...]) -> int:
         """A value of the chosen channels of another."""
         first, width = channels[0], len(channels)
@@ -82,7 +93,7 @@ class Written:
         Raises:
             NNGraphsError: parts of a parameter that are read overlap.
         """
-        _check_parts(self.operations)
+        _check_parts(_slots_of(self.operations))
         return _without_idle_reshapes(self.operations)
 
 
@@ -111,14 +122,18 @@ def _width(operation: Operation, widths: Sequence[int]) -> int:
     return widths[operation.sources[0]]
 
 
-def _check_parts(operations: Sequence[Operation]) -> None:
-    """A parameter is read as a whole, or in parts that do not overlap."""
-    slots = {
+def _slots_of(operations: Sequence[Operation]) -> set[ParameterSlot]:
+    """The parameters that operations show."""
+    return {
         value
         for operation in operations
         for value in vars(operation).values()
         if isinstance(value, ParameterSlot) and value.size
     }
+
+
+def _check_parts(slots: Collection[ParameterSlot]) -> None:
+    """A parameter is read as a whole, or in parts that do not overlap."""
     ordered = sorted(slots, key=lambda slot: (slot.offset, slot.size))
     for slot, following in pairwise(ordered):
         if following.offset < slot.stop:

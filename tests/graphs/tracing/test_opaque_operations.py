@@ -81,6 +81,16 @@ NETWORKS = {  # the module; its permutations; operations; how many parameters on
         ["aten.cummax.default"],
         0,
     ),
+    "a parameter that is read whole and in parts": (
+        lambda: Written(
+            lambda m, x: m.b(m.a(x).tanh()) + m.b.weight.view(-1)[:2],
+            a=Linear(6, 8),
+            b=Linear(8, 2),
+        ),
+        [],
+        ["aten.add.Tensor"],
+        0,
+    ),
     "complex numbers": (
         lambda: Written(
             lambda m, x: m.b(torch.fft.fft(m.a(x).tanh()).abs()), a=Linear(6, 8), b=Linear(8, 2)
