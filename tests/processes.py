@@ -101,9 +101,9 @@ def start_program(
     return Forked(run_program, program, *texts, folder=folder, environment=environment)
 
 
-def assert_runs_in_own_process(function: Callable[[], None]) -> None:
+def assert_runs_in_own_process(function: Callable[..., None], *arguments) -> None:
     """Calls a function of a test's module in a process where shapes are not checked."""
-    process = Forked(function)
+    process = Forked(function, *arguments)
     output = process.communicate()
     assert process.returncode == 0, output
 

@@ -48,7 +48,10 @@ ENCODERS = {
 BATCH_SIZE, LEARNING_RATE = 24, 1e-2
 
 
-@pytest.mark.parametrize(("name", "num_steps"), [("gnn", 400), ("scalegmn", 150), ("ngt", 350)])
+@pytest.mark.parametrize(
+    ("name", "num_steps"),
+    [("gnn", 400), ("scalegmn", 150), pytest.param("ngt", 350, marks=pytest.mark.slow)],
+)
 def test_learns_the_identity(name, num_steps):
     torch.manual_seed(0)
     statistics = WeightStatistics.measure(DIMS, [(TEMPLATE, random_params(1000))])

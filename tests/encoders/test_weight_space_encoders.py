@@ -156,20 +156,27 @@ def test_graphs_of_another_kind_are_refused(name, raises_saying):
             encoder(graphs)
 
 
-def test_every_model_is_one_graph_for_the_compiler():
-    assert_runs_in_own_process(compile_all)
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("np", "residual"),
+        pytest.param("dws", "inr", marks=pytest.mark.slow),
+        pytest.param("hnp_plain_values", "inr", marks=pytest.mark.slow),
+    ],
+)
+def test_every_model_is_one_graph_for_the_compiler(name, case):
+    assert_runs_in_own_process(compile_one, name, case)
 
 
-def compile_all() -> None:
+def compile_one(name: str, case: str) -> None:
     """Compiles without code generation, forward and backward, and compares."""
-    for name, case in {"dws": "inr", "np": "residual", "hnp_plain_values": "inr"}.items():
-        template = CASES[case]()
-        model, stack = classifier(make_encoder(name, template)), template.stack(params_of(template))
-        compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-        gradients = []
-        for function in (model, compiled):
-            model.zero_grad()
-            outputs = function(stack)
-            outputs.square().sum().backward()
-            gradients.append([outputs, *(p.grad.clone() for p in model.parameters())])
-        assert_close(*gradients)
+    template = CASES[case]()
+    model, stack = classifier(make_encoder(name, template)), template.stack(params_of(template))
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    gradients = []
+    for function in (model, compiled):
+        model.zero_grad()
+        outputs = function(stack)
+        outputs.square().sum().backward()
+        gradients.append([outputs, *(p.grad.clone() for p in model.parameters())])
+    assert_close(*gradients)

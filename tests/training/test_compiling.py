@@ -1,5 +1,6 @@
 """Encoders compile as one graph, from the first chunk on, and compute the same."""
 
+import pytest
 import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -12,7 +13,7 @@ from nn_graphs.encoders.scalegmn import ScaleGMN
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.training import accumulate_gradients, supervised
-from tests.processes import Forked
+from tests.processes import assert_runs_in_own_process
 from tests.toy_zoos import SMALL
 
 TRANSFORMER = {
@@ -25,7 +26,7 @@ TRANSFORMER = {
 }
 ENCODERS = {
     "gnn": lambda templates: NGGNN(templates, dim=8, num_layers=2, dropout=0.0),
-    "running": lambda templates: NGGNN(templates, dim=8, num_layers=3, dropout=0.0, norm="running"),
+    "running": lambda templates: NGGNN(templates, dim=8, num_layers=2, dropout=0.0, norm="running"),
     "all_pairs": lambda templates: NGT(templates, attention="all_pairs", **TRANSFORMER),
     "scalegmn": lambda templates: ScaleGMN(templates, dim=8, num_layers=2),
     "scalegmn_nets": lambda templates: ScaleGMN(templates, dim=8, num_layers=2, messages="nets"),
@@ -33,18 +34,22 @@ ENCODERS = {
 }
 
 
-def test_encoders_compile_as_one_graph():
+OFTEN = "running", "edges"  # the others take half a minute, and share their operations
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS],
+)
+def test_encoders_compile_as_one_graph(name):
     """In a process of its own: functions whose shapes are checked cannot be compiled."""
-    found = Forked(compile_all)
-    output = found.communicate()
-    assert found.returncode == 0, output
+    assert_runs_in_own_process(compile_one, name)
 
 
-def compile_all() -> None:
+def compile_one(name: str) -> None:
     """Compiles without code generation, forward and backward, and compares."""
-    for name in ENCODERS:
-        compiled = gradients(name, is_compiled=True)  # with a template that was never used
-        assert_close(compiled, gradients(name, is_compiled=False))
+    compiled = gradients(name, is_compiled=True)  # with a template that was never used
+    assert_close(compiled, gradients(name, is_compiled=False))
 
 
 def gradients(name: str, *, is_compiled: bool) -> list[torch.Tensor]:
