@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from support.benchmarks import device_name
 from support.launch import Run
@@ -17,8 +18,8 @@ from nn_graphs.datasets.streamed import ImageStream
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.streams import StreamedData
 from nn_graphs.plotting import save_figure
-from nn_graphs.relational_results.cells import COARSE_GRIDS
-from nn_graphs.relational_results.figures import plot_heat_map
+from nn_graphs.relational_results.cells import COARSE_GRIDS, CellGrid
+from nn_graphs.relational_results.figures import plot_heat_map, plot_plane
 from nn_graphs.relational_results.runs import read_runs
 from nn_graphs.relational_results.sweet_spot import graph_sweet_spot
 from nn_graphs.relational_results.table import (
@@ -28,10 +29,11 @@ from nn_graphs.relational_results.table import (
     without_baseline,
 )
 from nn_graphs.results import ResultRow, commit, now, versions
+from nn_graphs.structure import measure_graphs
 
 logger = logging.getLogger(__name__)
 NO_OPTIONS = {  # what no row depends on
-    "seeds", "device", "chunk_size", "num_workers", "part", "num_parts", "graphs.first",
+    "seeds", "device", "chunk_size", "num_workers", "part", "num_parts", "graphs.first", "plane",
 }  # fmt: skip
 
 
@@ -107,11 +109,31 @@ def report_runs(run: Run) -> None:
         *spot.clustering,
         *spot.path_length,
     )
-    figure = plot_heat_map(
-        errors, COARSE_GRIDS[config.graphs.num_nodes], sweet_spot=spot, title=task
-    )
+    figure = plot_heat_map(errors, _grid_of(run, errors), sweet_spot=spot, title=task)
+    if config.plane is not None:
+        figure = plot_plane(_with_measures(run, graphs), *config.plane, title=task)
     save_figure(figure, run.folder / "heat_map.png")
     logger.info("Figure: %s", run.folder / "heat_map.png")
+
+
+def _grid_of(run: Run, errors: pd.DataFrame) -> CellGrid:
+    """The published grid for the graphs of its selections, else one that all graphs lie in."""
+    given = run.config.graphs
+    if given._target_.endswith("GraphSet") and given.division != "bio":
+        return COARSE_GRIDS[given.num_nodes]
+    longest = errors["path_length"].max()
+    return CellGrid(12, (1.0, max(1.5, np.ceil(10 * longest + 0.1) / 10)))
+
+
+def _with_measures(run: Run, graphs: pd.DataFrame) -> pd.DataFrame:
+    """Errors of graphs beside the two measures that the figure is asked to have."""
+    known = {graph.graph_id: graph for graph in run.build(run.config.graphs).read(run.data_root)}
+    rows = []
+    for number in graphs["graph_id"]:
+        adjacency = known[number].make().adjacency
+        measured = measure_graphs(adjacency | adjacency.T, run.config.plane)
+        rows.append({name: float(value) for name, value in measured.items()})
+    return graphs.assign(**pd.DataFrame(rows, index=graphs.index))
 
 
 def script_row(

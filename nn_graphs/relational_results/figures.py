@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from scipy.stats import binned_statistic_2d
 
 from nn_graphs.plotting import draw_table, new_figure
 from nn_graphs.relational_results.cells import CellGrid, cell_errors
@@ -60,6 +61,26 @@ def plot_heat_map(
             _mark(axes, sweet_spot)
         figure.colorbar(mesh, ax=axes, pad=0.12).set_label(error_label)
         axes.set(xlabel=LABELS["clustering"], ylabel=LABELS["path_length"], title=title)
+    return figure
+
+
+def plot_plane(graphs: pd.DataFrame, x: str, y: str, *, bins: int = 12, title: str = "") -> Figure:
+    """Mean error per cell of the plane of any two measures; bright is good.
+
+    Args:
+        graphs: with the columns `x`, `y` and `error`.
+        x, y: names of measures (`nn_graphs.structure.MEASURES`).
+        bins: cells in each direction.
+        title: of the figure.
+    """
+    means, x_edges, y_edges, _ = binned_statistic_2d(
+        graphs[x], graphs[y], graphs["error"], bins=bins
+    )
+    with new_figure(5, 4, has_grid=False) as figure:
+        axes = figure.subplots()
+        mesh = axes.pcolormesh(x_edges, y_edges, means.T, cmap="viridis_r")
+        figure.colorbar(mesh, ax=axes).set_label(ERROR)
+        axes.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "), title=title)
     return figure
 
 

@@ -35,7 +35,8 @@ class TrainedGraph:
         name: what it is called.
         clustering, path_length: of the undirected graph.
         recipe: from which it comes back, of a WS-flex graph.
-        adjacency: of a connectome, directed.
+        adjacency: of a connectome, or of a graph of one's own.
+        is_directed: whether `adjacency` is, as connectomes are.
     """
 
     graph_id: int
@@ -44,13 +45,14 @@ class TrainedGraph:
     path_length: float
     recipe: GraphRecipe | None = None
     adjacency: Bool[np.ndarray, "n n"] | None = None
+    is_directed: bool = True
 
     def make(self) -> RelationalGraph | None:
         """The relational graph; None stands for the complete one, the dense baseline."""
         if self.recipe is not None:
             return RelationalGraph.from_recipe(self.recipe)
         if self.adjacency is not None:
-            return RelationalGraph(self.adjacency, is_directed=True)
+            return RelationalGraph(self.adjacency, is_directed=self.is_directed)
         return None
 
 
@@ -88,7 +90,7 @@ class GraphSet:
                 *(_connectome(i, name, Path(root)) for i, name in enumerate(PUBLISHED)),
                 COMPLETE,
             ]
-        graphs = [_ws_flex(i, row) for i, row in enumerate(small_selection(self.num_nodes))]
+        graphs = [ws_flex_of_row(i, row) for i, row in enumerate(small_selection(self.num_nodes))]
         if self.division == "best":
             return [graphs[self._best(len(graphs))], COMPLETE]
         return [*graphs[: self.first], COMPLETE]
@@ -106,7 +108,8 @@ class GraphSet:
         return tasks[self.best_of]
 
 
-def _ws_flex(graph_id: int, row: np.ndarray) -> TrainedGraph:
+def ws_flex_of_row(graph_id: int, row: np.ndarray) -> TrainedGraph:
+    """A graph of a `GraphTable`, as the published selections and the sweep write them."""
     num_nodes, sparsity, p, seed, clustering, path_length = row.tolist()
     options = {"sparsity": sparsity, "p": p}
     recipe = GraphRecipe("ws_flex", int(num_nodes), options, int(seed))

@@ -161,8 +161,11 @@ def train_jobs(
         num_workers: processes; None: one a core where there are stacks enough.
 
     Raises:
-        NNGraphsError: networks that are trained as stacks were given images on the disk.
+        NNGraphsError: networks that are trained as stacks were given images on the disk, or images
+            have another shape or more classes than the networks are made for.
     """
+    if isinstance(data, LabelledData):
+        training.architecture.check_inputs(data.inputs.shape[1:], int(data.labels.max()) + 1)
     done, results = finished(results, task, options), Path(results)
 
     def record(jobs: Sequence[Job], scores: Scores) -> None:

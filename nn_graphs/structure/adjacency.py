@@ -23,6 +23,14 @@ AnyGraph: TypeAlias = nx.Graph | np.ndarray | sparse.sparray | sparse.spmatrix |
 ASKED = "use this as a relational graph"
 
 
+def is_directed(graph: AnyGraph) -> bool:
+    """Whether a graph of networkx says so, or a matrix is not its own transpose."""
+    if isinstance(graph, nx.Graph):
+        return graph.is_directed()
+    matrix = _dense(graph)
+    return matrix.ndim == 2 and (matrix.shape != matrix.T.shape or bool((matrix != matrix.T).any()))
+
+
 def adjacency_matrix(
     graph: AnyGraph, *, is_directed: bool = False, is_connected: bool = True
 ) -> Adjacency:

@@ -63,6 +63,7 @@ CHOICES = choices()
 
 
 GIVEN = {  # what a user has to give
+    "graphs/file": ["graphs.path=mine.npy"],
     "zoo/file": ["zoo.path=mine.h5"],
     "zoo/folder": ["zoo.source.folder=mine", "zoo.architecture.modules=[nets:Small]"],
 }

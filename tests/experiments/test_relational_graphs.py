@@ -65,6 +65,24 @@ def test_rows_that_are_there_are_skipped(first, run):
     assert set(rows[len(before) :]["train_seed"]) == {3}
 
 
+def test_graphs_of_a_generator_over_any_two_measures(first, run):
+    options = "graphs.options={degree: [2, 4, 6], p: 0.1}"
+    one = ("recipe.plan.num_epochs=1", "dataset.num_train=64", "seeds=[1,2]")
+    output, rows = run("graphs=generated", options, *one, "plane=[modularity,mean_degree]")
+    rows = rows[rows["graph"].str.startswith("watts_strogatz")]
+    assert sorted(set(rows["graph_id"])) == [0, 1, 2]
+    assert "sweet spot of" in output
+
+
+def test_networks_and_images_that_do_not_fit_are_told(run):
+    few = ("network=cifar_cnn6", "graphs.first=1", "seeds=[1]")
+    process = start_script(FOLDER / "main.py", *few, folder=run.folder)
+    output = process.communicate()
+    assert process.returncode == 1
+    assert "the images are (1, 8, 8), of 10 classes" in output
+    assert "Traceback" not in output
+
+
 def test_networks_that_are_no_mlps_are_trained_one_by_one(first, run):
     few = ("graphs.first=1", "seeds=[1]", "recipe.plan.num_epochs=1", "dataset.num_train=64")
     _, rows = run("network=cnn6", *few)

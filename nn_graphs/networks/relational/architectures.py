@@ -4,6 +4,7 @@ An `Architecture` has everything but the widths of its stages and the graph: wit
 `NetworkShape`. Stem and head are dense and keep their width; stages hold the masked layers.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -96,6 +97,21 @@ class Architecture:
                 blocks.append(BLOCKS[self.block](place, stage))
                 channels, side = width, place.out_side
         return NetworkShape(stem, self.stem.has_pool, tuple(blocks), self._head(channels, side))
+
+    def check_inputs(self, shape: Sequence[int], num_classes: int) -> None:
+        """Raises where images of a shape `[channels, side, side]`, or their classes, do not fit.
+
+        Raises:
+            NNGraphsError: the architecture is made for others.
+        """
+        own = (self.in_channels, self.in_side, self.in_side)
+        is_alike = tuple(shape) == own if self.is_conv else math.prod(shape) == math.prod(own)
+        if not is_alike or num_classes > self.num_classes:
+            raise NNGraphsError(
+                f"train networks of {own} inputs and {self.num_classes} classes",
+                found=f"the images are {tuple(shape)}, of {num_classes} classes.",
+                do="Choose another network (cnn6, the ResNets and mlp16 take any) or data set.",
+            )
 
     def _stem(self) -> LayerShape:
         if not self.is_conv:

@@ -17,6 +17,7 @@ from nn_graphs.networks.relational.architectures import Architecture
 from nn_graphs.networks.relational.graph import RelationalGraph
 from nn_graphs.networks.relational.matching import match_widths
 from nn_graphs.networks.relational.shapes import BlockShape, GateShape, LayerShape
+from nn_graphs.structure.adjacency import AnyGraph, is_directed
 
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
 LINEAR_STD = 0.01  # of linear weights, masked or not
@@ -27,24 +28,27 @@ class RelationalNetwork(nn.Module):
 
     Args:
         architecture: the kind of network, e.g. `ARCHITECTURES["resnet34"]`.
-        graph: the relational graph; with None, the dense baseline of the architecture.
+        graph: the relational graph, or what makes one: a graph of networkx, a matrix; with None,
+            the dense baseline of the architecture.
         widths: output channels of the stages; those of equal FLOPs (`match_widths`) where None.
         generator: of the initial values; torch's own where None.
 
     Raises:
         NNGraphsError: a layer has fewer channels than the graph has nodes, and the graph comes in
-            one size; or there are more or fewer widths than stages.
+            one size; there are more or fewer widths than stages; or `graph` is none.
     """
 
     def __init__(
         self,
         architecture: Architecture,
-        graph: RelationalGraph | None,
+        graph: RelationalGraph | AnyGraph | None,
         *,
         widths: Sequence[int] | None = None,
         generator: torch.Generator | None = None,
     ):
         super().__init__()
+        if graph is not None and not isinstance(graph, RelationalGraph):
+            graph = RelationalGraph(graph, is_directed=is_directed(graph))
         self.architecture, self.graph = architecture, graph
         if graph is None:
             self.shape, self.widths = architecture.baseline, architecture.baseline_widths

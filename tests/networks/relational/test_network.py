@@ -2,12 +2,15 @@
 
 import math
 
+import networkx as nx
 import pytest
 import torch
 from torch import nn
 
+from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.masked import MaskedConv2d, MaskedLayer, MaskedLinear
-from nn_graphs.networks.relational.architectures import ARCHITECTURES
+from nn_graphs.networks.relational.architectures import ARCHITECTURES, mlp
+from nn_graphs.networks.relational.graph import RelationalGraph
 from nn_graphs.networks.relational.network import RelationalNetwork
 from tests.networks.relational.cases import small, small_graph
 
@@ -157,3 +160,15 @@ def test_widths_of_ones_own():
     assert network.widths == (40,)
     assert network.blocks[-1].body[0].layer.weight.shape == (40, 40)
     assert RelationalNetwork(small("mlp"), None).widths == (24,)
+
+
+def test_graphs_of_networkx_are_taken():
+    ring, architecture = nx.cycle_graph(8), mlp(in_side=4, in_channels=1)
+    given = RelationalNetwork(architecture, ring, generator=torch.Generator().manual_seed(0))
+    made = RelationalNetwork(
+        architecture, RelationalGraph(ring), generator=torch.Generator().manual_seed(0)
+    )
+    for own, other in zip(given.parameters(), made.parameters(), strict=True):
+        assert torch.equal(own, other)
+    with pytest.raises(NNGraphsError, match="not square"):
+        RelationalNetwork(architecture, [[0, 1]])
