@@ -32,6 +32,11 @@ from nn_graphs.graphs.symmetry import (
     apply_to_graphs,
     sample_symmetries,
 )
+from nn_graphs.graphs.symmetry.symmetry_certificate import (
+    SymmetryCertificate,
+    symmetry_certificate,
+)
+from nn_graphs.graphs.tracing import trace
 
 TOLERANCE = 1e-9
 NUM_POINTS = 32
@@ -224,6 +229,38 @@ def assert_function_unchanged(
 
 
 # Running models.
+
+
+def certify_symmetries(
+    module: nn.Module,
+    inputs: Tensor | tuple[Tensor, ...],
+    *,
+    generator: torch.Generator | None = None,
+    tolerance: float = 1e-6,
+) -> SymmetryCertificate:
+    """How many directions of a small network's parameters change no output, and which they are.
+
+    Args:
+        module: that `trace` follows; a copy of it is looked at in float64.
+        inputs: what its forward takes; floats are drawn anew, integers stay.
+        generator: source of randomness; None: always the same.
+        tolerance: by how much scales of the record may change outputs, relative to the largest.
+
+    Raises:
+        AssertionError: a scale that the record of symmetries allows changes an output.
+        NNGraphsError: the module is not traced, or has too many parameters.
+
+    Example:
+        `str(certify_symmetries(attention, x))`: "36 of 144 directions change no output (... maps of
+        queries and keys 18, maps between layers 12); 0 are not explained".
+    """
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    inputs = tuple(own.double() if own.is_floating_point() else own for own in inputs)
+    copy = deepcopy(module).double().eval()
+    generator = generator or torch.Generator().manual_seed(0)
+    found = symmetry_certificate(copy, trace(copy, inputs), inputs, generator=generator)
+    assert found.wrong < tolerance, f"a scale of the record changes outputs by {found.wrong:.1e}"
+    return found
 
 
 def _prepared(model: Model) -> Model:

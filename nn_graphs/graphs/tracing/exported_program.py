@@ -142,6 +142,21 @@ def _writes_in_place(targets: Iterable) -> bool:
     return any(isinstance(t, torch._ops.OpOverload) and t._schema.is_mutable for t in targets)
 
 
+def exported_program(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
+    """A module as a list of ATen operations, without what no output needs.
+
+    Norms and activations that are written by hand have their names.
+
+    Raises:
+        NNGraphsError: torch.export cannot follow the module.
+    """
+    program = exported(module, inputs)
+    try:
+        return with_named_operations(program)
+    except Exception as error:  # torch's own, from lists that it has left inconsistent
+        raise _export_error(module, inputs, error) from error
+
+
 def with_named_operations(program: ExportedProgram) -> ExportedProgram:
     """The program without what no output needs, and with names for what is written by hand."""
     graph = program.graph

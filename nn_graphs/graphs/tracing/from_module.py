@@ -18,7 +18,7 @@ from nn_graphs.graphs.tracing.activation_rules import ACTIVATIONS, GATES, IDENTI
 from nn_graphs.graphs.tracing.arithmetic_rules import ARITHMETIC, MASKS, NEGATIVES
 from nn_graphs.graphs.tracing.attention_rules import PRODUCTS
 from nn_graphs.graphs.tracing.computed_weights import KEPT, MOVED, computing
-from nn_graphs.graphs.tracing.exported_program import exported, with_named_operations
+from nn_graphs.graphs.tracing.exported_program import exported_program
 from nn_graphs.graphs.tracing.layer_rules import LAYERS
 from nn_graphs.graphs.tracing.moving_rules import (
     JOINS,
@@ -94,7 +94,7 @@ def trace(
     inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
     _check_arguments(module, inputs)
     check_known(unknown, get_args(Unknown), asked=f"trace a network with unknown={unknown!r}")
-    program = with_named_operations(exported(module, inputs))
+    program = exported_program(module, inputs)
     parameters = ParameterLayout.from_module(module)
     tracer = (Tracer if unknown == "error" else LenientTracer)(program, parameters, RULES)
     operations = tracer.operations()

@@ -42,8 +42,7 @@ class Behind:
 def hide(node: Node, behind: Behind) -> Hide:
     """The operation that stands for an unknown one, whose result is one tensor."""
     value, unknown = node.meta["val"], behind.unknown or node
-    is_sized = all(isinstance(size, int) for size in value.shape)  # and not as values say
-    axis = input_axis(node) if value.ndim and is_sized else None
+    axis = input_axis(node) if value.ndim else None
     width = 1 if axis is None else value.shape[axis]
     place = f"{unknown.name} in {module_of(unknown)}"
     rule = Opaque(str(unknown.target), place, behind.parameters)
@@ -76,7 +75,9 @@ class LenientTracer(Tracer):
 
     def _hide(self, node: Node) -> None:
         behind = sum((self._behind_of(source) for source in node.all_input_nodes), Behind())
-        if not behind.sources or not isinstance(node.meta.get("val"), Tensor):
+        value = node.meta.get("val")
+        is_sized = isinstance(value, Tensor) and all(isinstance(n, int) for n in value.shape)
+        if not behind.sources or not is_sized:  # or as large as the values say
             self._behind[node] = behind + Behind(unknown=node)
             return
         operation = hide(node, behind)
