@@ -22,6 +22,8 @@ Where things are:
 - `finding` reads off groups and blocks which neurons move together, also in attention; `axis_ties`
   makes of all these pairs the segments, by means of `neuron_classes`.
 - `symmetry_elements` draws symmetries at random, and applies them.
+- `permutation_spec` tells them parameter by parameter, as weight matching wants them.
+- `symmetry_certificate` counts all directions that change no output, and which are understood.
 """
 
 from nn_graphs.graphs.parts.symmetries import (
