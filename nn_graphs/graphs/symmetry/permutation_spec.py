@@ -2,7 +2,7 @@
 
 A parameter's axis is moved by one permutation, by several behind each other (joined channels), or
 by none. That is how weight matching describes an architecture (Ainsworth et al., "Git Re-Basin",
-ICLR 2023, appendix A.4); what moves in blocks, as channels of attention heads do, is written as one.
+ICLR 2023, appendix A.4); what moves in blocks, as channels of attention heads do, is one run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
