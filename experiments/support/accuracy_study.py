@@ -14,6 +14,7 @@ from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.objectives import Scores
 from nn_graphs.networks.classifiers.train_stack import Plan, Recipe
 from nn_graphs.plotting import save_figure
+from nn_graphs.ranges import PositiveInt, Seed, in_ranges
 from nn_graphs.relational_results.table import noise_ceiling
 from nn_graphs.results import append_rows
 from nn_graphs.sparse_structure import (
@@ -45,6 +46,7 @@ class NetworkRow:
     test_accuracy: float
 
 
+@in_ranges
 @dataclass(frozen=True)
 class AccuracyFromStructure:
     """The part `study` of the config.
@@ -61,15 +63,15 @@ class AccuracyFromStructure:
         NNGraphsError: a family, order or predictor is unknown, or a number out of its range.
     """
 
-    num_structures: int
+    num_structures: PositiveInt
     families: Sequence[str]
-    num_nodes: Sequence[int]
+    num_nodes: Sequence[PositiveInt]
     orders: Sequence[str]
-    seeds: Sequence[int]
+    seeds: Sequence[Seed]
     predictors: Sequence[str]
-    num_folds: int
-    chunk_size: int
-    sample_seed: int
+    num_folds: PositiveInt
+    chunk_size: PositiveInt
+    sample_seed: Seed
     recipe: Recipe
     plan: Plan
 
@@ -81,7 +83,6 @@ class AccuracyFromStructure:
             "num_nodes": (list(self.num_nodes), len(self.num_nodes) == 2),
             "seeds": (list(self.seeds), 0 < len(set(self.seeds)) == len(self.seeds)),
             "num_folds": (self.num_folds, 2 <= self.num_folds <= self.num_structures // 2),
-            "chunk_size": (self.chunk_size, self.chunk_size >= 1),
         }
         check_numbers(
             asked,

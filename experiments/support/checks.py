@@ -78,8 +78,9 @@ def _own_faults(content: dict) -> Iterator[str]:
     seeds = content.get("seeds", [0])
     if not seeds or len(set(seeds)) < len(seeds):
         yield f"seeds: {seeds} are none, or one of them is there twice"
-    if "part" in content and content["part"] >= content["num_parts"]:
-        yield f"part: {content['part']} is not less than num_parts, {content['num_parts']}"
+    part, num_parts = content.get("part", 0), content.get("num_parts", 1)
+    if _fits(part, int) and _fits(num_parts, int) and part >= num_parts > 0:
+        yield f"part: {part} is not less than num_parts, {num_parts}"
 
 
 def _targets(node, path: str) -> Iterator[tuple[str, dict]]:

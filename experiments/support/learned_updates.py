@@ -13,7 +13,6 @@ from support.launch import Run
 from support.paths import EXPERIMENTS
 from torch import Tensor
 
-from nn_graphs.errors import NNGraphsError
 from nn_graphs.learned_optimizers.inner_curves import InnerCurves, train_networks
 from nn_graphs.learned_optimizers.inner_scores import adam_steps, curve_metrics
 from nn_graphs.learned_optimizers.inner_tasks import InnerTask
@@ -31,6 +30,7 @@ from nn_graphs.learned_optimizers.update_files import save_update
 from nn_graphs.networks.classifiers.draws import joined
 from nn_graphs.plotting import save_figure
 from nn_graphs.progress import progress_bar
+from nn_graphs.ranges import PositiveInt, in_ranges
 from nn_graphs.results import (
     ResultRow,
     commit,
@@ -48,6 +48,7 @@ NO_OPTIONS = {"optimizer", "device"}  # or what has a column of its own
 OF_LEARNING = ("method", "meta", "order")  # what baselines don't depend on
 
 
+@in_ranges
 @dataclass(frozen=True)
 class EvaluationSettings:
     """How optimizers are tested.
@@ -58,18 +59,9 @@ class EvaluationSettings:
         val_every: steps between validations, of which curves are drawn.
     """
 
-    num_steps: int = 1000
-    num_seeds: int = 3
-    val_every: int = 20
-
-    def __post_init__(self):
-        if min(self.num_steps, self.num_seeds, self.val_every) < 1:
-            raise NNGraphsError(
-                "test optimizers",
-                found=f"num_steps is {self.num_steps}, num_seeds {self.num_seeds}, val_every "
-                f"{self.val_every}.",
-                do="Give at least 1.",
-            )
+    num_steps: PositiveInt = 1000
+    num_seeds: PositiveInt = 3
+    val_every: PositiveInt = 20
 
 
 def learn_to_optimize(run: Run) -> None:

@@ -82,7 +82,7 @@ class InputSettings:
     has_biases: bool = True
     has_weights: bool = True
     has_positions: bool = True
-    num_frequencies: int = NUM_FREQUENCIES
+    num_frequencies: PositiveInt = NUM_FREQUENCIES
     num_activations: int | None = None
     probes: ProbeForm = "free"
 

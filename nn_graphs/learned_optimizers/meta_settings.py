@@ -4,11 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from nn_graphs.errors import NNGraphsError, check_known
+from nn_graphs.errors import check_known
+from nn_graphs.ranges import Count, NonNegative, PositiveFloat, PositiveInt, Seed, in_ranges
 
 Schedule = Literal["constant", "cosine"]
 
 
+@in_ranges
 @dataclass(frozen=True)
 class MetaSettings:
     """How the weights of an update are learned.
@@ -27,24 +29,20 @@ class MetaSettings:
         seed: of first weights, inner runs and perturbations.
     """
 
-    num_outer_steps: int = 1000
-    num_runs: int = 8
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
+    num_outer_steps: PositiveInt = 1000
+    num_runs: PositiveInt = 8
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegative = 0.0
     schedule: Schedule = "cosine"
-    warmup_steps: int = 50
-    gradient_clip: float = 1.0
-    val_every: int = 50
-    num_val_runs: int = 4
-    num_val_steps: int = 200
-    max_cpu_minutes: float | None = None
-    seed: int = 0
+    warmup_steps: Count = 50
+    gradient_clip: NonNegative = 1.0
+    val_every: PositiveInt = 50
+    num_val_runs: PositiveInt = 4
+    num_val_steps: PositiveInt = 200
+    max_cpu_minutes: NonNegative | None = None
+    seed: Seed = 0
 
     def __post_init__(self):
-        for name in ("num_outer_steps", "num_runs", "val_every", "num_val_runs", "num_val_steps"):
-            if getattr(self, name) < 1:
-                found = f"{name} is {getattr(self, name)}."
-                raise NNGraphsError("learn an update", found=found, do="Give at least 1.")
         check_known(self.schedule, get_args(Schedule), asked="learn an update")
 
     def rate(self, step: int) -> float:

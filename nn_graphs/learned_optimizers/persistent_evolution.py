@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.networks.classifiers.draws import joined
+from nn_graphs.ranges import PositiveFloat, PositiveInt, in_ranges
 
 
 @runtime_checkable
@@ -54,6 +55,7 @@ class Pairs:
     steps: Int32[Tensor, "N"]
 
 
+@in_ranges
 @dataclass(frozen=True)
 class PersistentEvolution:
     """An estimator of the gradient of the mean loss per inner step.
@@ -67,16 +69,16 @@ class PersistentEvolution:
         NNGraphsError: a truncation is longer than the inner run, or a number is not positive.
     """
 
-    truncation: int = 20
-    horizon: int = 200
-    sigma: float = 0.01
+    truncation: PositiveInt = 20
+    horizon: PositiveInt = 200
+    sigma: PositiveFloat = 0.01
 
     def __post_init__(self):
-        if not 1 <= self.truncation <= self.horizon or not self.sigma > 0:
+        if self.truncation > self.horizon:
             raise NNGraphsError(
                 f"estimate meta-gradients over {self.truncation} steps",
-                found=f"inner runs have {self.horizon} steps, sigma is {self.sigma}.",
-                do="Give a truncation from 1 to the horizon, and a positive sigma.",
+                found=f"inner runs have {self.horizon} steps.",
+                do="Give a truncation from 1 to the horizon.",
             )
 
     def start(self, runs: InnerRuns, theta: Float[Tensor, "M"], keys: Int32[Tensor, "N"]) -> Pairs:

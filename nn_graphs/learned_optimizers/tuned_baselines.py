@@ -12,8 +12,10 @@ from nn_graphs.learned_optimizers.inner_curves import train_networks
 from nn_graphs.learned_optimizers.inner_tasks import InnerTask
 from nn_graphs.learned_optimizers.inner_training import InnerTraining
 from nn_graphs.learned_optimizers.stacked_baselines import HandDesigned, RateSchedule, hand_designed
+from nn_graphs.ranges import NonNegative, PositiveFloat, PositiveInt, in_ranges
 
 
+@in_ranges
 @dataclass(frozen=True)
 class TuningBudget:
     """The grid that every baseline is tuned on.
@@ -25,10 +27,10 @@ class TuningBudget:
         num_seeds: networks of each setting and task.
     """
 
-    rates: Sequence[float] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
-    decays: Sequence[float] = (0.0,)
+    rates: Sequence[PositiveFloat] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+    decays: Sequence[NonNegative] = (0.0,)
     schedules: Sequence[RateSchedule] = ("constant", "cosine")
-    num_seeds: int = 2
+    num_seeds: PositiveInt = 2
 
 
 @dataclass(frozen=True)

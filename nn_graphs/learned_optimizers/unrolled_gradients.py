@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.learned_optimizers.persistent_evolution import InnerRuns
 from nn_graphs.networks.classifiers.draws import joined
+from nn_graphs.ranges import PositiveInt, in_ranges
 
 Weights = Float[Tensor, "M"]
 
@@ -47,6 +48,7 @@ class Running:
     steps: Int32[Tensor, "N"]
 
 
+@in_ranges
 @dataclass(frozen=True)
 class UnrolledGradients:
     """The gradient of the mean loss over truncations, by back-propagation through them.
@@ -61,15 +63,12 @@ class UnrolledGradients:
         NNGraphsError: a truncation is longer than the inner run, or than a number of checkpoints.
     """
 
-    truncation: int = 20
-    horizon: int = 200
-    checkpoint_every: int | None = None
+    truncation: PositiveInt = 20
+    horizon: PositiveInt = 200
+    checkpoint_every: PositiveInt | None = None
 
     def __post_init__(self):
         _check_lengths(self.truncation, self.horizon)
-        if self.checkpoint_every is not None and self.checkpoint_every < 1:
-            found = f"checkpoint_every is {self.checkpoint_every}."
-            raise NNGraphsError("keep checkpoints of steps", found=found, do="Give at least 1.")
 
     def start(self, runs: JudgedRuns, weights: Weights, keys: Int32[Tensor, "N"]) -> Running:
         """Runs before their first step, one per key.
@@ -123,6 +122,7 @@ class UnrolledGradients:
         return total, tuple(state), keys, steps
 
 
+@in_ranges
 @dataclass(frozen=True)
 class OneStepGradients:
     """The gradient of the loss right after each step, summed over the steps between two updates.
@@ -135,8 +135,8 @@ class OneStepGradients:
         NNGraphsError: more steps add up than an inner run has.
     """
 
-    truncation: int = 100
-    horizon: int = 100
+    truncation: PositiveInt = 100
+    horizon: PositiveInt = 100
 
     def __post_init__(self):
         _check_lengths(self.truncation, self.horizon)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int32
 from torch import Tensor
 
 from nn_graphs.learned_optimizers.tensor_features import State, flat
+from nn_graphs.ranges import PositiveFloat, in_ranges
 
 LOG_GAIN = 10.0  # what is learned of a positive number is its logarithm over this
 
@@ -83,6 +84,7 @@ class DirectionTimesExponent:
         return self.direction_scale * direction * (self.magnitude_scale * magnitude).exp(), ()
 
 
+@in_ranges
 @dataclass(frozen=True)
 class AdamWithCorrection:
     """Adam's step plus a learned correction: `rate * (m / (sqrt(v) + eps) + share * d * exp(..))`.
@@ -96,8 +98,8 @@ class AdamWithCorrection:
         magnitude_scale: of the second output, as in `DirectionTimesExponent`.
     """
 
-    rate: float = 1e-3
-    share: float = 1e-3
+    rate: PositiveFloat = 1e-3
+    share: PositiveFloat = 1e-3
     betas: Sequence[float] = (0.9, 0.999)
     eps: float = 1e-8
     magnitude_scale: float = 1e-3

@@ -83,8 +83,8 @@ def test_restarting_forgets_what_was_learned(run_main, tmp_path):
     [
         ("method.truncation=5", "inner runs have 4 steps"),
         ("inner_tasks.train=[]", "no inner task is given"),
-        ("meta.num_outer_steps=0", "num_outer_steps is 0"),
-        ("evaluation.num_seeds=0", "num_seeds 0"),
+        ("meta.num_outer_steps=0", "num_outer_steps: 0 is not at least 1"),
+        ("evaluation.num_seeds=0", "num_seeds: 0 is not at least 1"),
         ("baselines=[adagrad]", "there is no 'adagrad'"),
         ("inner_tasks.test.same.images.dataset=letters", "there is no 'letters'"),
         ("optimizer.form.share=much", "'much' is not float"),

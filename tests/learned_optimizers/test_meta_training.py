@@ -113,7 +113,9 @@ def test_damaged_checkpoints_are_told(tmp_path, raises_saying):
 
 @pytest.mark.parametrize("name", ["num_outer_steps", "num_runs", "val_every", "num_val_steps"])
 def test_impossible_settings_are_refused(name, raises_saying):
-    with raises_saying(asked="learn an update", found=f"{name} is 0", do="at least 1"):
+    with raises_saying(
+        asked="make MetaSettings", found=f"{name}: 0 is not at least 1", do="Correct"
+    ):
         replace(SETTINGS, **{name: 0})
 
 

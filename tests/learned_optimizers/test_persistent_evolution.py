@@ -89,9 +89,16 @@ def test_loss_that_is_not_finite_leaves_the_other_pairs():
     assert loss.isfinite()
 
 
-@pytest.mark.parametrize("settings", [(9, 8, 0.1), (0, 8, 0.1), (2, 8, 0.0)])
-def test_impossible_settings_are_refused(settings):
-    with pytest.raises(NNGraphsError, match="inner runs have 8 steps"):
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ((9, 8, 0.1), "inner runs have 8 steps"),
+        ((0, 8, 0.1), "truncation: 0 is not at least 1"),
+        ((2, 8, 0.0), "sigma: 0.0 is not more than 0"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, found):
+    with pytest.raises(NNGraphsError, match=found):
         PersistentEvolution(*settings)
 
 

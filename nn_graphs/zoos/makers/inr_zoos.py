@@ -53,7 +53,7 @@ class INRRecipe:
     hidden_widths: Sequence[PositiveInt] = (32, 32)
     num_steps: Count = 1000
     learning_rate: PositiveFloat = 5e-4
-    target_psnr: float = 40.0
+    target_psnr: PositiveFloat = 40.0
     num_train: PositiveInt | None = None
     num_val: Count = 200
     num_test: PositiveInt | None = None
