@@ -23,8 +23,10 @@ from .pooling import Pooling as Pooling
 from .probe_gen import ProbeGen as ProbeGen
 from .probe_only import ProbeOnly as ProbeOnly
 from .product_gnn import ProductGNN as ProductGNN
+from .public_checkpoints import PublicCheckpoint as PublicCheckpoint
+from .public_checkpoints import read_public_checkpoint as read_public_checkpoint
 from .public_code import model_from_public_code as model_from_public_code
-from .public_code import read_public_checkpoint as read_public_checkpoint
+from .published_dws import PublishedDWSNet as PublishedDWSNet
 from .relational_transformer import NGT as NGT
 from .scale_head import ScaleParameterHead as ScaleParameterHead
 from .scalegmn import ScaleGMN as ScaleGMN

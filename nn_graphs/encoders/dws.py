@@ -4,6 +4,7 @@ Navon et al., ICML 2023. Inputs and outputs of the networks stay in place, so th
 their own. Differences from the public code: averages where it takes maxima or attends by default,
 values normalised per layer (there: per weight, which breaks the symmetry), dropout in training only
 (there: always), and any architecture with a template, not chains of at least three layers alone.
+What was trained with the public code is a `PublishedDWSNet`.
 """
 
 from torch import nn

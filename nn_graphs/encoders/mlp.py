@@ -8,14 +8,17 @@ from torch import nn
 from nn_graphs.encoders.dropout import Dropout
 
 
-def make_mlp(sizes: Sequence[int], *, dropout: float | None = None) -> nn.Sequential:
+def make_mlp(
+    sizes: Sequence[int], *, dropout: float | None = None, has_bias: bool = True
+) -> nn.Sequential:
     """Linear layers between the given sizes with relu between them.
 
     Args:
         sizes: of the input, the hidden layers and the output.
         dropout: behind every relu; None: no such layers.
+        has_bias: whether the layers have one.
     """
-    *hidden, last = (nn.Linear(in_dim, out_dim) for in_dim, out_dim in pairwise(sizes))
+    *hidden, last = (nn.Linear(*pair, bias=has_bias) for pair in pairwise(sizes))
     layers: list[nn.Module] = []
     for linear in hidden:
         layers += [linear, nn.ReLU()]

@@ -1,37 +1,37 @@
 """Models that were trained with the public code of neural graphs, as models of ours.
 
-Checkpoints of NG-GNN and NG-T of mkofinas/neural-graphs (Kofinas et al., ICLR 2024). All sizes are
-read off the tensors; what tensors do not tell (heads, aggregators, statistics of weights) is in the
-configuration that the public code saves beside them, or is given. Files are read as data: no class
-that they name is looked up.
-
-DWSNets are not read: theirs take maxima and attend over rows and columns, and ours take averages,
-so that no renaming makes one of the other.
+Checkpoints of NG-GNN and NG-T of mkofinas/neural-graphs (Kofinas et al., ICLR 2024), and of DWSNets
+(`public_dws.py`). All sizes are read off the tensors; what tensors do not tell (heads, aggregators,
+statistics of weights) is in the configuration that the public code saves beside them, or is given.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
+from nn_graphs.encoders.equivariant.set_maps import Reduction
 from nn_graphs.encoders.features import InputSettings
 from nn_graphs.encoders.gnn import NGGNN, STATISTICS
 from nn_graphs.encoders.heads import GraphHead, GraphModel
 from nn_graphs.encoders.norms import NormName
 from nn_graphs.encoders.pooling import Pooling
+from nn_graphs.encoders.public_checkpoints import (
+    Names,
+    PublicCheckpoint,
+    load_public,
+    read_public_checkpoint,
+    renamed,
+)
+from nn_graphs.encoders.public_dws import dws_from_public_code, is_dws
 from nn_graphs.encoders.relational_transformer import NGT
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.graph_template import GraphTemplate
-from nn_graphs.zoos.readers.checkpoints import ObjectReader, parse_checkpoint, plain
-from nn_graphs.zoos.readers.read_report import Skipped
-
-Names = Sequence[tuple[str, str]]  # patterns of theirs, and ours
 
 INPUTS = "construct_graph."
 INPUT_NAMES: Names = (
@@ -76,52 +76,6 @@ TRANSFORMER_NAMES: Names = (  # their "source" of a pair is the neuron that atte
 UNREAD = re.compile(r"\.avg_deg_lin$|^construct_graph\.spatial_embed$")
 
 
-@dataclass(frozen=True)
-class PublicCheckpoint:
-    """What a file of the public code holds.
-
-    Attributes:
-        state: tensors by their names there.
-        config: the configuration that they were trained with, as plain data; empty where none is.
-    """
-
-    state: Mapping[str, Tensor]
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-    def setting(self, path: str, default: Any = None) -> Any:
-        """An entry of the configuration, at a path with dots; the default where it has none."""
-        value: Any = self.config
-        for name in path.split("."):
-            value = value.get(name) if isinstance(value, Mapping) else None
-        is_reference = isinstance(value, str) and value.startswith("${")
-        return default if value is None or is_reference else value
-
-
-def read_public_checkpoint(path: str | Path) -> PublicCheckpoint:
-    """The tensors and the configuration in a file such as `best_val.ckpt`; no code of it is run.
-
-    Raises:
-        NNGraphsError: there is no such file, or it holds no tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise NNGraphsError(
-            f"read the checkpoint {path.name}",
-            found=f"there is no file {path}.",
-            do="Give the path of a file of the public code, e.g. best_val.ckpt.",
-        )
-    try:
-        found = parse_checkpoint(path.read_bytes(), load=ObjectReader().load)
-    except Skipped as skipped:
-        raise NNGraphsError(
-            f"read the checkpoint {path.name}",
-            found=skipped.detail,
-            do="Give a file of torch.save with the model's state dict.",
-        ) from skipped
-    config = plain(found.entries.get("cfg"))
-    return PublicCheckpoint(found.state, config if isinstance(config, Mapping) else {})
-
-
 def model_from_public_code(
     checkpoint: PublicCheckpoint | str | Path,
     templates: Sequence[GraphTemplate],
@@ -129,27 +83,34 @@ def model_from_public_code(
     statistics: WeightStatistics | None = None,
     num_heads: int | None = None,
     norm: NormName = "published",
+    reduction: Reduction | None = None,
 ) -> GraphModel:
-    """A trained NG-GNN or NG-T of the public code, whose outputs are those of the original.
+    """A trained NG-GNN, NG-T or DWSNet of the public code, whose outputs are those of the original.
 
     Args:
         checkpoint: or the path of its file.
         templates: the architectures of the networks; positions and kernels must be as many as in
             training.
         statistics: that weights and biases were normalised by; None: those of the configuration,
-            or none.
-        num_heads: of NG-T; None: that of the configuration.
+            or none (there DWSNets have none).
+        num_heads: of NG-T, and of a DWSNet that attends; None: that of the configuration.
         norm: of NG-GNN; "published" takes the mini-batch together, as the original does in
             evaluation too; "graph" takes every graph by itself, with the same parameters.
+        reduction: of a DWSNet, what it takes of neurons; None: that of the configuration.
 
     Returns:
-        The model in evaluation mode, in the checkpoint's precision.
+        The model in evaluation mode, in the checkpoint's precision; a DWSNet that writes parameters
+        gives the graphs of the new networks.
 
     Raises:
         NNGraphsError: the checkpoint is of another model, or does not fit the architectures.
     """
     if not isinstance(checkpoint, PublicCheckpoint):
         checkpoint = read_public_checkpoint(checkpoint)
+    if is_dws(checkpoint):
+        return dws_from_public_code(
+            checkpoint, templates, statistics=statistics, num_heads=num_heads, reduction=reduction
+        )
     state = {k: v for k, v in checkpoint.state.items() if not UNREAD.search(k)}
     dims = GraphDims.of(templates)
     if statistics is None:
@@ -164,11 +125,11 @@ def model_from_public_code(
     else:
         raise NNGraphsError(
             "make a model of a checkpoint of the public code",
-            found=f"it holds {', '.join(list(state)[:3])}, ..., of neither NG-GNN nor NG-T.",
+            found=f"it holds {', '.join(list(state)[:3])}, ..., of no NG-GNN, NG-T or DWSNet.",
             do="Give a checkpoint of one of these; others have other functions here.",
         )
     model = GraphModel(encoder, _head(state, checkpoint, encoder, dims))
-    _load(model, _renamed(state, (*INPUT_NAMES, *names)))
+    load_public(model, renamed(state, (*INPUT_NAMES, *names)))
     return model.eval()
 
 
@@ -360,60 +321,3 @@ def _parts_first(state: Mapping[str, Tensor], num_heads: int) -> dict[str, Tenso
                 parts=len(value) // attention_dim,
             )
     return changed
-
-
-def _renamed(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
-    changed = {}
-    for name, value in state.items():
-        for pattern, replacement in names:
-            if re.match(pattern, name):
-                name = re.sub(pattern, replacement, name, count=1)
-                break
-        changed[name] = value
-    return changed
-
-
-def _load(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Fills the model; what it has beside the state are statistics and positions that are unread.
-
-    Raises:
-        NNGraphsError: tensors are left over or missing, or of other shapes.
-    """
-    own = model.state_dict()
-    dtype = next(value.dtype for value in state.values())
-    state = {name: value for name, value in state.items() if not _is_left_out(name, value, own)}
-    state = {name: _as_own(name, value, own.get(name)) for name, value in state.items()}
-    kept = {k: v for k, v in own.items() if re.search(r"\.(bias|weight)_(mean|std)$", k)}
-    faults = sorted(set(own) - set(state) - set(kept)) + sorted(set(state) - set(own))
-    faults += [n for n, v in state.items() if n in own and v.shape != own[n].shape]
-    if faults:
-        name = faults[0]
-        theirs, ours = (tuple(s[name].shape) if name in s else "nothing" for s in (state, own))
-        raise NNGraphsError(
-            "fill a model with a checkpoint of the public code",
-            found=f"{len(faults)} tensors do not fit, the first is {name}: {theirs} in the file, "
-            f"{ours} here.",
-            do="Give the architectures that it was trained on; all their sizes must be the same.",
-        )
-    model.to(dtype)
-    model.load_state_dict(state | kept)
-
-
-def _is_left_out(name: str, value: Tensor, own: Mapping[str, Tensor]) -> bool:
-    """What the public code has and never reads: positions that are off, the last edge update."""
-    if name == "encoder.features.positions" and name not in own:
-        return True
-    return name.startswith("encoder.edge_updates.") and name not in own
-
-
-def _as_own(name: str, value: Tensor, own: Tensor | None) -> Tensor:
-    """A tensor in the shape that ours has, where only axes of length 1 differ.
-
-    Of a gate's map, which there has an unread second half, the first.
-    """
-    if own is None or value.shape == own.shape:
-        return value
-    if value.numel() == own.numel():
-        return value.reshape(own.shape)
-    is_gate = ".modulation." in name and len(value) == 2 * len(own)
-    return value[: len(own)] if is_gate else value

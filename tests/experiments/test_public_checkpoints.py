@@ -20,11 +20,8 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from nn_graphs.encoders.public_code import (
-    PublicCheckpoint,
-    model_from_public_code,
-    read_public_checkpoint,
-)
+from nn_graphs.encoders.public_checkpoints import PublicCheckpoint, read_public_checkpoint
+from nn_graphs.encoders.public_code import model_from_public_code
 from nn_graphs.encoders.statistics import GraphDims, WeightStatistics
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.networks.cnn import wild_park_spec
@@ -235,7 +232,11 @@ def test_what_the_file_says(tmp_path):
 @pytest.mark.parametrize(
     ("change", "found", "do"),
     [
-        (lambda s: {"a.weight": torch.zeros(2)}, "of neither NG-GNN nor NG-T", "one of these"),
+        (
+            lambda s: {"a.weight": torch.zeros(2)},
+            "of no NG-GNN, NG-T or DWSNet",
+            "one of these",
+        ),
         (
             lambda s: s | {"construct_graph.proj_mlp_weight.0.b": torch.zeros(3, 1)},
             "linear_as_conv=False",

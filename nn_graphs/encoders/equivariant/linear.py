@@ -8,10 +8,10 @@ once, puts those with the same axes side by side, and applies one matrix per set
 
 For a chain of layers with fixed inputs and outputs these are the maps of DWSNets (Navon et al.,
 ICML 2023) and of NFN (HNP) (Zhou et al., NeurIPS 2023); with all neurons permutable, those of NFN
-(NP). Differences: averages only, where the public code of DWSNets has
-maxima and attention; no two terms are linearly dependent (both public codes have such terms; here
-only if fewer neurons than the up to four axes of a pair of spaces share a permutation); and the
-first values of a layer's matrices take into account how many terms reach an output, as in NFN.
+(NP). Differences: averages only, where the public code of DWSNets has maxima and attention (those
+are in `space_maps.py`); no two terms are linearly dependent (both public codes have such terms;
+here only if fewer neurons than the up to four axes of a pair of spaces share a permutation); and
+the first values of a layer's matrices take into account how many terms reach an output, as in NFN.
 """
 
 from collections.abc import Sequence

@@ -66,18 +66,24 @@ class Space:
 class ParameterSpaces:
     """All spaces of an architecture, and the way there and back from values on its graphs.
 
+    Args:
+        template: the architecture.
+        axes: what moves the neurons of every group; None: its symmetries, where a single neuron
+            stays in place.
+
     Attributes:
         spaces: those of the biases in the order of the groups, then those of the weights.
     """
 
-    def __init__(self, template: GraphTemplate):
+    def __init__(self, template: GraphTemplate, axes: Sequence[Axis] | None = None):
         if not template.has_regular_blocks:
             raise NNGraphsError(
                 "find the parameter spaces of an architecture",
                 found="it has grouped, transposed or flattened maps, or reads parts of a layer.",
                 do="Use NGGNN, or NGT with attention='edges', on torch-geometric batches.",
             )
-        axes = [_without_trivial(axis) for axis in template.symmetries.axes]
+        if axes is None:
+            axes = [_without_trivial(axis) for axis in template.symmetries.axes]
         self._node_places = [
             (group.width, (axis,) if group.bias is not None else None)
             for group, axis in zip(template.groups, axes, strict=True)
