@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from nn_graphs.encoders.heads import GraphModel
 from nn_graphs.encoders.public_checkpoints import PublicCheckpoint
 from nn_graphs.encoders.public_code import model_from_public_code
+from nn_graphs.encoders.published_dws import PublishedDWSNet, ReducedHead
 from nn_graphs.testing import assert_equivariant, assert_invariant, assert_sensitive
 from tests.encoders import dws_reference
 from tests.encoders.cases import inr, networks, skipping
@@ -143,8 +144,9 @@ def test_a_file_whose_configuration_leaves_out_defaults(tmp_path, raises_saying)
     state, expected = twin_outputs(LAYOUT, options, networks(template, 1))
 
     def save(**model) -> None:
+        data = {"normalize": False, "stats": {"weights_std": [0.1] * 3}}  # not for DWSNets there
         model = {"_target_": "nn.dws.models.DWSModelForClassification", "hidden_dim": 8} | model
-        config = OmegaConf.create({"model": model, "data": {"normalize": False}, "n": "max"})
+        config = OmegaConf.create({"model": model, "data": data, "n": "max"})
         torch.save({"model": state.tensors, "optimizer": {"state": {}}, "cfg": config}, path)
 
     save()
@@ -153,6 +155,13 @@ def test_a_file_whose_configuration_leaves_out_defaults(tmp_path, raises_saying)
     save(reduction="${n}")
     with raises_saying(asked="DWSNet", found="tells reduction", do="argument"):
         model_from_public_code(path, [template])
+
+
+def test_as_many_parameters_as_published():
+    """552,650 in the notebook of AvivNavon/DWSNets, of INRs of MNIST, with these defaults."""
+    encoder = PublishedDWSNet(inr(2, 32, 32, 1))
+    head = ReducedHead(encoder.spaces, dim=32, reduction="max", out_dim=10)
+    assert sum(p.numel() for p in GraphModel(encoder, head).parameters()) == 552_650
 
 
 def test_single_precision():
