@@ -172,11 +172,11 @@ class GraphTemplate:
     @property
     def num_unshown(self) -> int:
         """How many parameters the graph shows nowhere; stacks and graphs carry them along."""
-        return len(self._unshown_ids)
+        return sum(slot.size for slot in self._unshown)
 
     @cached_property
-    def _unshown_ids(self) -> Int[Tensor, "num_unshown"]:
-        return (~self.is_shown).nonzero().flatten()
+    def _unshown(self) -> list[ParameterSlot]:
+        return [slot for slot in self._slots if slot not in self.places]
 
     @cached_property
     def _slots(self) -> list[ParameterSlot]:
@@ -228,7 +228,8 @@ class GraphTemplate:
         check_shape(self.parameters, params, (len(params), self.num_params))
         nodes = node_features(self.groups, self.parameters, params)
         edges = edge_features(self.blocks, self.parameters, params)
-        unshown = params[:, self._unshown_ids.to(params.device)] if self.num_unshown else None
+        parts = [params[:, slot.offset : slot.stop] for slot in self._unshown]
+        unshown = torch.cat(parts, dim=1) if parts else None
         return NeuralGraphStack(self, nodes, edges, unshown=unshown)
 
     # Graph -> parameters.
