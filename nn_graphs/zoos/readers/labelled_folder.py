@@ -1,6 +1,7 @@
 """A folder of checkpoints with a CSV of labels: the layout for zoos of one's own.
 
-The CSV has a column `path`, relative to the folder; all others go into the zoo's table as they are.
+The CSV has a column `path`, relative to the folder (see `listed_paths` for others); all others go
+into the zoo's table as they are. Commas, semicolons or tabs stand between columns.
 By convention: `label`, `split` (train, val or test), `run` (which training run), `view`, `step`,
 `source_id` (what it was trained on), `activation` (of a chain's hidden layers), `module` (which of
 several modules), `prefix` (which of several networks in one file, see `Folder.prefix`; then a file
@@ -9,8 +10,7 @@ has a row for each).
 
 import io
 import posixpath
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from nn_graphs.zoos.readers.checkpoints import (
     with_weights_transposed,
 )
 from nn_graphs.zoos.readers.given_architectures import ListedArchitecture
+from nn_graphs.zoos.readers.listed_paths import as_on_disk
 from nn_graphs.zoos.readers.source_files import AnyPath, list_files, open_folder, read_bytes
 from nn_graphs.zoos.readers.sources import FileSource, Listing, list_named_files
 from nn_graphs.zoos.splits import known_split, split_by_run
@@ -117,7 +118,7 @@ class Folder(FileSource):
         root = self._root()
         named = self._with_splits(self._with_runs(self._read_labels(root)))
         there = list_files(root, "*")
-        named = named.assign(path=_as_on_disk(named["path"], there))
+        named = named.assign(path=as_on_disk(named["path"], there))
         listed = set(named["path"])
         on_disk = [name for name in there if name.lower().endswith(SUFFIXES) or name in listed]
         listing = list_named_files(root, named, on_disk)
@@ -208,7 +209,8 @@ def _read_labels(path: AnyPath, root: AnyPath, *, path_column: str) -> pd.DataFr
         raise _bad_labels(path, f"it cannot be read ({content}).")
     types = {path_column: str, "prefix": str}
     try:
-        table = pd.read_csv(io.BytesIO(content), dtype=types, skipinitialspace=True)
+        separator = _separator(content, path_column)
+        table = pd.read_csv(io.BytesIO(content), sep=separator, dtype=types, skipinitialspace=True)
         table = table.rename(columns=str.strip).rename(columns={path_column: "path"})
     except ValueError as error:
         raise _bad_labels(path, f"it is no CSV file ({str(error).strip()}).") from error
@@ -234,6 +236,15 @@ def _read_labels(path: AnyPath, root: AnyPath, *, path_column: str) -> pd.DataFr
     return table.assign(**{name: table[name].fillna("").astype(str) for name in strings})
 
 
+def _separator(content: bytes, path_column: str) -> str:
+    """What stands between columns: a comma, or what else makes `path_column` one of them."""
+    header = content.splitlines()[0].decode("utf-8-sig", errors="replace") if content else ""
+    for separator in (",", ";", "\t"):
+        if path_column in [name.strip().strip('"') for name in header.split(separator)]:
+            return separator
+    return ","
+
+
 def _inside(root: AnyPath, name: str) -> str:
     """A path relative to `root`, of an absolute one too, also through links and `..`.
 
@@ -246,16 +257,6 @@ def _inside(root: AnyPath, name: str) -> str:
             if path.is_relative_to(place):
                 return path.relative_to(place).as_posix()
     return posixpath.normpath(name)
-
-
-def _as_on_disk(paths: Iterable[str], there: Iterable[str]) -> list[str]:
-    """Paths as files are called that differ in the form of accents alone (NFC, NFD)."""
-    called = {unicodedata.normalize("NFC", name): name for name in there}
-    known = set(called.values())
-    return [
-        path if path in known else called.get(unicodedata.normalize("NFC", path), path)
-        for path in paths
-    ]
 
 
 def _bad_labels(path: AnyPath, found: str) -> NNGraphsError:

@@ -69,6 +69,17 @@ def test_all_kinds_of_files(folder, tmp_path):
     assert "image_size" not in zoo.metadata
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("there", ["/home/user/mine/{}", "C:\\zoos\\{}", "mine/{}"])
+def test_lists_that_other_programs_wrote_elsewhere(folder, separator, there):
+    paths = [there.format(path) for path in TABLE["path"]]
+    TABLE.assign(path=paths).to_csv(folder / "labels.csv", index=False, sep=separator)
+    zoo, report = read_zoo(Folder(folder), architecture=SPEC)
+    assert report.skips == ()
+    assert zoo.params[0][:, 0].tolist() == [0, 1, 2, 3]
+    assert zoo.table["label"].tolist() == TABLE["label"].tolist()
+
+
 def test_labels_beside_the_folder_with_absolute_paths(folder, tmp_path):
     paths = [str(folder.absolute() / path) for path in TABLE["path"]]
     TABLE.assign(path=paths).to_csv(tmp_path / "other.csv", index=False)
