@@ -159,7 +159,7 @@ def with_constants(tracer: Tracer, node: Node, value: Arranged, constant) -> Arr
     axes = varying_axes(channels)
     tensor = tracer.known(constant)
     if tensor is None and tracer.is_data(constant):
-        is_alike = not {*_data_axes(tracer, constant, shape)} & {*axes}
+        is_alike = not {*varying_axes(tracer.elements(constant).expand(shape))} & {*axes}
         sizes = [size if axis in axes else 1 for axis, size in enumerate(shape)]
         tensor = torch.zeros(()) if is_alike else torch.arange(math.prod(sizes)).view(sizes)
     if tensor is None:
@@ -178,16 +178,6 @@ def with_constants(tracer: Tracer, node: Node, value: Arranged, constant) -> Arr
     number = tracer.written.gathered(value.number, tuple(rows[:, 0].tolist()))
     number = tracer.emit(Modulate(number, tuple(rows[:, 1].tolist())))
     return Arranged(number, which.view(small.shape).expand(shape))
-
-
-def _data_axes(tracer: Tracer, data: Node, shape: tuple[int, ...]) -> list[int]:
-    """The axes, of a shape that data are given, along which they may differ."""
-    sample = tracer.sample(data)
-    if sample is not None:
-        return varying_axes(sample.expand(shape))
-    own = data.meta["val"].shape
-    padded = (1,) * (len(shape) - len(own)) + tuple(own)
-    return [axis for axis, size in enumerate(padded) if size != 1]
 
 
 def _with_parameter(
@@ -363,6 +353,7 @@ def masked(tracer: Tracer, node: Node) -> int | None:
     source, mask, number = node.args[:3]
     if tracer.is_node_value(mask):
         return _alternatives(tracer, node, mask, number, source)
+    tracer.scalar(number, node)
     found = with_constants(tracer, node, tracer.arrangement(source, node), mask)
     return tracer.put_same(node, source, found)
 

@@ -41,16 +41,6 @@ def input_axis(node: Node) -> int | None:
     return -1
 
 
-def random_data(node: Node) -> Tensor:
-    """Random values of an integer input: they differ wherever they may."""
-    value = node.meta["val"]
-    generator = torch.Generator().manual_seed(0)
-    size = tuple(value.shape)
-    if value.dtype == torch.bool:
-        return torch.rand(size, generator=generator) < 0.5
-    return torch.randint(0, 2**15, size, generator=generator).to(value.dtype)
-
-
 def _stand_in(value: Tensor) -> Tensor:
     """A tensor of this shape whose strides tell its axes apart."""
     strides = value.contiguous().stride() if value.numel() else torch.empty(value.shape).stride()

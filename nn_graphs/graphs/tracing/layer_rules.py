@@ -99,18 +99,20 @@ def _norm(
     given = arguments(node)
     source = given["input"]
     number = tracer.on_axis(source, axis, node)
-    slots = {"gain": None, "bias": None}
     gain = given.get(names["gain"])
-    if tracer.is_value(gain):  # computed of parameters, as 1 + weight
-        number = tracer.emit(Normalize(number, rule, None, None))
-        number = tracer.emit(Multiply(number, tracer.on_axis(gain, axis, node)))
-        shift = tracer.slot(given.get(names.get("bias")), node)
-        return number if shift is None else tracer.emit(AddBias(number, shift))
-    slots |= {field: tracer.slot(given.get(name), node) for field, name in names.items()}
+    is_computed = tracer.is_value(gain)  # of parameters, as 1 + weight
+    told = {field: name for field, name in names.items() if field != "gain" or not is_computed}
+    slots = {"gain": None, "bias": None}
+    slots |= {field: tracer.slot(given.get(name), node) for field, name in told.items()}
     for field, slot in slots.items():
         if slot is not None and slot.shape != (tracer.num_channels(source),):
             raise tracer.unknown(node, f"its {field} {slot.name} has the shape {slot.shape}.")
-    return tracer.emit(Normalize(number, rule, **slots))
+    if not is_computed:
+        return tracer.emit(Normalize(number, rule, **slots))
+    shift = slots.pop("bias")
+    number = tracer.emit(Normalize(number, rule, bias=None, **slots))
+    number = tracer.emit(Multiply(number, tracer.on_axis(gain, axis, node)))
+    return number if shift is None else tracer.emit(AddBias(number, shift))
 
 
 AFFINE = {"gain": "weight", "bias": "bias"}

@@ -29,8 +29,9 @@ from nn_graphs.graphs.tracing.arrangement import (
     neighbours_on_axis,
     varying_axes,
 )
+from nn_graphs.graphs.tracing.data_elements import distinct_elements, elements_of
 from nn_graphs.graphs.tracing.exported_program import vocabulary
-from nn_graphs.graphs.tracing.input_axes import input_axis, random_data
+from nn_graphs.graphs.tracing.input_axes import input_axis
 from nn_graphs.graphs.tracing.refusals import refusal
 from nn_graphs.graphs.tracing.written_operations import Written, written_table
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
@@ -76,7 +77,7 @@ class Tracer:
         self._arranged: dict[Node, Arranged | ArrangedParameter] = {}
         self._tables: dict[Node, int] = {}  # parameters that are taken as values
         self._known: dict[Node, object] = {}  # constants
-        self._data: dict[Node, Any] = {}  # what depends on integer inputs alone, for random ones
+        self._data: dict[Node, Any] = {}  # of what depends on integer inputs alone, its elements
         self.tokens: dict[Node, int] = {}  # integer inputs that embeddings read
         self.parts: dict[Node, list] = {}  # the values of operations that give several
         self.masks: dict[ParameterSlot, Tensor] = {}  # which values of a parameter exist
@@ -107,7 +108,7 @@ class Tracer:
         if is_constant:
             self._known[node] = self._evaluated(node)
         elif is_data:
-            self._data[node] = self._sampled(node)
+            self._data[node] = elements_of(node, self._data, self._known)
         elif node.target in self.rules:
             number = self.rules[node.target](self, node)
             if number is not None:
@@ -150,7 +151,7 @@ class Tracer:
             if node.meta["val"].is_floating_point():
                 self._add_input(node)
                 return
-            self._data[node] = random_data(node)
+            self._data[node] = distinct_elements(node)
             if num_tokens := vocabulary(node):
                 self.tokens[node] = self.emit(Input(num_tokens))
             return
@@ -204,16 +205,6 @@ class Tracer:
     def _by_node(self) -> tuple[dict, ...]:
         return self._numbers, self._arranged, self._tables, self.parts, self.masks
 
-    @torch.no_grad()
-    def _sampled(self, node: Node):
-        """The value of an operation for random integer inputs; None where it does not take them."""
-        known = {**self._known, **self._data}
-        given = map_arg((node.args, node.kwargs), lambda source: known[source])
-        try:
-            return node.target(*given[0], **given[1])
-        except (RuntimeError, IndexError, TypeError, ValueError):
-            return None
-
     # For the rules.
 
     def emit(self, operation: Operation) -> int:
@@ -253,10 +244,9 @@ class Tracer:
         """Whether an argument depends on integer inputs alone, as a mask does."""
         return isinstance(argument, Node) and argument in self._data
 
-    def sample(self, argument: Node) -> Tensor | None:
-        """What data are for random integer inputs; None where that is not known."""
-        value = self._data[argument]
-        return value if isinstance(value, Tensor) else None
+    def elements(self, argument: Node) -> Tensor:
+        """A number for each element of data, the same where two never differ."""
+        return self._data[argument]
 
     def arranged(self, argument) -> Arranged | ArrangedParameter | None:
         """A value whose channels no single axis holds, or a parameter that has been moved."""

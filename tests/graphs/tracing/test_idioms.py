@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nn_graphs.errors import NNGraphsError
+from nn_graphs.graphs.tracing import trace
 from tests.graphs.tracing.faithful import Written, assert_faithful
 
 POINTS, TOKENS = torch.randn(5, 6), torch.randn(2, 5, 8)
@@ -191,6 +193,16 @@ IDIOMS |= {
         ),
         (POINTS,),
     ),
+    "a gain behind running statistics that is one and a parameter": (
+        lambda: two(
+            lambda m, x: m.b(F.batch_norm(m.a(x), m.mean, m.var, m.gain + 1, m.shift).tanh()),
+            gain=random(8),
+            shift=random(8),
+            mean=torch.randn(8),
+            var=torch.rand(8) + 0.5,
+        ),
+        (POINTS,),
+    ),
     "a weight that is doubled": (
         lambda: Written(lambda m, x: F.linear(x, 2 * m.own).tanh(), own=random(3, 6)),
         (POINTS,),
@@ -365,6 +377,24 @@ def test_data_that_differ_between_heads_tell_them_apart():
 
     template = assert_faithful(attention(forward), TOKENS, torch.arange(10).view(2, 5))
     assert sorted(size for size in template.symmetries.sizes if size > 1) == [4, 4, 4, 4]
+
+
+def test_masks_of_single_channels_tell_them_apart():
+    """Whatever the masks: here a comparison that random integers would never meet."""
+    module = two(lambda m, x, ids: m.b(m.a(x).tanh() * (ids == 1)))
+    assert permutations(module, POINTS, torch.randint(0, 2, (5, 8))) == []
+    module = two(lambda m, x, ids: m.b(m.a(x).tanh() * (ids == 1)[:, :1].expand(-1, 8)))
+    assert permutations(module, POINTS, torch.randint(0, 2, (5, 8))) == [8]
+
+
+@pytest.mark.parametrize("value", [lambda m, x: m.own, lambda m, x: x.sum()])
+def test_what_is_filled_in_must_be_a_number(value):
+    def forward(m, x):
+        mask = (torch.arange(8) % 2 == 0)[None]
+        return m.b(m.a(x).tanh().masked_fill(mask, value(m, x)))
+
+    with pytest.raises(NNGraphsError, match=r"masked_fill.*is no number"):
+        trace(two(forward, own=random()), POINTS)
 
 
 def _rejoined(heads):
