@@ -68,8 +68,7 @@ def canonical_params(
     Raises:
         NNGraphsError: a kind is unknown.
     """
-    moved = canonical_graphs(template.stack(params), kinds=kinds).params
-    return torch.where(template.is_shown.to(params.device), moved, params)
+    return canonical_graphs(template.stack(params), kinds=kinds).params
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from nn_graphs.graphs.geometric_batch import batch_of_fields
 from nn_graphs.graphs.graph_structure import EDGE_FIELDS, NODE_FIELDS, STRUCTURE_FIELDS
 from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
 from nn_graphs.graphs.neural_graph import NeuralGraph
+from nn_graphs.graphs.parameter_numbers import parameter_numbers
 from nn_graphs.graphs.parts.kernels import check_fits, common_kernel_size, is_inside, padded_kernels
 
 ACTIVATION_FIELDS = ("activation_id", "activation_parameter", "offset")
@@ -254,15 +255,11 @@ def _places(
 
     Then the values of edges that no parameter changes.
     """
-    numbers = torch.arange(template.num_params, dtype=torch.float64)
-    graphs = template.stack(numbers.unsqueeze(0))
+    biases, values = parameter_numbers(template)
+    none = template.stack(torch.zeros(1, template.num_params, dtype=torch.float64))
     is_first = torch.ones(template.num_values, dtype=torch.bool)
     is_first[1:] = template.edge_of_value[1:] != template.edge_of_value[:-1]
-    shown = graphs.edge_features[0, is_first, 0]
-    structure = template.structure()
-    is_constant = structure.edge_kind_id == 1
-    bias = torch.where(structure.has_bias, graphs.node_features[0, :, 0].long(), -1)
-    return bias, torch.where(is_constant, -1, shown.long()), torch.where(is_constant, shown, 0.0)
+    return biases, values[is_first], none.edge_features[0, is_first, 0]
 
 
 def are_alike(templates: Sequence[GraphTemplate]) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.builder import template_from_spec
 from nn_graphs.graphs.graph_template import GraphTemplate, NeuralGraphStack
+from nn_graphs.graphs.parameter_numbers import parameter_numbers
 from nn_graphs.networks.parameters import ParameterLayout, ParameterSlot
 from nn_graphs.networks.spec import NetworkSpec
 
@@ -37,23 +38,13 @@ class ParameterNumbers:
     @classmethod
     def of(cls, template: GraphTemplate) -> "ParameterNumbers":
         """Found by the template's own copying, of numbers instead of parameters."""
-        count = template.num_params
-        numbers = torch.arange(1, count + 1, dtype=torch.float64).unsqueeze(0)
-        shown = template.stack(numbers)
-        is_weight = torch.zeros(template.num_values, dtype=torch.bool)
-        for block in template.blocks:
-            is_weight[block.first_value : block.last_value] = block.weight is not None
-        neurons, values = (
-            features[0, :, 0].long() for features in (shown.node_features, shown.edge_features)
-        )
+        neurons, values = parameter_numbers(template)
         rows = torch.arange(template.num_nodes, dtype=torch.float64).view(1, -1, 1)
         edges = (template.num_nodes + template.edge_of_value).double().view(1, -1, 1)
         none = rows.new_zeros(1, template.num_unshown)
         row = template.invert(NeuralGraphStack(template, rows, edges, unshown=none))[0].long()
-        of_value = torch.where(is_weight, values - 1, 0)
-        return cls(
-            (neurons - 1).clamp_min(0), of_value, neurons > 0, is_weight, row, template.is_shown
-        )
+        of_neuron, of_value = neurons.clamp_min(0), values.clamp_min(0)
+        return cls(of_neuron, of_value, neurons >= 0, values >= 0, row, template.is_shown)
 
 
 @dataclass(frozen=True, eq=False)

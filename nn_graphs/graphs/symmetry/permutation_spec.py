@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.graph_template import GraphTemplate
+from nn_graphs.graphs.parameter_numbers import parameter_numbers
 from nn_graphs.graphs.parts.symmetries import Segment
 from nn_graphs.networks.parameters import ParameterSlot
 
@@ -106,18 +107,11 @@ def _names_of(segments: Sequence[Segment]) -> list[str]:
 
 def _ends_of_params(template: GraphTemplate) -> tuple[Int[Tensor, "num_params"], ...]:
     """The neurons that each parameter comes from and goes to; -1 where it is on no edge."""
-    ids = torch.arange(1, template.num_params + 1, dtype=torch.float64)
-    shown = template.stack(ids.unsqueeze(0))
-    is_weight = torch.zeros(template.num_values, dtype=torch.bool)
-    for block in template.blocks:
-        is_weight[block.first_value : block.last_value] = block.weight is not None
-    values = shown.edge_features[0, :, 0].long() - 1
+    biases, values = parameter_numbers(template)
     sources, targets = (torch.full((template.num_params,), -1) for _ in range(2))
     edges = template.structure().edge_index[:, template.edge_of_value]
-    sources[values[is_weight]] = edges[0, is_weight]
-    targets[values[is_weight]] = edges[1, is_weight]
-    biases = shown.node_features[0, :, 0].long() - 1
-    has_bias = biases >= 0
+    is_weight, has_bias = values >= 0, biases >= 0
+    sources[values[is_weight]], targets[values[is_weight]] = edges[:, is_weight]
     targets[biases[has_bias]] = has_bias.nonzero().flatten()
     return targets, sources
 

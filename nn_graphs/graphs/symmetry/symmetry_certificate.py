@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nn_graphs.errors import NNGraphsError
 from nn_graphs.graphs.graph_template import GraphTemplate
+from nn_graphs.graphs.parameter_numbers import parameter_numbers
 from nn_graphs.graphs.parts.edge_blocks import EdgeKind
 from nn_graphs.graphs.parts.group_rules import Match, Normalization, Pairing, Sum
 from nn_graphs.graphs.parts.node_groups import NodeGroup
@@ -205,12 +206,7 @@ class _Moves:
 
     def __init__(self, template: GraphTemplate, params: Tensor):
         self._template, self._params = template, params
-        ids = torch.arange(1, len(params) + 1, dtype=torch.float64)
-        shown = template.stack(ids.unsqueeze(0))
-        is_weight = torch.zeros(template.num_values, dtype=torch.bool)
-        for block in template.blocks:
-            is_weight[block.first_value : block.last_value] = block.weight is not None
-        values = torch.where(is_weight, shown.edge_features[0, :, 0], 0).long() - 1
+        biases, values = parameter_numbers(template)
         ends = template.structure().edge_index[:, template.edge_of_value]
         self._into, self._out_of = defaultdict(list), defaultdict(list)
         self._statistics: dict[int, dict[EdgeKind, Tensor]] = defaultdict(dict)
@@ -225,7 +221,7 @@ class _Moves:
                 continue
             self._into[target].append((source, place))
             self._out_of[source].append((target, place))
-        self._bias = (shown.node_features[0, :, 0].long() - 1).tolist()
+        self._bias = biases.tolist()
         self._group = [group for group in template.groups for _ in range(group.width)]
 
     def scales(self) -> Iterator[Tensor]:

@@ -44,8 +44,7 @@ def apply_symmetries(
     template: GraphTemplate, params: Float[Tensor, "N num_params"], element: SymmetryElement
 ) -> Float[Tensor, "N num_params"]:
     """Parameters of the networks that compute the same functions after the symmetries."""
-    moved = apply_to_graphs(template, template.stack(params), element).params
-    return torch.where(template.is_shown.to(params.device), moved, params)
+    return apply_to_graphs(template, template.stack(params), element).params
 
 
 def apply_to_graphs(

@@ -82,7 +82,6 @@ def symmetry_error(
     generator = torch.Generator().manual_seed(0)
     element = sample_symmetries(template, 1, generator=generator, dtype=params.dtype)
     moved = apply_symmetries(template, params[None], element)[0]
-    moved = torch.where(template.is_shown, moved, params)
     module.load_state_dict(template.parameters.unflatten(moved), strict=False)
     return float((outputs_of(module, inputs) - before).abs().max() / before.abs().max())
 
