@@ -22,7 +22,7 @@ from nn_graphs.graphs.graph_structure import EDGE_FIELDS
 from nn_graphs.graphs.neural_graph import NeuralGraph
 
 OF_EDGES = (*EDGE_FIELDS, "edge_attr", "is_value")
-OF_GRAPHS = ("template_id", "unshown")  # one entry a graph
+OF_GRAPHS = ("template_id",)  # one entry a graph
 
 
 def batch_of_fields(
@@ -30,6 +30,7 @@ def batch_of_fields(
     *,
     num_nodes: Int[Tensor, "num_graphs"],
     num_edges: Int[Tensor, "num_graphs"],
+    num_unshown: Int[Tensor, "num_graphs"] | None = None,
 ) -> NeuralGraph:
     """What `Batch.from_data_list` would make of graphs, from their fields side by side.
 
@@ -38,6 +39,7 @@ def batch_of_fields(
             of them; `template_id`, where it is given, has one entry a graph.
         num_nodes: neurons of each graph, on the CPU.
         num_edges: edges of each graph, on the CPU.
+        num_unshown: parameters that each graph carries and does not show, on the CPU; None: none.
     """
     node_ends, edge_ends = _ends(num_nodes), _ends(num_edges)
     numbers = torch.arange(len(num_nodes))
@@ -48,6 +50,7 @@ def batch_of_fields(
     batch._num_graphs = len(num_nodes)
     ends = dict.fromkeys(fields, node_ends) | dict.fromkeys(OF_EDGES, edge_ends)
     ends |= dict.fromkeys(OF_GRAPHS, torch.arange(len(num_nodes) + 1))
+    ends["unshown"] = _ends(torch.zeros_like(num_nodes) if num_unshown is None else num_unshown)
     batch._slice_dict = {name: ends[name] for name in fields}
     none = torch.zeros_like(num_nodes)
     batch._inc_dict = dict.fromkeys(fields, none) | {"edge_index": node_ends[:-1]}

@@ -174,6 +174,12 @@ class GraphTemplate:
         """How many parameters the graph shows nowhere; stacks and graphs carry them along."""
         return sum(slot.size for slot in self._unshown)
 
+    @property
+    def unshown_numbers(self) -> Int[Tensor, "num_unshown"]:
+        """The places of these in the flat vector."""
+        parts = [torch.arange(slot.offset, slot.stop) for slot in self._unshown]
+        return torch.cat([torch.empty(0, dtype=torch.long), *parts])
+
     @cached_property
     def _unshown(self) -> list[ParameterSlot]:
         return [slot for slot in self._slots if slot not in self.places]
@@ -267,9 +273,7 @@ class GraphTemplate:
             num_edges=self.num_edges,
             num_values=self.num_values,
         )
-        unshown = _unshown(graphs)
-        if unshown is not None and not isinstance(graphs, NeuralGraphStack):
-            unshown = unshown[0]
+        unshown = graphs.get("unshown") if isinstance(graphs, NeuralGraph) else graphs.unshown
         return shown_params(self._slots, self.places, nodes, edges, base=base, unshown=unshown)
 
     def stack_of(self, graphs: NeuralGraph) -> "NeuralGraphStack":
@@ -291,8 +295,14 @@ class GraphTemplate:
             nodes.unflatten(0, (count, self.num_nodes)),
             edges.unflatten(0, (count, -1)),
             kernel_size=size or None,
-            unshown=_unshown(graphs),
+            unshown=self._unshown_of(graphs),
         )
+
+    def _unshown_of(self, graphs: NeuralGraph) -> Float[Tensor, "B num_unshown"] | None:
+        """What each graph of a batch carries; None where they have lost it, or are no network's."""
+        unshown = graphs.get("unshown")
+        is_whole = unshown is not None and len(unshown) == graphs.num_graphs * self.num_unshown
+        return unshown.view(graphs.num_graphs, -1) if is_whole and len(unshown) else None
 
     def _check_batch(self, graphs: NeuralGraph, *, num_rows: int, has_own_kernels: bool) -> None:
         """Raises where graphs have other neurons, edges or values on them."""
@@ -400,11 +410,6 @@ class GraphTemplate:
         return {**vars(self), "_cache": {}}
 
 
-def _unshown(graphs: "NeuralGraph | NeuralGraphStack") -> Float[Tensor, "B num_unshown"] | None:
-    """The parameters that graphs carry beside what they show."""
-    return graphs.unshown if isinstance(graphs, NeuralGraphStack) else graphs.get("unshown")
-
-
 def _structure_field(
     template: GraphTemplate, name: str, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
@@ -422,7 +427,7 @@ class NeuralGraphStack:
             `[B, num_values, 1]`.
         kernel_size: the size that all kernels have been brought to (`GraphTemplate.centred`).
         unshown: `[B, num_unshown]`, the parameters that no neuron and no edge shows; None where the
-            graphs show all, or are none of a network's.
+            graphs show all, or are no network's.
     """
 
     template: GraphTemplate
@@ -454,8 +459,7 @@ class NeuralGraphStack:
         graph = NeuralGraph(
             x=nodes, edge_attr=edges, num_nodes=len(nodes), **template.node_fields(nodes)
         )
-        if self.unshown is not None:
-            graph.unshown = self.unshown[number].unsqueeze(0)
+        graph.unshown = nodes.new_empty(0) if self.unshown is None else self.unshown[number]
         later = {
             name: partial(_structure_field, template, name, nodes.device, nodes.dtype)
             for name in EDGE_FIELDS
@@ -525,13 +529,14 @@ class NeuralGraphStack:
             "x": self.node_features.flatten(0, 1),
             "edge_attr": self.edge_features.flatten(0, 1),
         }
-        if self.unshown is not None:
-            fields["unshown"] = self.unshown
+        none = self.node_features.new_empty(0)
+        fields["unshown"] = none if self.unshown is None else self.unshown.flatten()
         ones = torch.ones(len(self), dtype=torch.long)
         return batch_of_fields(
             features | fields,
             num_nodes=template.num_nodes * ones,
             num_edges=template.num_edges * ones,
+            num_unshown=len(fields["unshown"]) // len(self) * ones,
         )
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "NeuralGraphStack":

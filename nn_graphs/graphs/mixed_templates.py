@@ -71,6 +71,9 @@ class MixedTemplates:
         self._nodes = _Rows.of([template.num_nodes for template in templates])
         self._edges = _Rows.of([template.num_edges for template in templates])
         self._values = _Rows.of([template.num_values for template in templates])
+        unshown = [template.unshown_numbers for template in templates]
+        self._unshown = _Rows.of([len(numbers) for numbers in unshown])
+        self._unshown_place = torch.cat(unshown)
         self._num_params = torch.tensor([template.num_params for template in templates])
         self._table = {
             name: torch.cat([vars(structure)[name] for structure in structures], dim=-1)
@@ -129,14 +132,20 @@ class MixedTemplates:
         if self.kernel_size:
             fields["is_value"] = self._is_value.index_select(0, kernel_id)
         fields["template_id"] = kinds
+        rest, rest_runs, rest_graph = self._unshown.chosen(kinds)
+        rest_place = self._unshown_place[rest] + first_param[rest_graph]
         device = flat.device
         features = {
             "x": flat[bias_place.to(device)].unsqueeze(1),
             "edge_attr": self._centred(flat, first_place.to(device), kernel_id.to(device)),
+            "unshown": flat[rest_place.to(device)],
         }
         fields = {name: value.to(device) for name, value in fields.items()}
         return batch_of_fields(
-            features | fields, num_nodes=node_runs.count, num_edges=edge_runs.count
+            features | fields,
+            num_nodes=node_runs.count,
+            num_edges=edge_runs.count,
+            num_unshown=rest_runs.count,
         )
 
     # Batches -> stacks and parameters.
@@ -151,11 +160,12 @@ class MixedTemplates:
         Raises:
             NNGraphsError: the batch was not made by `batch`.
         """
-        for numbers, nodes, values in self._rows_of(batch):
+        for numbers, nodes, values, rest in self._rows_of(batch):
             kind = int(batch.template_id[numbers[0]])
             x = batch.node_features[nodes].unflatten(0, (len(numbers), -1))
             edges = self._own_values(batch)[values].unflatten(0, (len(numbers), -1))
-            yield numbers, NeuralGraphStack(self.templates[kind], x, edges)
+            unshown = batch.unshown[rest].view(len(numbers), -1) if len(rest) else None
+            yield numbers, NeuralGraphStack(self.templates[kind], x, edges, unshown=unshown)
 
     def params_of(self, batch: NeuralGraph) -> list[Float[Tensor, "_"]]:
         """The flat parameters of each graph of a batch; see `GraphTemplate.invert`.
@@ -178,7 +188,7 @@ class MixedTemplates:
             NNGraphsError: the batch was not made by `batch`.
         """
         x, values = batch.node_features, self._own_values(batch)
-        for (_, nodes, rows), (_, stack) in zip(
+        for (_, nodes, rows, _), (_, stack) in zip(
             self._rows_of(batch), self.stacks_of(batch), strict=True
         ):
             own = change(stack).with_own_kernels()
@@ -193,8 +203,9 @@ class MixedTemplates:
         edges = batch.edge_features
         return edges[batch.is_value].unsqueeze(1) if self.kernel_size else edges
 
-    def _rows_of(self, batch: NeuralGraph) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Of each architecture in a batch: its graphs, and the rows of their neurons and values."""
+    def _rows_of(self, batch: NeuralGraph) -> Iterator[tuple[Tensor, ...]]:
+        """Of each architecture in a batch: its graphs, and the rows of their neurons, of values and
+        of what they do not show."""
         if "template_id" not in batch:
             raise NNGraphsError(
                 f"tell the architectures of {batch.num_graphs} graphs in a batch",
@@ -203,7 +214,7 @@ class MixedTemplates:
                 "architecture.",
             )
         kinds, device = batch.template_id.cpu(), batch.node_features.device
-        runs = [_Rows.of(rows.count[kinds]) for rows in (self._nodes, self._values)]
+        runs = [_Rows.of(rows.count[kinds]) for rows in (self._nodes, self._values, self._unshown)]
         for kind in kinds.unique():
             numbers = (kinds == kind).nonzero().squeeze(1)
             yield numbers, *(run.chosen(numbers)[0].to(device) for run in runs)

@@ -30,8 +30,8 @@ class NeuralGraph(Data):
       (`GraphTemplate.factor_id`);
     - `is_value [num_edges, edge_dim]`, of networks with kernels: which values are the kernels' own,
       and not zeros around them;
-    - `unshown [num_graphs, num_unshown]`, of networks with parameters that no neuron and no edge
-      shows: these, so that `GraphTemplate.invert` gives back all.
+    - `unshown [num_unshown]`, of graphs that a template made: the parameters that no neuron and no
+      edge shows, none mostly, so that `GraphTemplate.invert` gives back all.
 
     No field's name contains "index" or "batch" but `edge_index`, so that torch-geometric leaves the
     ids as they are when it batches graphs.

@@ -147,17 +147,16 @@ def shown_params(
 ) -> Float[Tensor, "*B num_params"]:
     """The parameters of graphs with these features, see `GraphTemplate.invert`."""
     missing = [slot for slot in slots if slot not in places]
-    if missing and base is None and unshown is None:
-        raise _not_shown(missing)
-    rest = {}
-    if unshown is not None:
-        rest = dict(zip(missing, unshown.split([s.size for s in missing], dim=-1), strict=True))
-    parts = []
-    for slot in slots:
-        is_left = slot in rest and base is None
-        parts.append(
-            rest[slot] if is_left else _read(slot, places.get(slot, []), nodes, edges, base)
-        )
+    rest: dict[ParameterSlot, Tensor] = {}
+    if missing and base is None:
+        sizes = [slot.size for slot in missing]
+        if unshown is None or unshown.shape[-1] != sum(sizes):
+            raise _not_shown(missing)
+        rest = dict(zip(missing, unshown.split(sizes, dim=-1), strict=True))
+    parts = [
+        rest[slot] if slot in rest else _read(slot, places.get(slot, []), nodes, edges, base)
+        for slot in slots
+    ]
     return torch.cat(parts, dim=-1)
 
 

@@ -3,7 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from torch_geometric.data import Batch
 
+from nn_graphs.graphs.mixed_templates import MixedTemplates
 from nn_graphs.graphs.template_json import template_from_json, template_to_json
 from nn_graphs.graphs.tracing import trace
 from tests.graphs.tracing.faithful import Written, assert_faithful
@@ -163,6 +165,26 @@ def test_graphs_and_batches_carry_what_they_do_not_show(raises_saying):
     with raises_saying(asked="all parameters", found="36 of them nowhere", do="base="):
         template.invert(graph)
     assert torch.equal(template.invert(graph, base=params[1]), params[1])
+
+
+@pytest.mark.parametrize("names", [("weights that are computed", "sorted"), ("sorted",) * 2])
+def test_batches_of_several_architectures_carry_it_too(names):
+    """In any order, by torch-geometric's own way and by ours."""
+    templates = [trace(NETWORKS[name][0](), POINTS, unknown="opaque") for name in names]
+    templates.append(
+        trace(NETWORKS["a sine whose bias is read too"][0](), POINTS, unknown="opaque")
+    )
+    params = [torch.randn(template.num_params) for template in templates]
+    for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2, 1]):
+        graphs = [templates[number](params[number]) for number in order]
+        batch = Batch.from_data_list(graphs)
+        for graph, number in zip(batch.to_data_list(), order, strict=True):
+            assert torch.equal(templates[number].invert(graph), params[number])
+        mixed = MixedTemplates(templates)
+        made = mixed.batch(torch.tensor(order), [params[number] for number in order])
+        assert torch.equal(made.unshown, batch.unshown)
+        for found, number in zip(mixed.params_of(made), order, strict=True):
+            assert torch.equal(found, params[number])
 
 
 def features_of(stack) -> tuple[torch.Tensor, torch.Tensor]:
