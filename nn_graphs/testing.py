@@ -3,7 +3,8 @@
 Every function runs a copy of the module in float64 (a plain function as it is), in the mode that
 it is in (call `.eval()` if it has dropout). It returns the largest error that it met, and raises an
 AssertionError that names the transformation, the output, the error and the tolerance. Errors are in
-relation to the largest absolute value of what they are measured on.
+relation to the largest absolute value of what they are measured on. `certify_symmetries`, of the
+networks themselves, returns what it found.
 
 Example:
     assert_invariant(GraphModel(encoder, GraphHead(...)), template, params)
@@ -228,9 +229,6 @@ def assert_function_unchanged(
     return _assert_close(after, before, "the networks' output after the symmetry", tolerance)
 
 
-# Running models.
-
-
 def certify_symmetries(
     module: nn.Module,
     inputs: Tensor | tuple[Tensor, ...],
@@ -261,6 +259,9 @@ def certify_symmetries(
     found = symmetry_certificate(copy, trace(copy, inputs), inputs, generator=generator)
     assert found.wrong < tolerance, f"a scale of the record changes outputs by {found.wrong:.1e}"
     return found
+
+
+# Running models.
 
 
 def _prepared(model: Model) -> Model:

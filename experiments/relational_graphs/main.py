@@ -14,13 +14,14 @@ sys.path.append(str(Path(__file__).parents[1]))
 import hydra
 from omegaconf import DictConfig
 from support.launch import Run, launch
-from support.relational import load_data, report_runs, row_origin, task_and_options
+from support.relational import check_plane, load_data, report_runs, row_origin, task_and_options
 
 from nn_graphs.relational_results.runs import Training, make_jobs, train_jobs
 
 
 def train_graphs(run: Run) -> None:
     config = run.config
+    check_plane(config.plane)
     graphs = run.build(config.graphs).read(run.data_root)
     training = Training(
         run.build(config.network.architecture),

@@ -3,6 +3,7 @@
 import logging
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from support.paths import EXPERIMENTS
 from nn_graphs.datasets import load_images
 from nn_graphs.datasets.folders import read_image_folders
 from nn_graphs.datasets.streamed import ImageStream
+from nn_graphs.errors import NNGraphsError, check_known
 from nn_graphs.networks.classifiers.data import LabelledData
 from nn_graphs.networks.classifiers.streams import StreamedData
 from nn_graphs.plotting import save_figure
@@ -29,7 +31,7 @@ from nn_graphs.relational_results.table import (
     without_baseline,
 )
 from nn_graphs.results import ResultRow, commit, now, versions
-from nn_graphs.structure import measure_graphs
+from nn_graphs.structure import MEASURES, measure_graphs
 
 logger = logging.getLogger(__name__)
 NO_OPTIONS = {  # what no row depends on
@@ -109,19 +111,37 @@ def report_runs(run: Run) -> None:
         *spot.clustering,
         *spot.path_length,
     )
-    figure = plot_heat_map(errors, _grid_of(run, errors), sweet_spot=spot, title=task)
-    if config.plane is not None:
+    if config.plane is None:
+        grid = _grid_of(errors, config.graphs.get("num_nodes"))
+        figure = plot_heat_map(errors, grid, sweet_spot=spot, title=task)
+    else:
         figure = plot_plane(_with_measures(run, graphs), *config.plane, title=task)
     save_figure(figure, run.folder / "heat_map.png")
     logger.info("Figure: %s", run.folder / "heat_map.png")
 
 
-def _grid_of(run: Run, errors: pd.DataFrame) -> CellGrid:
-    """The published grid for the graphs of its selections, else one that all graphs lie in."""
-    given = run.config.graphs
-    if given._target_.endswith("GraphSet") and given.division != "bio":
-        return COARSE_GRIDS[given.num_nodes]
-    longest = errors["path_length"].max()
+def check_plane(plane: Sequence[str] | None) -> None:
+    """Raises where the figure is asked for something else than two measures.
+
+    Raises:
+        NNGraphsError: there are not two, or one is unknown.
+    """
+    names = [plane] if isinstance(plane, str) else list(plane or ())
+    for name in names:
+        check_known(name, MEASURES, asked=f"draw a plane of {name}")
+    if plane is not None and len(names) != 2:
+        raise NNGraphsError(
+            f"draw the plane {plane}",
+            found=f"it names {len(names)} measures.",
+            do="Give two, as plane=[modularity,spectral_gap], or null.",
+        )
+
+
+def _grid_of(errors: pd.DataFrame, num_nodes: int | None) -> CellGrid:
+    """The published grid for graphs of this size, where all lie in it; else one that they do."""
+    longest, published = errors["path_length"].max(), COARSE_GRIDS.get(num_nodes)
+    if published is not None and longest <= published.path_range[1]:
+        return published
     return CellGrid(12, (1.0, max(1.5, np.ceil(10 * longest + 0.1) / 10)))
 
 

@@ -74,12 +74,20 @@ def test_graphs_of_a_generator_over_any_two_measures(first, run):
     assert "sweet spot of" in output
 
 
-def test_networks_and_images_that_do_not_fit_are_told(run):
-    few = ("network=cifar_cnn6", "graphs.first=1", "seeds=[1]")
-    process = start_script(FOLDER / "main.py", *few, folder=run.folder)
+@pytest.mark.parametrize(
+    ("option", "found"),
+    [
+        ("network=cifar_cnn6", "the images are (1, 8, 8), of 10 classes"),
+        ("plane=[modularity]", "it names 1 measures"),
+        ("plane=[modularity,size]", "there is no 'size'"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_trained(run, option, found):
+    few = ("graphs.first=1", "seeds=[1]")
+    process = start_script(FOLDER / "main.py", *few, option, folder=run.folder)
     output = process.communicate()
     assert process.returncode == 1
-    assert "the images are (1, 8, 8), of 10 classes" in output
+    assert found in output
     assert "Traceback" not in output
 
 

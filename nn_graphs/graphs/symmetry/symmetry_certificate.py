@@ -82,7 +82,8 @@ def symmetry_certificate(
         generator: of the inputs and scales.
 
     Raises:
-        NNGraphsError: the network has more than `LARGEST` parameters.
+        NNGraphsError: the network has more than `LARGEST` parameters, or its outputs are no finite
+            numbers.
     """
     if template.num_params > LARGEST:
         raise NNGraphsError(
@@ -94,14 +95,14 @@ def symmetry_certificate(
     is_free = _is_parameter(module, template)
     jacobian = _jacobian(module.eval(), template, params, inputs, generator)
     values = torch.linalg.svdvals(jacobian)
-    scale = values[0]
+    scale = values[0].clamp_min(torch.finfo(values.dtype).tiny)  # of constant outputs it is 0
     num_free = int(is_free.sum())
     nullity = num_free - int((values > TOLERANCE * scale).sum())
     span = _Span(jacobian / scale)
     moves = _Moves(template, params)
     record = _scales_of_record(template, params, generator)
     wrong = float((jacobian @ record.T).abs().max() / scale) if len(record) else 0.0
-    is_unread = is_free & (jacobian.abs().amax(0) < TOLERANCE * scale)
+    is_unread = is_free & (jacobian.abs().amax(0) <= TOLERANCE * scale)
     kinds: dict[str, Sequence[Tensor] | Iterator[Tensor]] = {
         "parameters without effect": torch.eye(len(params), dtype=params.dtype)[is_unread],
         "scales of the record": record,
@@ -148,6 +149,13 @@ def _jacobian(
             else own
             for own in inputs
         )
+        found = outputs(params, drawn)
+        if not len(found) or not found.is_floating_point() or not found.isfinite().all():
+            raise NNGraphsError(
+                "find what leaves a network's outputs alone",
+                found=f"they are {len(found)} of {found.dtype}, not all of them finite numbers.",
+                do="Give a module, and example inputs, with finite outputs.",
+            )
         with sdpa_kernel(SDPBackend.MATH):  # which goes over many outputs at once
             rows.append(jacrev(outputs)(params, drawn))
     return torch.cat(rows)

@@ -117,6 +117,25 @@ def test_what_no_graph_proposes_is_counted():
     assert found.unexplained > 0
 
 
+def test_constant_outputs_leave_all_directions():
+    network = mlp(nn.ReLU(), 2)
+    with torch.no_grad():
+        network[0].bias -= 1000
+        network[2].weight.zero_()
+    module = nn.Sequential(network, nn.Threshold(1000.0, 0.0))
+    found = certify_symmetries(module, POINTS)
+    assert found.nullity == found.num_params == found.dimensions["parameters without effect"]
+    assert found.unexplained == 0
+
+
+def test_outputs_that_are_no_numbers(raises_saying):
+    network = mlp(nn.ReLU(), 2)
+    with torch.no_grad():
+        network[2].bias[0] = torch.nan
+    with raises_saying(asked="outputs alone", found="not all of them finite", do="finite outputs"):
+        certify_symmetries(network, POINTS)
+
+
 def test_large_networks_are_refused(raises_saying):
     with raises_saying(asked="outputs of 6002 parameters", found="more than 4000", do="smaller"):
         certify_symmetries(mlp(nn.ReLU(), 1000), POINTS)
