@@ -11,7 +11,7 @@ graph. NG-T attends to padding, so that it equals ours on networks of one size o
 from collections.abc import Mapping
 
 import torch
-from benchmarks.published_features import renamed, value_embedding
+from benchmarks.published_features import value_embedding
 from benchmarks.published_gnn import NAMES as GNN_NAMES
 from benchmarks.published_gnn import EdgeUpdate, ModulatedPNA
 from benchmarks.published_transformer import NAMES as TRANSFORMER_NAMES
@@ -24,6 +24,7 @@ from torch_geometric.nn.aggr import Aggregation
 from torch_geometric.utils import to_dense_adj, to_dense_batch
 
 from nn_graphs.encoders.features import NUM_PUBLISHED_ACTIVATIONS
+from nn_graphs.encoders.public_checkpoints import renamed
 from nn_graphs.encoders.statistics import GraphDims
 from nn_graphs.graphs.graph_template import GraphTemplate
 from nn_graphs.graphs.parts.edge_blocks import EdgeBlock

@@ -5,8 +5,7 @@ neurons, zero where no edge is; random Fourier features and linear maps run over
 """
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 import torch
@@ -94,15 +93,3 @@ class FourierFeatures(nn.Module):
 
 def value_embedding(in_dim: int, out_dim: int, sigma: float) -> nn.Sequential:
     return nn.Sequential(FourierFeatures(in_dim, sigma), nn.Linear(2 * NUM_FREQUENCIES, out_dim))
-
-
-def renamed(state: Mapping[str, Tensor], names: Iterable[tuple[str, str]]) -> dict[str, Tensor]:
-    """A state dict under other names: of each, what the first fitting pattern matches changes."""
-    changed = {}
-    for name, value in state.items():
-        for pattern, replacement in names:
-            if re.match(pattern, name):
-                name = re.sub(pattern, replacement, name, count=1)
-                break
-        changed[name] = value
-    return changed

@@ -13,13 +13,15 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 
 import torch
-from benchmarks.published_features import DenseFeatures, renamed
+from benchmarks.published_features import DenseFeatures
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import LayerNorm, MessagePassing
 from torch_geometric.nn.aggr import Aggregation, DegreeScalerAggregation
 from torch_geometric.utils import degree
+
+from nn_graphs.encoders.public_checkpoints import renamed
 
 NAMES = (  # ours, the twin's
     (r"encoder\.layers\.(\d+)\.mean_log_degree", r"convolutions.\1.aggr_module.avg_deg_log"),

@@ -9,9 +9,11 @@ which torch has given up.)
 from collections.abc import Mapping, Sequence
 
 import torch
-from benchmarks.published_features import DenseFeatures, renamed
+from benchmarks.published_features import DenseFeatures
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from nn_graphs.encoders.public_checkpoints import renamed
 
 NAMES = (  # ours, the twin's
     (r"encoder\.node_updates\.(\d+)\.", r"layers.\1."),

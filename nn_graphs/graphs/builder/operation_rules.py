@@ -4,7 +4,7 @@ In order: operations with parameters; those on each channel alone; those that mo
 places; attention and recurrence, where channels meet pair by pair; inputs and outputs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from nn_graphs.errors import NNGraphsError
@@ -40,7 +40,7 @@ from nn_graphs.graphs.builder.operations import (
     Take,
     Total,
 )
-from nn_graphs.graphs.parts.edge_blocks import EdgeKind
+from nn_graphs.graphs.parts.edge_blocks import EdgeBlock, EdgeKind
 from nn_graphs.graphs.parts.group_rules import (
     Choice,
     HeadTotal,
@@ -247,12 +247,16 @@ def add_choice(draft: Draft, operation: Gather) -> Value:
 
 def add_total(draft: Draft, operation: Total) -> Value:
     """One neuron that all channels are joined to."""
-    value = draft.unrepeated(draft.values[operation.source])
-    blocks = [
+    value = draft.values[operation.source]
+    return draft.new_group(1, value.axis, blocks=_all_to_one(draft, value))
+
+
+def _all_to_one(draft: Draft, value: Value) -> list[EdgeBlock]:
+    """Edges from every channel to one neuron."""
+    return [
         joining(piece, (tuple(range(piece.length)), (0,) * piece.length), 1)
-        for piece in value.pieces
+        for piece in draft.unrepeated(value).pieces
     ]
-    return draft.new_group(1, value.axis, blocks=blocks)
 
 
 def add_head_totals(draft: Draft, operation: SumHeads) -> Value:
@@ -275,37 +279,36 @@ def add_modulation(draft: Draft, operation: Modulate) -> Value:
 def add_combination(draft: Draft, operation: Combine) -> Value:
     """A group of one neuron for each row of channels that meet."""
     width = len(operation.channels)
-    blocks = []
-    for argument, (source, rows) in enumerate(
-        zip(operation.sources, (operation.channels, operation.others), strict=True)
-    ):
-        value = draft.as_one_piece(draft.values[source])
-        targets = tuple(number for number, row in enumerate(rows) for _ in row)
-        joins = tuple(channel for row in rows for channel in row), targets
-        blocks.append(replace(joining(value.pieces[0], joins, width), argument=argument))
+    blocks = _row_by_row(draft, operation.sources, (operation.channels, operation.others))
     rule = Match() if operation.is_match else Pairing()
     return draft.new_group(width, -1, rule=rule, blocks=blocks)
 
 
+def _row_by_row(
+    draft: Draft, sources: Sequence[int], arguments: Sequence[Sequence[tuple[int, ...]]]
+) -> list[EdgeBlock]:
+    """Edges from each row of channels to a neuron, each value an argument of the neuron's rule."""
+    blocks = []
+    for argument, (source, rows) in enumerate(zip(sources, arguments, strict=True)):
+        value = draft.as_one_piece(draft.values[source])
+        targets = tuple(number for number, row in enumerate(rows) for _ in row)
+        joins = tuple(channel for row in rows for channel in row), targets
+        blocks.append(replace(joining(value.pieces[0], joins, len(rows)), argument=argument))
+    return blocks
+
+
 def add_shared(draft: Draft, operation: Share) -> Value:
     """A group joined to a value one by one, and to channels that several of its neurons share."""
-    value, other = (draft.as_one_piece(draft.values[source]) for source in operation.sources)
     width = len(operation.channels)
-    rows = tuple(range(width)), operation.channels
-    blocks = [
-        replace(joining(own.pieces[0], (channels, rows[0]), width), argument=argument)
-        for argument, (own, channels) in enumerate(zip((value, other), rows, strict=True))
-    ]
+    rows = [(channel,) for channel in range(width)], [(channel,) for channel in operation.channels]
+    blocks = _row_by_row(draft, operation.sources, rows)
     return draft.new_group(width, -1, rule=Shared(operation.is_product), blocks=blocks)
 
 
 def add_hidden(draft: Draft, operation: Hide) -> Value:
     """One neuron that all channels of all values are joined to, and those that read it."""
-    blocks = []
-    for source in operation.sources:
-        for piece in draft.unrepeated(draft.values[source]).pieces:
-            joins = tuple(range(piece.length)), (0,) * piece.length
-            blocks.append(joining(piece, joins, 1))
+    values = [draft.values[source] for source in operation.sources]
+    blocks = [block for value in values for block in _all_to_one(draft, value)]
     middle = draft.new_group(1, -1, rule=operation.rule, blocks=blocks)
     width, axis = operation.width, -1 if operation.axis is None else operation.axis
     block = joining(middle.pieces[0], ((0,) * width, tuple(range(width))), width)

@@ -53,6 +53,14 @@ class _Binary:
 
 
 @dataclass(frozen=True)
+class _Several:
+    sources: tuple[int, ...]
+
+    def renumbered(self, places: Sequence[int]) -> "Operation":
+        return replace(self, sources=tuple(places[source] for source in self.sources))
+
+
+@dataclass(frozen=True)
 class Input(_Constant):
     """An input of the network with `width` channels."""
 
@@ -129,13 +137,8 @@ class Take(_Unary):
 
 
 @dataclass(frozen=True)
-class Concatenate:
+class Concatenate(_Several):
     """The channels of several values, one behind the other."""
-
-    sources: tuple[int, ...]
-
-    def renumbered(self, places: Sequence[int]) -> "Operation":
-        return Concatenate(tuple(places[source] for source in self.sources))
 
 
 @dataclass(frozen=True)
@@ -222,13 +225,8 @@ class SumHeads(_Unary):
 
 
 @dataclass(frozen=True)
-class Choose:
+class Choose(_Several):
     """`g` where `c` is 1, `h` where it is 0, channel by channel; `sources` are `(c, g, h)`."""
-
-    sources: tuple[int, int, int]
-
-    def renumbered(self, places: Sequence[int]) -> "Operation":
-        return Choose(tuple(places[source] for source in self.sources))
 
 
 @dataclass(frozen=True)
@@ -262,19 +260,15 @@ class Share(_Binary):
 
 
 @dataclass(frozen=True)
-class Hide:
+class Hide(_Several):
     """What an unknown operation makes of several values: `width` channels, each told apart.
 
     They lie on `axis`; one channel lies on none.
     """
 
-    sources: tuple[int, ...]
     rule: Opaque
     width: int
     axis: int | None
-
-    def renumbered(self, places: Sequence[int]) -> "Operation":
-        return replace(self, sources=tuple(places[source] for source in self.sources))
 
 
 @dataclass(frozen=True)

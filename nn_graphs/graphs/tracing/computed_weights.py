@@ -22,6 +22,7 @@ from nn_graphs.graphs.builder.operations import (
 )
 from nn_graphs.graphs.parts.group_rules import Directions
 from nn_graphs.graphs.parts.parameter_places import overlaps
+from nn_graphs.graphs.tracing.moving_rules import TRANSPOSES
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer, arguments
 from nn_graphs.networks.parameters import ParameterSlot
 
@@ -29,7 +30,7 @@ aten = torch.ops.aten
 Chain = tuple[tuple[ParameterSlot, bool], ...]  # matrices, and whether each is transposed
 SUMS = {aten.add.Tensor: 1.0, aten.sub.Tensor: -1.0}
 KEPT = (aten.mul.Tensor, aten.div.Tensor, *SUMS, aten.mm.default, aten.matmul.default)
-MOVED = (aten.t.default, aten.transpose.int, aten.mT.default, aten.numpy_T.default, aten.to.dtype)
+MOVED = (*TRANSPOSES, aten.numpy_T.default, aten.to.dtype)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from nn_graphs.graphs.parts.group_rules import Normalization
 from nn_graphs.graphs.parts.steps import Convolution, Unfollowed
 from nn_graphs.graphs.tracing.arithmetic_rules import with_parameter
 from nn_graphs.graphs.tracing.arrangement import (
-    Arranged,
     ArrangedParameter,
     reduced,
     varying_axes,
@@ -161,19 +160,19 @@ def last_axis_norm(tracer: Tracer, node: Node, *, kind: str) -> int | None:
 
 def _rows_of_heads(tracer: Tracer, node: Node) -> Tensor | None:
     """The channels of each of several heads, `[heads, width]`; None where the last axis has all."""
-    arranged = tracer.arranged(node.args[0])
-    if not isinstance(arranged, Arranged) or arranged.is_as_run:
+    source = node.args[0]
+    if not tracer.is_arranged(source):
         return None
-    axes = varying_axes(arranged.channels)
-    last = arranged.channels.ndim - 1
-    rows = reduced(arranged.channels, axes).flatten(0, -2)
+    channels = tracer.arrangement(source, node).channels
+    axes, last = varying_axes(channels), channels.ndim - 1
+    rows = reduced(channels, axes).flatten(0, -2)
     is_apart = last in axes and rows.unique().numel() == rows.numel()
     return rows if is_apart and len(rows) > 1 else None
 
 
 def _norm_of_heads(tracer: Tracer, node: Node, rule: Normalization) -> int | None:
     """A norm that goes over each head apart, whose gain and bias the heads share."""
-    arranged = tracer.in_order(tracer.arranged(node.args[0]), node)
+    arranged = tracer.in_order(tracer.arrangement(node.args[0], node), node)
     number = tracer.emit(Normalize(arranged.number, rule, None, None))
     normalised, given = arranged.with_number(number), arguments(node)
     for name in ("weight", "bias"):

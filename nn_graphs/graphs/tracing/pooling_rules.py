@@ -71,7 +71,7 @@ def padding(tracer: Tracer, node: Node) -> int | None:
     if not tracer.is_value(source) and tracer.single(source) is not None:
         tracer.put_single(node, tracer.emit(Pass(tracer.single(source), own, -1)))
         return None
-    if is_arranged(tracer, source):
+    if tracer.is_arranged(source):
         return _padded_places(tracer, node, tracer.arrangement(source, node))
     number = tracer.number(source, node)
     if shape_of(node) == source.meta["val"].shape:
@@ -94,12 +94,6 @@ def _padded_places(tracer: Tracer, node: Node, found: Arranged) -> int | None:
     number = tracer.emit(Pass(found.number, own, tracer.axis_of(found)))
     channels = reduced(found.channels, varying_axes(found.channels)).expand(shape)
     return tracer.put(node, Arranged(number, channels))
-
-
-def is_arranged(tracer: Tracer, argument: Node) -> bool:
-    """Whether no single axis holds the channels of a value."""
-    found = None if tracer.is_value(argument) else tracer.arranged(argument)
-    return isinstance(found, Arranged) and not found.is_as_run
 
 
 def shape_of(node: Node) -> torch.Size:

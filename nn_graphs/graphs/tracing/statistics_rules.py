@@ -22,7 +22,7 @@ from nn_graphs.graphs.builder.operations import (
 )
 from nn_graphs.graphs.parts.steps import Step, Unfollowed
 from nn_graphs.graphs.tracing.arrangement import Arranged, reduced, varying_axes
-from nn_graphs.graphs.tracing.pooling_rules import is_arranged, reduced_axes, reduction
+from nn_graphs.graphs.tracing.pooling_rules import reduced_axes, reduction
 from nn_graphs.graphs.tracing.tracer import Rule, Tracer, arguments
 
 aten = torch.ops.aten
@@ -30,7 +30,7 @@ aten = torch.ops.aten
 
 def mean(tracer: Tracer, node: Node, *, is_sum: bool = False) -> int | None:
     """The mean or sum over channels, places, or both."""
-    if is_arranged(tracer, node.args[0]):
+    if tracer.is_arranged(node.args[0]):
         number, channels, size = _of_heads(tracer, node, tracer.arrangement(node.args[0], node))
         number = number if is_sum else tracer.emit(Scale(number, 1 / size))
         return tracer.put(node, Arranged(number, channels))
@@ -70,7 +70,7 @@ def norm(tracer: Tracer, node: Node) -> int | None:
     given = arguments(node)
     order = given.get("ord", given.get("p", 2))
     order = 2.0 if order is None else float(order)
-    if is_arranged(tracer, node.args[0]) and order == 2:
+    if tracer.is_arranged(node.args[0]) and order == 2:
         found = tracer.arrangement(node.args[0], node)
         squares = found.with_number(tracer.emit(Multiply(found.number, found.number)))
         number, channels, _ = _of_heads(tracer, node, squares)

@@ -252,6 +252,11 @@ class Tracer:
         """A value whose channels no single axis holds, or a parameter that has been moved."""
         return self._arranged.get(argument) if isinstance(argument, Node) else None
 
+    def is_arranged(self, argument: Node) -> bool:
+        """Whether no single axis holds the channels of a value."""
+        found = None if self.is_value(argument) else self.arranged(argument)
+        return isinstance(found, Arranged) and not found.is_as_run
+
     def arrangement(self, argument: Node, node: Node) -> Arranged:
         """Which channel each element of a value is."""
         arranged = self.arranged(argument)
