@@ -73,6 +73,8 @@ class GraphFile:
             raise
         except Exception as error:  # each format has its own
             raise self._error(f"{file.name} cannot be read ({error}).") from error
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise self._error(f"{file.name} holds numbers that are NaN or infinite.")
         if array.ndim == 2 and array.shape[1] == 6 and not np.isin(array, (0, 1)).all():
             return [lambda number, row=row: ws_flex_of_row(number, row) for row in array]
         matrices = array[None] if array.ndim == 2 else array

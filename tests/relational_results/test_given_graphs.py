@@ -70,6 +70,7 @@ def test_generated_graphs_go_over_all_options_and_seeds():
         ("torn.graphml", b"<graphml", "torn.graphml cannot be read"),
         ("objects.npy", np.array([{}]), "objects.npy cannot be read"),
         ("flat.npy", np.zeros(4), "holds an array [4]"),
+        ("nan.npy", np.full((3, 6), np.nan), "NaN or infinite"),
     ],
 )
 def test_what_holds_no_graphs(tmp_path, raises_saying, name, content, found):
